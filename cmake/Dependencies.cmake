@@ -1,0 +1,25 @@
+# Every third-party library, all from Debian packages (deploy/install-deps). Headers are SYSTEM by way of IMPORTED.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(GRPC REQUIRED IMPORTED_TARGET grpc)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(LZ4 REQUIRED IMPORTED_TARGET liblz4)
+pkg_check_modules(SMARTCOLS REQUIRED IMPORTED_TARGET smartcols)
+pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
+pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+
+# RocksDB and ISA-L ship no pkg-config file that Debian 12 installs under one name everywhere.
+find_library(ROCKSDB_LIBRARY rocksdb REQUIRED)
+find_path(ROCKSDB_INCLUDE rocksdb/c.h REQUIRED)
+add_library(rocksdb_c INTERFACE)
+target_link_libraries(rocksdb_c INTERFACE ${ROCKSDB_LIBRARY})
+find_library(ISAL_LIBRARY isal REQUIRED)
+find_path(ISAL_INCLUDE isa-l.h REQUIRED)
+add_library(isal INTERFACE)
+target_link_libraries(isal INTERFACE ${ISAL_LIBRARY})
+
+find_program(PROTOC_C protoc-c REQUIRED)
+find_program(PROTOC protoc REQUIRED)

@@ -1,0 +1,61 @@
+/* Every limit of the system, in one place, with its reason. A peer, a file or a user never makes us go beyond them.
+ * Sizes end in _BYTES_MAX, counts in _COUNT_MAX, times in _MS. */
+#ifndef COMMON_LIMITS_H
+#define COMMON_LIMITS_H
+
+#include <assert.h>
+
+enum {
+    /* Versions: refuse newer than ours with ERR_VERSION. */
+    TRIREME_DISK_FORMAT = 1, /* every on-disk structure; docs/formats.md */
+    TRIREME_WIRE_VERSION = 1,
+    TRIREME_ABI = 1, /* struct of functions handed to a job's shared object */
+
+    /* Names. */
+    LIMIT_NAME_BYTES_MAX = 255,   /* one path component */
+    LIMIT_PATH_BYTES_MAX = 4096,  /* a whole path */
+    LIMIT_DEPTH_MAX = 256,        /* components of a path; bounds every recursion over the tree */
+    LIMIT_HOST_BYTES_MAX = 255,   /* host, rack and user names */
+    LIMIT_ADDRESS_BYTES_MAX = 300,
+
+    /* Chunks. */
+    CHUNK_BLOCK_BYTES = 64 * 1024,               /* one CRC32C each; GFS 5.2 */
+    CHUNK_BYTES_MIN = 1024 * 1024,
+    CHUNK_BYTES_DEFAULT = 64 * 1024 * 1024,
+    CHUNK_BYTES_MAX = 1024 * 1024 * 1024,
+    CHUNK_REPLICAS_MAX = 16,
+    CHUNK_REPLICAS_DEFAULT = 3,
+    CHUNK_WRITE_REPLICAS_MIN = 2,
+    DATA_MESSAGE_BYTES_MAX = 1024 * 1024, /* payload of one data message; ends at a block boundary unless last */
+
+    /* RPC. */
+    RPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024, /* any message on a control channel */
+    RPC_BULK_MESSAGE_BYTES_MAX = DATA_MESSAGE_BYTES_MAX + 64 * 1024,
+    RPC_ERROR_TEXT_BYTES_MAX = 1024,
+
+    /* Namespace. */
+    NAMESPACE_LIST_COUNT_MAX = 1000,   /* entries of one page */
+    NAMESPACE_LOCATE_COUNT_MAX = 1024, /* extents of one reply */
+    NAMESPACE_BATCH_COUNT_MAX = 1024,  /* operations in one request */
+    NAMESPACE_REAP_COUNT_MAX = 1000,   /* inodes removed by one background step */
+    SESSION_WINDOW_COUNT_MAX = 256,    /* replies kept per session */
+
+    /* Times. */
+    HEARTBEAT_MS = 1000,
+    SERVER_DEAD_MS = 10 * 1000,       /* no heartbeat for so long: its copies count as lost */
+    LEASE_SOFT_MS = 60 * 1000,        /* a writer's lease without renewal */
+    SESSION_LIFE_MS = 10 * 60 * 1000, /* of cluster time, without a request */
+    CLIENT_RETRY_MS = 2 * 60 * 1000,  /* after that a client gives up; well below SESSION_LIFE_MS */
+    HOP_SILENT_MS = 5 * 1000,         /* a hop that owes acks and says nothing is named upstream */
+    CHUNK_TRASH_MS = 10 * 60 * 1000,  /* deleted chunk files wait aside */
+
+    /* Raft log (used by one member already). */
+    LOG_ENTRY_BYTES_MAX = 8 * 1024 * 1024,
+    LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
+};
+
+static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS, "a client must give up before its session is forgotten");
+static_assert(CHUNK_BYTES_MIN % CHUNK_BLOCK_BYTES == 0, "chunks are whole blocks");
+static_assert(DATA_MESSAGE_BYTES_MAX % CHUNK_BLOCK_BYTES == 0, "messages break at block boundaries");
+
+#endif
