@@ -1,6 +1,7 @@
-/* Growable byte string, always NUL-terminated beyond `length`. Any thread, one at a time. Open struct: reading data and
- * length directly is the intended use; writing only through these functions. Aborts when memory is exhausted; lengths that
- * a peer or a file chose go through buf_try_reserve() after a check against limits.h. */
+/* Growable byte string, always NUL-terminated beyond `length`. Any thread, one at a time. Open
+ * struct: reading data and length directly is the intended use; writing only through these
+ * functions. Aborts when memory is exhausted; lengths that a peer or a file chose go through
+ * buf_try_reserve() after a check against limits.h. */
 #ifndef COMMON_BUF_H
 #define COMMON_BUF_H
 
@@ -23,7 +24,10 @@ struct span {
 };
 
 extern char buf_empty[1];
-#define BUF_INIT {buf_empty, 0, 0}
+#define BUF_INIT                                                                                   \
+    {                                                                                              \
+        buf_empty, 0, 0                                                                            \
+    }
 
 void buf_init(struct buf *b);
 void buf_deinit(struct buf *b); /* accepts NULL and zeroed; leaves an empty, usable buf */
@@ -31,7 +35,8 @@ void buf_clear(struct buf *b);  /* length 0, memory kept */
 
 /* Room for at least `extra` more bytes. */
 void buf_reserve(struct buf *b, size_t extra);
-int buf_try_reserve(struct buf *b, size_t extra) MUST_CHECK; /* ERR_TOO_LARGE when memory is not there */
+/* ERR_TOO_LARGE when memory is not there. */
+int buf_try_reserve(struct buf *b, size_t extra) MUST_CHECK;
 
 void buf_append(struct buf *b, const void *data, size_t length);
 void buf_append_str(struct buf *b, const char *string);
@@ -39,7 +44,8 @@ void buf_append_byte(struct buf *b, uint8_t byte);
 void buf_append_fill(struct buf *b, uint8_t byte, size_t count);
 void buf_printf(struct buf *b, const char *format, ...) ERR_PRINTF(2, 3);
 
-/* Integers of fixed width: little-endian for values, big-endian where bytes must sort as numbers (keys). */
+/* Integers of fixed width: little-endian for values, big-endian where bytes must sort as numbers
+ * (keys). */
 void buf_append_u16le(struct buf *b, uint16_t value);
 void buf_append_u32le(struct buf *b, uint32_t value);
 void buf_append_u64le(struct buf *b, uint64_t value);
@@ -50,8 +56,9 @@ void buf_append_varint(struct buf *b, uint64_t value); /* LEB128, at most 10 byt
 /* The caller owns the returned bytes (free()); b is empty afterwards. */
 char *buf_detach(struct buf *b, size_t *ret_length);
 
-/* Cursor over untrusted bytes: every take checks what is left. After the first failure `failed` stays true and every
- * take gives zero, so a decoder checks once at its end (see dqlite lib/serialize.h). */
+/* Cursor over untrusted bytes: every take checks what is left. After the first failure `failed`
+ * stays true and every take gives zero, so a decoder checks once at its end (see dqlite
+ * lib/serialize.h). */
 struct cursor {
     const uint8_t *at;
     size_t left;

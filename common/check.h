@@ -1,6 +1,7 @@
-/* CHECK: our own mistakes end the process with the place and the condition; never for data from disk or peers, which is
- * ERR_CORRUPT or ERR_INVALID. DCHECK: invariants that cost O(n), compiled in with TRIREME_DCHECK. One condition each.
- * Failure goes through one function pointer, which tests point at mock_assert (see varnish vas.h). */
+/* CHECK: our own mistakes end the process with the place and the condition; never for data from
+ * disk or peers, which is ERR_CORRUPT or ERR_INVALID. DCHECK: invariants that cost O(n), compiled
+ * in with TRIREME_DCHECK. One condition each. Failure goes through one function pointer, which
+ * tests point at mock_assert (see varnish vas.h). */
 #ifndef COMMON_CHECK_H
 #define COMMON_CHECK_H
 

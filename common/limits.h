@@ -1,5 +1,5 @@
-/* Every limit of the system, in one place, with its reason. A peer, a file or a user never makes us go beyond them.
- * Sizes end in _BYTES_MAX, counts in _COUNT_MAX, times in _MS. */
+/* Every limit of the system, in one place, with its reason. A peer, a file or a user never makes us
+ * go beyond them. Sizes end in _BYTES_MAX, counts in _COUNT_MAX, times in _MS. */
 #ifndef COMMON_LIMITS_H
 #define COMMON_LIMITS_H
 
@@ -12,21 +12,21 @@ enum {
     TRIREME_ABI = 1, /* struct of functions handed to a job's shared object */
 
     /* Names. */
-    LIMIT_NAME_BYTES_MAX = 255,   /* one path component */
-    LIMIT_PATH_BYTES_MAX = 4096,  /* a whole path */
-    LIMIT_DEPTH_MAX = 256,        /* components of a path; bounds every recursion over the tree */
-    LIMIT_HOST_BYTES_MAX = 255,   /* host, rack and user names */
+    LIMIT_NAME_BYTES_MAX = 255,  /* one path component */
+    LIMIT_PATH_BYTES_MAX = 4096, /* a whole path */
+    LIMIT_DEPTH_MAX = 256,       /* components of a path; bounds every recursion over the tree */
+    LIMIT_HOST_BYTES_MAX = 255,  /* host, rack and user names */
     LIMIT_ADDRESS_BYTES_MAX = 300,
 
     /* Chunks. */
-    CHUNK_BLOCK_BYTES = 64 * 1024,               /* one CRC32C each; GFS 5.2 */
+    CHUNK_BLOCK_BYTES = 64 * 1024, /* one CRC32C each; GFS 5.2 */
     CHUNK_BYTES_MIN = 1024 * 1024,
     CHUNK_BYTES_DEFAULT = 64 * 1024 * 1024,
     CHUNK_BYTES_MAX = 1024 * 1024 * 1024,
     CHUNK_REPLICAS_MAX = 16,
     CHUNK_REPLICAS_DEFAULT = 3,
     CHUNK_WRITE_REPLICAS_MIN = 2,
-    DATA_MESSAGE_BYTES_MAX = 1024 * 1024, /* payload of one data message; ends at a block boundary unless last */
+    DATA_MESSAGE_BYTES_MAX = 1024 * 1024, /* of payload; ends at a block boundary unless last */
 
     /* RPC. */
     RPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024, /* any message on a control channel */
@@ -54,8 +54,10 @@ enum {
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
 };
 
-static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS, "a client must give up before its session is forgotten");
+static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
+              "a client must give up before its session is forgotten");
 static_assert(CHUNK_BYTES_MIN % CHUNK_BLOCK_BYTES == 0, "chunks are whole blocks");
-static_assert(DATA_MESSAGE_BYTES_MAX % CHUNK_BLOCK_BYTES == 0, "messages break at block boundaries");
+static_assert(DATA_MESSAGE_BYTES_MAX % CHUNK_BLOCK_BYTES == 0,
+              "messages break at block boundaries");
 
 #endif
