@@ -66,7 +66,7 @@ struct dfs_err {
 DFS_EXPORT const char *dfs_error_text(int code); /* "no such file or directory"; static memory */
 
 /* ---- Connection
- * -------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 struct dfs;
@@ -100,7 +100,7 @@ DFS_EXPORT const char *dfs_user(const struct dfs *dfs);
 DFS_EXPORT int dfs_resolve_path(struct dfs *dfs, const char *path, char **ret, struct dfs_err *e);
 
 /* ---- Names
- * --------------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 /* Conditions that must hold at the moment a change is applied, else DFS_EPRECONDITION and nothing
@@ -173,7 +173,7 @@ DFS_EXPORT int dfs_dir_next(struct dfs_dir *dir, const char **ret_name, struct d
 DFS_EXPORT void dfs_dir_close(struct dfs_dir *dir);
 
 /* ---- Where bytes are
- * ------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 struct dfs_replica {
@@ -202,7 +202,7 @@ DFS_EXPORT int dfs_locate(struct dfs *dfs, const char *path, uint64_t offset, ui
 DFS_EXPORT void dfs_extents_free(struct dfs_extents *extents);
 
 /* ---- Writing
- * --------------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 struct dfs_file;
@@ -241,7 +241,7 @@ DFS_EXPORT int dfs_close_link(struct dfs_file *file, const char *path, int flags
 DFS_EXPORT void dfs_abandon(struct dfs_file *file);
 
 /* ---- Reading
- * --------------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 DFS_EXPORT int dfs_open(struct dfs *dfs, const char *path, struct dfs_file **ret,
@@ -264,7 +264,7 @@ struct dfs_read_stats {
 DFS_EXPORT void dfs_read_stats(const struct dfs_file *file, struct dfs_read_stats *ret);
 
 /* ---- The cluster
- * ----------------------------------------------------------------------------------------------------
+ * ------------------------------------------------------------------------------------------
  */
 
 struct dfs_server_status {

@@ -1,39 +1,57 @@
-/* Trireme MapReduce: what a job written in C includes. This header is the whole programming interface and its manual.
+/* Trireme MapReduce: what a job written in C includes. This header is the whole programming
+ * interface and its manual.
  *
- * A job is a shared object that exports one function, mr_job_v1(), which returns a table of your functions:
+ * A job is a shared object that exports one function, mr_job_v1(), which returns a table of your
+ * functions:
  *
  *     #include <trireme/mapreduce.h>
  *
- *     static void map(struct mr_ctx *ctx, struct mr_span key, struct mr_span value) { ... mr_emit(ctx, k, v); ... }
- *     static void reduce(struct mr_ctx *ctx, struct mr_span key, struct mr_values *values) { ... }
+ *     static void map(struct mr_ctx *ctx, struct mr_span key, struct mr_span value)
+ *     {
+ *         ... mr_emit(ctx, k, v); ...
+ *     }
  *
- *     static const struct mr_job job = {MR_JOB_HEADER, .name = "example", .map = map, .reduce = reduce};
- *     MR_EXPORT const struct mr_job *mr_job_v1(void) { return &job; }
+ *     static void reduce(struct mr_ctx *ctx, struct mr_span key, struct mr_values *values)
+ *     {
+ *         ...
+ *     }
+ *
+ *     static const struct mr_job job = {
+ *         MR_JOB_HEADER, .name = "example", .map = map, .reduce = reduce};
+ *
+ *     MR_EXPORT const struct mr_job *mr_job_v1(void)
+ *     {
+ *         return &job;
+ *     }
  *
  *     cc -O2 -shared -fPIC -o example.so example.c        (nothing to link against)
  *     mr run --lib example.so -i /in -o /out              (or, on local files: mr run --local ...)
  *
- * What happens. The input is cut into splits; one map task per split calls map() for each record. What it emits goes to
- * partition number hash(key) mod R, where R is the number of reduce tasks. Each reduce task gets the records of one
- * partition, sorted by the bytes of their keys, and calls reduce() once per distinct key with all of its values; what it
- * emits becomes the file part-0000N of the output directory. With R = 0 what map() emits is the output.
+ * What happens. The input is cut into splits; one map task per split calls map() for each record.
+ * What it emits goes to partition number hash(key) mod R, where R is the number of reduce tasks.
+ * Each reduce task gets the records of one partition, sorted by the bytes of their keys, and calls
+ * reduce() once per distinct key with all of its values; what it emits becomes the file part-0000N
+ * of the output directory. With R = 0 what map() emits is the output.
  *
- * Keys and values are byte strings of any length and content, NUL and empty included. Keys compare as unsigned bytes, a
- * prefix before the longer key. Values of one key keep the order in which one map task emitted them; between map tasks
- * the order is that of the splits unless the job is run again after a failure, so do not depend on it.
+ * Keys and values are byte strings of any length and content, NUL and empty included. Keys compare
+ * as unsigned bytes, a prefix before the longer key. Values of one key keep the order in which one
+ * map task emitted them; between map tasks the order is that of the splits unless the job is run
+ * again after a failure, so do not depend on it.
  *
- * Tasks may run more than once: after a failure, or twice at a time to overtake a slow machine. Only one run counts. So
- * the functions must depend on their arguments and the configuration alone, and must leave no traces elsewhere.
+ * Tasks may run more than once: after a failure, or twice at a time to overtake a slow machine.
+ * Only one run counts. So the functions must depend on their arguments and the configuration alone,
+ * and must leave no traces elsewhere.
  *
- * Threads. One task runs in one thread. Several tasks may run one after the other in one process, so do not keep state
- * in static variables; ctx->user is the place for it.
+ * Threads. One task runs in one thread. Several tasks may run one after the other in one process,
+ * so do not keep state in static variables; ctx->user is the place for it.
  *
- * Lifetime of memory. Everything that you are handed (key, value, records, values) belongs to the host and is valid until
- * your function returns, except where it says less; copy what you keep. Everything that you hand over (to mr_emit() and
- * the others) is copied before the call returns.
+ * Lifetime of memory. Everything that you are handed (key, value, records, values) belongs to the
+ * host and is valid until your function returns, except where it says less; copy what you keep.
+ * Everything that you hand over (to mr_emit() and the others) is copied before the call returns.
  *
- * Errors. Call mr_fail() with a text that tells the user what is wrong with the input; the attempt fails with it after
- * your function returns. Errors of the host (disk full, for instance) end the task likewise; there is nothing to check. */
+ * Errors. Call mr_fail() with a text that tells the user what is wrong with the input; the attempt
+ * fails with it after your function returns. Errors of the host (disk full, for instance) end the
+ * task likewise; there is nothing to check. */
 #ifndef TRIREME_MAPREDUCE_H
 #define TRIREME_MAPREDUCE_H
 
@@ -46,8 +64,8 @@
 extern "C" {
 #endif
 
-/* The binary interface. A host refuses a job whose number it does not know; structs only grow at their end, and their
- * `size` says how much of them the other side has. */
+/* The binary interface. A host refuses a job whose number it does not know; structs only grow at
+ * their end, and their `size` says how much of them the other side has. */
 #define MR_ABI 1u
 
 /* A run of bytes that somebody else owns. */
@@ -74,9 +92,11 @@ struct mr_values {
 
 /* Shape of the records that map() gets. */
 enum mr_input {
-    MR_INPUT_LINES = 0, /* key: offset in the file, 8 bytes, see mr_get_u64(); value: the line without its newline */
-    MR_INPUT_BLOCKS,    /* key: offset; value: many whole lines with their newlines. Fast, if lines mean nothing to you */
-    MR_INPUT_FIXED,     /* key: offset; value: input_record_bytes bytes. The file must be whole records */
+    MR_INPUT_LINES = 0, /* key: offset in the file, 8 bytes, see mr_get_u64(); value: the line
+                           without its newline */
+    MR_INPUT_BLOCKS,    /* key: offset; value: many whole lines with their newlines. Fast, if lines
+                           mean nothing to you */
+    MR_INPUT_FIXED,     /* key: offset; value: input_record_bytes bytes; a file is whole records */
     MR_INPUT_FILES,     /* key: the file's path; value: the whole file */
 };
 
@@ -86,8 +106,8 @@ enum mr_output {
     MR_OUTPUT_RAW,      /* key and value as they are, nothing between */
 };
 
-/* Ready-made combiners for values that are one int64_t each (mr_emit_i64()). They are much faster than a combine()
- * function because no call is made per record. */
+/* Ready-made combiners for values that are one int64_t each (mr_emit_i64()). They are much faster
+ * than a combine() function because no call is made per record. */
 enum mr_aggregate {
     MR_AGGREGATE_NONE = 0,
     MR_AGGREGATE_SUM, /* wraps around on overflow */
@@ -98,31 +118,36 @@ enum mr_aggregate {
 /* Which reduce task gets a key, when there is no partition() function. */
 enum mr_order {
     MR_ORDER_HASH = 0, /* evenly spread; each output file is in order for itself */
-    MR_ORDER_TOTAL,    /* ranges of keys, found by sampling the input: part-00000, part-00001... together are in order */
+    MR_ORDER_TOTAL,    /* ranges of keys, found by sampling the input: part-00000, part-00001...
+                          together are in order */
 };
 
-/* A job: what mr_job_v1() returns. Static memory. Only `map` or `map_batch` is required; leave the rest out. */
+/* A job: what mr_job_v1() returns. Static memory. Only `map` or `map_batch` is required; leave the
+ * rest out. */
 struct mr_job {
     uint32_t abi;  /* MR_ABI    \ both by writing */
     uint32_t size; /* its size  / MR_JOB_HEADER   */
     const char *name;
 
-    /* Called once per task before and after everything else. A value other than 0 from setup fails the attempt (call
-     * mr_fail() to say why). cleanup is called after a successful setup only, also when the task has failed; it may still
-     * emit, which in a map task is the place to hand over what was gathered in ctx->user. */
+    /* Called once per task before and after everything else. A value other than 0 from setup fails
+     * the attempt (call mr_fail() to say why). cleanup is called after a successful setup only,
+     * also when the task has failed; it may still emit, which in a map task is the place to hand
+     * over what was gathered in ctx->user. */
     int (*setup)(struct mr_ctx *ctx);
     void (*cleanup)(struct mr_ctx *ctx);
 
-    /* Called for each record, or for each batch of records if map_batch is given (then map is not used). A batch has at
-     * least one record and as many as the host finds practical; all of them are valid until the call returns. */
+    /* Called for each record, or for each batch of records if map_batch is given (then map is not
+     * used). A batch has at least one record and as many as the host finds practical; all of them
+     * are valid until the call returns. */
     void (*map)(struct mr_ctx *ctx, struct mr_span key, struct mr_span value);
     void (*map_batch)(struct mr_ctx *ctx, const struct mr_record *records, size_t count);
 
     /* Called once per distinct key. NULL: every value is written with its key (identity). */
     void (*reduce)(struct mr_ctx *ctx, struct mr_span key, struct mr_values *values);
 
-    /* Shrinks map output before it travels: gets some of the values of a key and emits fewer, under the same key. The
-     * host calls it as often as it likes, never included, on results of earlier calls too. */
+    /* Shrinks map output before it travels: gets some of the values of a key and emits fewer, under
+     * the same key. The host calls it as often as it likes, never included, on results of earlier
+     * calls too. */
     void (*combine)(struct mr_ctx *ctx, struct mr_span key, struct mr_values *values);
     enum mr_aggregate aggregate; /* instead of combine */
 
@@ -142,7 +167,8 @@ struct mr_host {
     uint32_t size;
     void (*emit)(struct mr_ctx *ctx, struct mr_span key, struct mr_span value);
     void (*emit_batch)(struct mr_ctx *ctx, const struct mr_record *records, size_t count);
-    void (*emit_keys_i64)(struct mr_ctx *ctx, const struct mr_span *keys, size_t count, int64_t value);
+    void (*emit_keys_i64)(struct mr_ctx *ctx, const struct mr_span *keys, size_t count,
+                          int64_t value);
     void (*counter_add)(struct mr_ctx *ctx, const char *group, const char *name, int64_t amount);
     void (*status)(struct mr_ctx *ctx, const char *text);
     const char *(*config)(struct mr_ctx *ctx, const char *name);
@@ -157,8 +183,8 @@ MR_EXPORT const struct mr_job *mr_job_v1(void);
 
 /* ---- In map, reduce, combine, setup and cleanup ---- */
 
-/* Hands a record on: from map to the reduce task of its key, from combine in place of what it was given, from reduce to the
- * output. Copies both. */
+/* Hands a record on: from map to the reduce task of its key, from combine in place of what it was
+ * given, from reduce to the output. Copies both. */
 static inline void mr_emit(struct mr_ctx *ctx, struct mr_span key, struct mr_span value)
 {
     ctx->host->emit(ctx, key, value);
@@ -170,8 +196,9 @@ static inline void mr_emit_batch(struct mr_ctx *ctx, const struct mr_record *rec
     ctx->host->emit_batch(ctx, records, count);
 }
 
-/* The next value of the key. False: there is none left, *ret_value is as before. The value is valid until the next call
- * or until your function returns. Values that you do not ask for are skipped; they come once only. */
+/* The next value of the key. False: there is none left, *ret_value is as before. The value is valid
+ * until the next call or until your function returns. Values that you do not ask for are skipped;
+ * they come once only. */
 static inline bool mr_values_next(struct mr_values *values, struct mr_span *ret_value)
 {
     return values->next(values, ret_value);
@@ -190,13 +217,15 @@ static inline void mr_status(struct mr_ctx *ctx, const char *text)
     ctx->host->status(ctx, text);
 }
 
-/* The value of a job setting (`mr run -D name=value`), NULL when it is not set. Valid for the whole task. */
+/* The value of a job setting (`mr run -D name=value`), NULL when it is not set. Valid for the whole
+ * task. */
 static inline const char *mr_config(struct mr_ctx *ctx, const char *name)
 {
     return ctx->host->config(ctx, name);
 }
 
-/* Makes the attempt fail once your function has returned. The first text counts; it should name what was wrong. */
+/* Makes the attempt fail once your function has returned. The first text counts; it should name
+ * what was wrong. */
 static inline void mr_fail(struct mr_ctx *ctx, const char *text)
 {
     ctx->host->fail(ctx, text);
@@ -220,9 +249,9 @@ static inline bool mr_equal(struct mr_span a, struct mr_span b)
     return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
 }
 
-/* Finds words, which are divided by spaces, tabs, newlines, CR, VT and FF. Cuts them off the front of *text and writes up
- * to words_max of them (at least 1); they point into the text. Returns their number; 0 when only white space was left.
- * Uses the processor's vector instructions. */
+/* Finds words, which are divided by spaces, tabs, newlines, CR, VT and FF. Cuts them off the front
+ * of *text and writes up to words_max of them (at least 1); they point into the text. Returns their
+ * number; 0 when only white space was left. Uses the processor's vector instructions. */
 static inline size_t mr_split_words(struct mr_ctx *ctx, struct mr_span *text, struct mr_span *words,
                                     size_t words_max)
 {
