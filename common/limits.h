@@ -32,6 +32,27 @@ enum {
     RPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024, /* any message on a control channel */
     RPC_BULK_MESSAGE_BYTES_MAX = DATA_MESSAGE_BYTES_MAX + 64 * 1024,
     RPC_ERROR_TEXT_BYTES_MAX = 1024,
+    RPC_RAFT_MESSAGE_BYTES_MAX = 9 * 1024 * 1024,  /* one log entry and its envelope */
+    RPC_UNPACK_BYTES_MAX = 32 * 1024 * 1024,       /* memory of one unpacked message */
+    RPC_DATA_HEADER_BYTES_MAX = 64 * 1024,         /* field 1 of a data message */
+    RPC_STREAM_QUEUE_BYTES_MAX = 16 * 1024 * 1024, /* written, not yet taken by the connection */
+    RPC_STREAM_WRITABLE_BYTES = 2 * 1024 * 1024,   /* one message on the wire, one behind it */
+    RPC_SERVER_CALL_COUNT_MAX = 4096,              /* unary calls in progress */
+    RPC_SERVER_STREAM_COUNT_MAX = 4096,            /* streams in progress */
+    RPC_SERVER_LOOP_COUNT_MAX = 16,
+    RPC_LISTEN_COUNT_MAX = 8,
+    RPC_POOL_CHANNEL_COUNT_MAX = 4096,       /* 1,000 machines in each class */
+    RPC_CONNECTION_STREAM_COUNT_MAX = 1024,  /* calls on one connection; more wait in the client */
+    RPC_METADATA_BYTES_MAX = 16 * 1024,      /* headers of one call */
+    RPC_QUOTA_BYTES = 1024 * 1024 * 1024,    /* gRPC's own buffers, of each side of a process */
+    RPC_CONNECT_MS = 2 * 1000,               /* one attempt, handshake included */
+    RPC_BACKOFF_MS_MIN = 50,                 /* between attempts */
+    RPC_BACKOFF_MS_MAX = 500,                /* gRPC's own grows to two minutes */
+    RPC_KEEPALIVE_MS = 2 * 1000,             /* a client with calls pings so often ... */
+    RPC_KEEPALIVE_TIMEOUT_MS = 3 * 1000,     /* ... and gives the connection up after so long */
+    RPC_SERVER_KEEPALIVE_MS = 20 * 1000,     /* finds dead clients, patient with stopped ones */
+    RPC_HANDSHAKE_MS = 5 * 1000,             /* a connection that does not speak is closed */
+    RPC_CONNECTION_IDLE_MS = 10 * 60 * 1000, /* a connection without calls is closed */
 
     /* Namespace. */
     NAMESPACE_LIST_COUNT_MAX = 1000,   /* entries of one page */
@@ -57,6 +78,9 @@ enum {
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
               "a client must give up before its session is forgotten");
 static_assert(CHUNK_BYTES_MIN % CHUNK_BLOCK_BYTES == 0, "chunks are whole blocks");
+static_assert(RPC_RAFT_MESSAGE_BYTES_MAX > LOG_ENTRY_BYTES_MAX, "an entry fits into a message");
+static_assert(RPC_STREAM_WRITABLE_BYTES + RPC_RAFT_MESSAGE_BYTES_MAX <= RPC_STREAM_QUEUE_BYTES_MAX,
+              "a sender that heeds rpc_stream_writable() never meets ERR_BUSY");
 static_assert(DATA_MESSAGE_BYTES_MAX % CHUNK_BLOCK_BYTES == 0,
               "messages break at block boundaries");
 
