@@ -65,9 +65,7 @@ struct dfs_err {
 
 DFS_EXPORT const char *dfs_error_text(int code); /* "no such file or directory"; static memory */
 
-/* ---- Connection
- * ------------------------------------------------------------------------------------------
- */
+/* ---- Connection ------------------------------------------------------------------------------ */
 
 struct dfs;
 
@@ -99,9 +97,7 @@ DFS_EXPORT const char *dfs_user(const struct dfs *dfs);
 /* Makes `path` absolute and normal. Caller frees *ret with free(). */
 DFS_EXPORT int dfs_resolve_path(struct dfs *dfs, const char *path, char **ret, struct dfs_err *e);
 
-/* ---- Names
- * ------------------------------------------------------------------------------------------
- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 /* Conditions that must hold at the moment a change is applied, else DFS_EPRECONDITION and nothing
  * changes. */
@@ -172,9 +168,7 @@ DFS_EXPORT int dfs_dir_next(struct dfs_dir *dir, const char **ret_name, struct d
                             struct dfs_err *e);
 DFS_EXPORT void dfs_dir_close(struct dfs_dir *dir);
 
-/* ---- Where bytes are
- * ------------------------------------------------------------------------------------------
- */
+/* ---- Where bytes are ------------------------------------------------------------------------- */
 
 struct dfs_replica {
     uint64_t server;
@@ -201,9 +195,7 @@ DFS_EXPORT int dfs_locate(struct dfs *dfs, const char *path, uint64_t offset, ui
                           struct dfs_extents *ret, struct dfs_err *e);
 DFS_EXPORT void dfs_extents_free(struct dfs_extents *extents);
 
-/* ---- Writing
- * ------------------------------------------------------------------------------------------
- */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 struct dfs_file;
 
@@ -240,9 +232,7 @@ DFS_EXPORT int dfs_close_link(struct dfs_file *file, const char *path, int flags
  * read-only files. */
 DFS_EXPORT void dfs_abandon(struct dfs_file *file);
 
-/* ---- Reading
- * ------------------------------------------------------------------------------------------
- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 DFS_EXPORT int dfs_open(struct dfs *dfs, const char *path, struct dfs_file **ret,
                         struct dfs_err *e);
@@ -263,9 +253,7 @@ struct dfs_read_stats {
 };
 DFS_EXPORT void dfs_read_stats(const struct dfs_file *file, struct dfs_read_stats *ret);
 
-/* ---- The cluster
- * ------------------------------------------------------------------------------------------
- */
+/* ---- The cluster ----------------------------------------------------------------------------- */
 
 struct dfs_server_status {
     uint64_t id;
