@@ -2,7 +2,7 @@
  *
  * A log entry is either one client request (ENTRY_MUTATE: up to 1024 operations of one session) or
  * one internal command that the leader proposes. command_rpc.h turns bytes into these structs and
- * back, namespace.h applies them, namespace_rpc.h answers. Times, random numbers and chosen servers
+ * back, namespace.h applies them, the shell answers. Times, random numbers and chosen servers
  * stand in the entry, so that every member comes to the same state.
  *
  * Ownership: every pointer in these structs is borrowed; decoded ones live in the arena that was

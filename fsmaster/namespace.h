@@ -21,6 +21,7 @@
 #define FSMASTER_NAMESPACE_H
 
 #include "common/kvview.h"
+#include "common/limits.h"
 #include "fsmaster/command.h"
 
 struct arena;
