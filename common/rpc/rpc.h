@@ -19,7 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/clock.h"
 #include "common/err.h"
+#include "common/heap.h"
 #include "common/ids.h" /* time_ms */
 #include "common/limits.h"
 
@@ -34,9 +36,8 @@ void rpc_init(void);
 /* After the last loop, channel and server is gone. */
 void rpc_exit(void);
 
-/* All times here are absolute milliseconds of the monotonic clock. */
-#define RPC_NO_DEADLINE UINT64_MAX
-time_ms rpc_now(void);
+/* All times here are deadlines on the monotonic clock (clock_mono_ms()). */
+#define RPC_NO_DEADLINE CLOCK_NEVER
 
 /* ---- Loop ---- */
 
@@ -73,10 +74,10 @@ bool rpc_loop_is_mine(const struct rpc_loop *loop);
 
 /* A timer lies in its owner's struct and must be cancelled before that dies. Zeroed = not set. */
 struct rpc_timer {
-    time_ms at;  /* when it fires */
-    rpc_fn fn;   /* runs on the loop's thread, timer already unset: it may set it again */
-    void *arg;   /* for fn */
-    size_t slot; /* place in the loop's heap plus one; 0 = not set */
+    struct heap_node node; /* in the loop's heap while set */
+    time_ms at;            /* when it fires */
+    rpc_fn fn;             /* runs on the loop's thread, timer unset by then: it may set it again */
+    void *arg;             /* for fn */
 };
 /* Sets or moves it. Fires at the first step at or after `at`. */
 void rpc_timer_set(struct rpc_loop *loop, struct rpc_timer *timer, time_ms at, rpc_fn fn,
@@ -84,7 +85,7 @@ void rpc_timer_set(struct rpc_loop *loop, struct rpc_timer *timer, time_ms at, r
 void rpc_timer_cancel(struct rpc_loop *loop, struct rpc_timer *timer); /* no-op when not set */
 static inline bool rpc_timer_is_set(const struct rpc_timer *timer)
 {
-    return timer->slot != 0;
+    return timer->node.position != 0;
 }
 
 /* ---- Credentials ---- */

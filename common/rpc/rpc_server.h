@@ -15,7 +15,9 @@
 
 #include "common/err.h"
 #include "common/ids.h"
+#include "common/mailbox.h"
 #include "common/rpc/rpc.h"
+#include "common/workpool.h"
 
 struct rpc_stream_ops; /* rpc_stream.h */
 
@@ -29,18 +31,31 @@ enum rpc_thread {
     RPC_THREAD_COUNT,
 };
 
+/* What a step travels in; lies in the call. Either member, as the executor needs. */
+struct rpc_task {
+    struct mail mail;
+    struct job job;
+    rpc_fn fn; /* to run there */
+    void *arg; /* for fn */
+};
+
 /* How steps get to another thread. The slots for all steps of a call are reserved when it arrives,
- * so that only new calls can be refused and steps neither fail nor block. Functions are called from
- * any thread. */
+ * so that only new calls can be refused and steps neither fail nor block. The functions are called
+ * from any thread. */
 struct rpc_executor {
     void *ctx;
     /* Slots for `count` submits. False: full, the call is answered with ERR_BUSY. */
     bool (*reserve)(void *ctx, unsigned count);
     /* Gives back slots that will not be used. */
     void (*release)(void *ctx, unsigned count);
-    /* Runs fn(arg) there, using up one reserved slot. Never fails or blocks. */
-    void (*submit)(void *ctx, rpc_fn fn, void *arg);
+    /* Runs task->fn(task->arg) there, using up one reserved slot. */
+    void (*submit)(void *ctx, struct rpc_task *task);
 };
+
+/* Steps on the owner of a mailbox, in its reserved slots. */
+struct rpc_executor rpc_executor_mailbox(struct mailbox *mailbox);
+/* Steps on a pool's workers, in parallel. Refuses while the pool is full. */
+struct rpc_executor rpc_executor_workpool(struct workpool *pool);
 
 /* ---- Calls ---- */
 
@@ -94,7 +109,7 @@ struct rpc_service_row {
     struct rpc_step steps[RPC_STEP_COUNT_MAX + 1]; /* RPC_UNARY; ends with RPC_END, which zero is */
     const struct rpc_stream_ops
         *stream;              /* every other kind; callbacks on the poller that owns the stream */
-    size_t request_bytes_max; /* per message; 0: RPC_MESSAGE_BYTES_MAX */
+    size_t message_bytes_max; /* requests, replies, stream messages; 0: RPC_MESSAGE_BYTES_MAX */
 };
 
 struct rpc_service {
