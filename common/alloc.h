@@ -20,4 +20,8 @@ void *xmemdup(const void *data, size_t length) __attribute__((malloc, returns_no
 char *xprintf(const char *format, ...)
     __attribute__((malloc, returns_nonnull, format(printf, 1, 2)));
 
+/* How all of them fail: says how much was wanted, then aborts. For modules that allocate by
+ * themselves. */
+void alloc_failed(size_t size) __attribute__((noreturn));
+
 #endif

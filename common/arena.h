@@ -29,7 +29,7 @@ struct arena {
 
 void arena_init(struct arena *a, size_t bytes_max);
 void arena_deinit(struct arena *a); /* accepts NULL and zeroed; leaves an empty, usable arena */
-void arena_reset(struct arena *a);  /* all allocations end; the largest block is kept for reuse */
+void arena_reset(struct arena *a);  /* all allocations end; the newest block is kept for reuse */
 
 void *arena_alloc(struct arena *a,
                   size_t size); /* aligned for any type, not cleared; never NULL, also for size 0 */

@@ -1,7 +1,7 @@
 /* Identity of a data directory: which cluster and member it belongs to, and the random key that
- * makes it one of a kind (DESIGN 2). Stands in the file IDENT, text of a few lines with a checksum,
- * and is written atomically. The file LOCK is held while a process uses the directory, so that two
- * never do. One thread.
+ * makes it one of a kind (DESIGN 2). Stands in the file IDENTITY, text of a few lines with a
+ * checksum, and is written atomically. The file LOCK is held while a process uses the directory, so
+ * that two never do. One thread.
  *
  * A fresh directory gets its key and role at once; cluster and member are set once, when the
  * cluster has accepted it. */
@@ -38,7 +38,7 @@ struct datadir {
 
 /* Opens or creates a data directory for `role` and locks it. ERR_BUSY: another process uses it (e
  * names its pid); ERR_INVALID: it belongs to another role, or is neither empty nor ours;
- * ERR_VERSION: a newer format; ERR_CORRUPT: a damaged IDENT, which is never overwritten. */
+ * ERR_VERSION: a newer format; ERR_CORRUPT: a damaged IDENTITY, which is never overwritten. */
 int datadir_open(struct datadir *d, const char *path, const char *role, struct err *e) MUST_CHECK;
 void datadir_close(struct datadir *d); /* accepts NULL, zeroed and closed */
 
