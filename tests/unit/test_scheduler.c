@@ -1,0 +1,448 @@
+/* The scheduler on virtual time: locality, waits, failures, lost workers, backups, and books that
+ * balance at every step. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/alloc.h"
+#include "common/rng.h"
+#include "mapreduce/scheduler.h"
+
+enum { HOSTS = 6, RUNS_MAX = 4096 };
+
+struct run {
+    struct sched_attempt attempt;
+    uint64_t worker;
+    time_ms ends;
+};
+
+/* A cluster whose tasks take as long as `duration` says. */
+struct world {
+    struct scheduler *s;
+    struct sched_effects effects;
+    struct rng rng;
+    time_ms now;
+    struct run runs[RUNS_MAX];
+    size_t run_count;
+    time_ms duration;
+    uint64_t slow_worker; /* ten times slower; 0: none */
+    uint32_t locality[4];
+    uint32_t withdrawn, killed, backups;
+    bool job_done, job_failed;
+    uint32_t done_told[2];
+    uint32_t maps;
+};
+
+static const char *const hosts[HOSTS] = {"h0", "h1", "h2", "h3", "h4", "h5"};
+static const char *const racks[HOSTS] = {"r0", "r0", "r1", "r1", "r2", "r2"};
+
+static int setup(void **state)
+{
+    struct world *w = xcalloc(1, sizeof(*w));
+    w->s = scheduler_new(&sched_options_default);
+    rng_seed(&w->rng, 7);
+    w->now = 1000;
+    w->duration = 100;
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    scheduler_free(w->s);
+    sched_effects_deinit(&w->effects);
+    free(w);
+    return 0;
+}
+
+static void add_workers(struct world *w, uint32_t slots)
+{
+    for (uint64_t i = 0; i < HOSTS; i++) {
+        struct sched_worker_info info = {i + 1, hosts[i], racks[i], slots};
+        scheduler_add_worker(w->s, &info);
+    }
+}
+
+/* A job whose maps each lie on two hosts of different racks, drawn at random. */
+static void add_job(struct world *w, uint32_t maps, uint32_t reduces, bool blind)
+{
+    w->maps = maps;
+    struct sched_map_info *info = xcalloc(maps + 1, sizeof(*info));
+    const char *(*names)[4] = xcalloc(maps + 1, sizeof(*names));
+    for (uint32_t i = 0; i < maps; i++) {
+        uint64_t a = rng_below(&w->rng, HOSTS);
+        uint64_t b = (a / 2 * 2 + 2 + rng_below(&w->rng, 4)) % HOSTS;
+        names[i][0] = hosts[a];
+        names[i][1] = hosts[b];
+        names[i][2] = racks[a];
+        names[i][3] = racks[b];
+        info[i] = (struct sched_map_info){&names[i][0], &names[i][2], 2};
+    }
+    struct sched_job_info job = {.job = 1,
+                                 .maps = info,
+                                 .map_count = maps,
+                                 .reduce_count = reduces,
+                                 .attempts_max = 4,
+                                 .locality_blind = blind};
+    scheduler_add_job(w->s, &job, w->now);
+    free(info);
+    free(names);
+}
+
+static bool same(const struct sched_attempt *a, const struct sched_attempt *b)
+{
+    return a->job == b->job && a->kind == b->kind && a->task == b->task && a->number == b->number;
+}
+
+static void carry_out(struct world *w)
+{
+    for (size_t i = 0; i < w->effects.count; i++) {
+        const struct sched_effect *e = &w->effects.items[i];
+        if (e->kind == SCHED_ASSIGN) {
+            time_ms takes = e->worker == w->slow_worker ? 100 * w->duration : w->duration;
+            takes += rng_below(&w->rng, w->duration / 4 + 1);
+            assert_true(w->run_count < RUNS_MAX);
+            w->runs[w->run_count++] = (struct run){e->attempt, e->worker, w->now + takes};
+            w->locality[e->locality] += e->attempt.kind == SCHED_MAP;
+            w->backups += e->backup;
+        } else if (e->kind == SCHED_KILL) {
+            size_t at = 0;
+            while (at < w->run_count && !same(&w->runs[at].attempt, &e->attempt)) {
+                at++;
+            }
+            assert_true(at < w->run_count);
+            w->runs[at] = w->runs[--w->run_count];
+            w->killed++;
+        } else if (e->kind == SCHED_MAP_WITHDRAWN) {
+            w->withdrawn++;
+            w->done_told[SCHED_MAP]--;
+        } else if (e->kind == SCHED_TASK_DONE) {
+            w->done_told[e->attempt.kind]++;
+        }
+        w->job_done |= e->kind == SCHED_JOB_DONE;
+        w->job_failed |= e->kind == SCHED_JOB_FAILED;
+    }
+    sched_effects_clear(&w->effects);
+    scheduler_check(w->s);
+}
+
+/* Assigns, then moves the clock to the next end or wake-up. False: nothing will ever happen again.
+ */
+static bool step(struct world *w)
+{
+    time_ms wake = 0;
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    carry_out(w);
+    size_t first = 0;
+    for (size_t i = 1; i < w->run_count; i++) {
+        first = w->runs[i].ends < w->runs[first].ends ? i : first;
+    }
+    if (w->run_count == 0 || wake < w->runs[first].ends) {
+        w->now = wake > w->now ? wake : w->now + 1;
+        return wake != UINT64_MAX;
+    }
+    struct run run = w->runs[first];
+    w->now = run.ends > w->now ? run.ends : w->now;
+    if (run.attempt.kind == SCHED_REDUCE && w->done_told[SCHED_MAP] < w->maps) {
+        w->runs[first].ends = w->now + w->duration; /* a reduce cannot end before the last map */
+        return true;
+    }
+    w->runs[first] = w->runs[--w->run_count];
+    scheduler_succeeded(w->s, &run.attempt, w->now, &w->effects);
+    carry_out(w);
+    return true;
+}
+
+static void run_all(struct world *w)
+{
+    for (int i = 0; i < 100000 && !w->job_done && !w->job_failed; i++) {
+        assert_true(step(w));
+    }
+    assert_true(w->job_done || w->job_failed);
+}
+
+/* The worker dies: its attempts end without a report. */
+static void kill_worker(struct world *w, uint64_t worker)
+{
+    for (size_t i = w->run_count; i-- > 0;) {
+        if (w->runs[i].worker == worker) {
+            w->runs[i] = w->runs[--w->run_count];
+        }
+    }
+    scheduler_remove_worker(w->s, worker, w->now, &w->effects);
+    carry_out(w);
+}
+
+static void near_work_goes_first(void **state)
+{
+    struct world *w = *state;
+    add_workers(w, 2);
+    add_job(w, 128, 2, false);
+    run_all(w);
+    assert_int_equal(w->done_told[SCHED_MAP], 128);
+    assert_int_equal(w->done_told[SCHED_REDUCE], 2);
+    assert_true(w->locality[SCHED_ON_HOST] * 100 >= 128 * 90);
+}
+
+static void a_blind_job_finds_a_third(void **state)
+{
+    struct world *w = *state;
+    add_workers(w, 2);
+    add_job(w, 1200, 1, true);
+    run_all(w);
+    assert_in_range(w->locality[SCHED_ON_HOST], 1200 * 25 / 100, 1200 * 42 / 100);
+}
+
+static void a_far_worker_takes_work_after_the_wait(void **state)
+{
+    struct world *w = *state;
+    struct sched_worker_info info = {1, "h0", "r0", 1};
+    scheduler_add_worker(w->s, &info);
+    info = (struct sched_worker_info){2, "elsewhere", "r9", 1};
+    scheduler_add_worker(w->s, &info);
+    const char *host = "h0";
+    const char *rack = "r0";
+    struct sched_map_info maps[2] = {{&host, &rack, 1}, {&host, &rack, 1}};
+    struct sched_job_info job = {
+        .job = 1, .maps = maps, .map_count = 2, .attempts_max = 1, .no_backups = true};
+    scheduler_add_job(w->s, &job, w->now);
+    time_ms wake = 0;
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    assert_int_equal(w->effects.count, 1);
+    assert_int_equal(w->effects.items[0].worker, 1);
+    assert_int_equal(wake, w->now + sched_options_default.wait_ms_max);
+    sched_effects_clear(&w->effects);
+    scheduler_assign(w->s, w->now + 2 * sched_options_default.wait_ms_max, &w->effects, &wake);
+    assert_int_equal(w->effects.count, 1);
+    assert_int_equal(w->effects.items[0].worker, 2);
+    assert_int_equal(w->effects.items[0].locality, SCHED_ELSEWHERE);
+}
+
+static void without_a_near_worker_nothing_waits(void **state)
+{
+    struct world *w = *state;
+    struct sched_worker_info info = {1, "elsewhere", "r9", 1};
+    scheduler_add_worker(w->s, &info);
+    add_job(w, 1, 0, false);
+    time_ms wake = 0;
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    assert_int_equal(w->effects.count, 1);
+}
+
+static void lost_outputs_run_again_while_needed(void **state)
+{
+    struct world *w = *state;
+    add_workers(w, 2);
+    add_job(w, 60, 3, false);
+    while (w->done_told[SCHED_MAP] < 40) {
+        assert_true(step(w));
+    }
+    kill_worker(w, 3);
+    assert_true(w->withdrawn > 0);
+    run_all(w);
+    assert_int_equal(w->done_told[SCHED_MAP], 60);
+    assert_int_equal(w->done_told[SCHED_REDUCE], 3);
+    assert_true(w->job_done);
+}
+
+static void a_task_that_keeps_failing_fails_its_job_after_trying_elsewhere(void **state)
+{
+    struct world *w = *state;
+    add_workers(w, 1);
+    add_job(w, 1, 1, false);
+    uint64_t tried[4] = {0};
+    for (int i = 0; i < 4; i++) {
+        assert_false(w->job_failed);
+        while (w->run_count == 0) {
+            time_ms wake = 0;
+            scheduler_assign(w->s, w->now, &w->effects, &wake);
+            carry_out(w);
+            w->now += 50;
+        }
+        assert_int_equal(w->runs[0].attempt.number, i);
+        tried[i] = w->runs[0].worker;
+        struct run run = w->runs[--w->run_count];
+        scheduler_failed(w->s, &run.attempt, true, w->now, &w->effects);
+        carry_out(w);
+    }
+    assert_true(w->job_failed);
+    for (int i = 1; i < 4; i++) {
+        assert_int_not_equal(tried[i], tried[i - 1]);
+    }
+}
+
+static void a_failure_without_blame_never_fails_a_job(void **state)
+{
+    struct world *w = *state;
+    add_workers(w, 1);
+    add_job(w, 1, 0, false);
+    for (int i = 0; i < 20; i++) {
+        time_ms wake = 0;
+        scheduler_assign(w->s, w->now, &w->effects, &wake);
+        carry_out(w);
+        assert_int_equal(w->run_count, 1);
+        scheduler_failed(w->s, &w->runs[--w->run_count].attempt, false, w->now, &w->effects);
+        carry_out(w);
+    }
+    run_all(w);
+    assert_true(w->job_done);
+}
+
+static void a_slow_worker_is_overtaken(void **state)
+{
+    struct world *w = *state;
+    w->slow_worker = 2;
+    w->duration = 1000;
+    add_workers(w, 1);
+    add_job(w, 30, 0, false);
+    time_ms began = w->now;
+    run_all(w);
+    assert_true(w->backups > 0);
+    assert_true(w->killed > 0);
+    assert_true(w->now - began < 50 * w->duration);
+}
+
+static void lost_maps_get_a_slot_from_waiting_reduces(void **state)
+{
+    struct world *w = *state;
+    for (uint64_t i = 0; i < 2; i++) {
+        struct sched_worker_info info = {i + 1, hosts[i], racks[i], 2};
+        scheduler_add_worker(w->s, &info);
+    }
+    add_job(w, 4, 8, false);
+    while (w->done_told[SCHED_MAP] < 4) {
+        assert_true(step(w));
+    }
+    time_ms wake = 0;
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    carry_out(w);
+    assert_int_equal(scheduler_free_slots(w->s), 0);
+    kill_worker(w, 1);
+    run_all(w);
+    assert_true(w->job_done);
+    assert_int_equal(w->done_told[SCHED_REDUCE], 8);
+}
+
+static void a_lost_map_output_is_taken_once(void **state)
+{
+    struct world *w = *state;
+    add_workers(w, 1);
+    add_job(w, 3, 1, false);
+    while (w->done_told[SCHED_MAP] < 3) {
+        assert_true(step(w));
+    }
+    struct sched_attempt map = {1, SCHED_MAP, 1, 0};
+    scheduler_map_lost(w->s, &map, w->now, &w->effects);
+    scheduler_map_lost(w->s, &map, w->now, &w->effects);
+    carry_out(w);
+    assert_int_equal(w->withdrawn, 1);
+    run_all(w);
+    assert_true(w->job_done);
+}
+
+/* Everything at once, at random; the books balance at every step (carry_out checks) and the job
+ * ends. */
+static void chaos_ends_in_a_finished_job(void **state)
+{
+    struct world *w = *state;
+    add_workers(w, 2);
+    add_job(w, 100, 10, false);
+    uint64_t next_worker = HOSTS + 1;
+    for (int i = 0; i < 20000 && !w->job_done && !w->job_failed; i++) {
+        uint64_t dice = rng_below(&w->rng, 100);
+        if (dice < 4 && w->run_count > 0) {
+            struct run run = w->runs[--w->run_count];
+            scheduler_failed(w->s, &run.attempt, false, w->now, &w->effects);
+        } else if (dice < 5) {
+            uint64_t gone = 1 + rng_below(&w->rng, next_worker - 1);
+            kill_worker(w, gone);
+            uint64_t place = rng_below(&w->rng, HOSTS);
+            struct sched_worker_info info = {next_worker++, hosts[place], racks[place], 2};
+            scheduler_add_worker(w->s, &info);
+        } else if (dice < 8) {
+            struct sched_attempt map = {1, SCHED_MAP, (uint32_t)rng_below(&w->rng, 100),
+                                        (uint32_t)rng_below(&w->rng, 3)};
+            scheduler_map_lost(w->s, &map, w->now, &w->effects);
+        }
+        carry_out(w);
+        (void)step(w);
+    }
+    assert_true(w->job_done);
+    assert_int_equal(w->done_told[SCHED_REDUCE], 10);
+}
+
+static void a_large_cluster_is_all_local(void **state)
+{
+    (void)state;
+    enum { WORKERS = 2000, MAPS = 40000 };
+    struct scheduler *s = scheduler_new(&sched_options_default);
+    char(*names)[16] = xcalloc(WORKERS, sizeof(*names));
+    for (uint64_t i = 0; i < WORKERS; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "host%u", (unsigned)i);
+        struct sched_worker_info info = {i + 1, names[i], "rack", 4};
+        scheduler_add_worker(s, &info);
+    }
+    struct sched_map_info *maps = xcalloc(MAPS, sizeof(*maps));
+    const char **places = xcalloc(MAPS, sizeof(*places));
+    const char *rack = "rack";
+    for (size_t i = 0; i < MAPS; i++) {
+        places[i] = names[(i * 7919) % WORKERS];
+        maps[i] = (struct sched_map_info){&places[i], &rack, 1};
+    }
+    struct sched_job_info job = {
+        .job = 1, .maps = maps, .map_count = MAPS, .reduce_count = 100, .attempts_max = 4};
+    scheduler_add_job(s, &job, 0);
+    struct sched_effects effects = {0};
+    time_ms wake = 0;
+    uint32_t done = 0;
+    uint32_t near = 0;
+    for (time_ms now = 0; done < MAPS && now < 1000; now++) {
+        struct sched_effects ended = {0};
+        scheduler_assign(s, now, &effects, &wake);
+        for (size_t i = 0; i < effects.count; i++) {
+            if (effects.items[i].kind == SCHED_ASSIGN &&
+                effects.items[i].attempt.kind == SCHED_MAP) {
+                near += effects.items[i].locality == SCHED_ON_HOST;
+                scheduler_succeeded(s, &effects.items[i].attempt, now, &ended);
+                done++;
+            }
+        }
+        sched_effects_clear(&effects);
+        sched_effects_deinit(&ended);
+    }
+    assert_int_equal(done, MAPS);
+    assert_int_equal(near, MAPS);
+    scheduler_check(s);
+    scheduler_free(s);
+    sched_effects_deinit(&effects);
+    free(maps);
+    free(places);
+    free(names);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(near_work_goes_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_blind_job_finds_a_third, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_far_worker_takes_work_after_the_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_a_near_worker_nothing_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(lost_outputs_run_again_while_needed, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_task_that_keeps_failing_fails_its_job_after_trying_elsewhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failure_without_blame_never_fails_a_job, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slow_worker_is_overtaken, setup, teardown),
+        cmocka_unit_test_setup_teardown(lost_maps_get_a_slot_from_waiting_reduces, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_map_output_is_taken_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(chaos_ends_in_a_finished_job, setup, teardown),
+        cmocka_unit_test(a_large_cluster_is_all_local),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
