@@ -26,6 +26,7 @@ enum {
     CHUNK_REPLICAS_MAX = 16,
     CHUNK_REPLICAS_DEFAULT = 3,
     CHUNK_WRITE_REPLICAS_MIN = 2,
+    CHUNK_INLINE_BYTES_MAX = CHUNK_BLOCK_BYTES, /* smaller chunks live in a chunkserver's index */
     DATA_MESSAGE_BYTES_MAX = 1024 * 1024, /* of payload; ends at a block boundary unless last */
 
     /* RPC. */
@@ -68,6 +69,10 @@ enum {
     SESSION_LIFE_MS = 10 * 60 * 1000, /* of cluster time, without a request */
     CLIENT_RETRY_MS = 2 * 60 * 1000,  /* after that a client gives up; well below SESSION_LIFE_MS */
     HOP_SILENT_MS = 5 * 1000,         /* a hop that owes acks and says nothing is named upstream */
+    APPEND_TICK_MS = 250,             /* how often a stream looks at its clocks */
+    APPEND_ALIVE_MS = 1000,           /* a hop that owes acks repeats its last one so often */
+    APPEND_STALL_MS = 2 * 1000,       /* ticks this far apart: we were stopped, blame nobody */
+    APPEND_DISK_HUNG_MS = 30 * 1000,  /* own work without progress: the disk is named */
     CHUNK_TRASH_MS = 10 * 60 * 1000,  /* deleted chunk files wait aside */
 
     /* Raft log (used by one member already). */
@@ -77,6 +82,8 @@ enum {
 
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
               "a client must give up before its session is forgotten");
+static_assert(3 * APPEND_ALIVE_MS < HOP_SILENT_MS, "two lost signs of life name nobody");
+static_assert(APPEND_TICK_MS < APPEND_ALIVE_MS, "signs of life go out at ticks");
 static_assert(CHUNK_BYTES_MIN % CHUNK_BLOCK_BYTES == 0, "chunks are whole blocks");
 static_assert(RPC_RAFT_MESSAGE_BYTES_MAX > LOG_ENTRY_BYTES_MAX, "an entry fits into a message");
 static_assert(RPC_STREAM_WRITABLE_BYTES + RPC_RAFT_MESSAGE_BYTES_MAX <= RPC_STREAM_QUEUE_BYTES_MAX,
