@@ -13,7 +13,7 @@
 #include "common/macros.h"
 #include "common/rng.h"
 
-enum { BLOCK = CHUNK_BLOCK_BYTES };
+enum { BLOCK = CHUNK_BLOCK_BYTES, CHUNK_BYTES = 16 * CHUNK_BYTES_MIN };
 
 static struct append make(server_id self, server_id next)
 {
@@ -22,7 +22,7 @@ static struct append make(server_id self, server_id next)
                                  .self = self,
                                  .next = next,
                                  .first = self == 1,
-                                 .chunk_bytes = CHUNK_BYTES_MIN,
+                                 .chunk_bytes = CHUNK_BYTES,
                                  .now = 1000};
     append_init(&a, &start);
     return a;
@@ -137,9 +137,9 @@ static void expect_refused(struct append_message m)
 static void test_writers_faults_are_refused(void **state)
 {
     (void)state;
-    expect_refused(data(11, 10, crcs));              /* gap */
-    expect_refused(data(10, CHUNK_BYTES_MIN, crcs)); /* beyond the chunk */
-    expect_refused(data(UINT64_MAX, 2, crcs));       /* overflow */
+    expect_refused(data(11, 10, crcs));          /* gap */
+    expect_refused(data(10, CHUNK_BYTES, crcs)); /* beyond the chunk */
+    expect_refused(data(UINT64_MAX, 2, crcs));   /* overflow */
     struct append_message m = data(10, 2 * BLOCK, crcs);
     m.crc_count--;
     expect_refused(m);
@@ -568,11 +568,11 @@ static void run_model(uint64_t seed, bool with_death)
     rng_seed(&s->rng, seed);
     s->now = 1000;
     s->dead = -1;
-    s->target = rng_below(&s->rng, CHUNK_BYTES_MIN + 1);
+    s->target = rng_below(&s->rng, CHUNK_BYTES + 1);
     for (int i = 0; i < HOPS; i++) {
         s->hop[i] = make((server_id)i + 1, i + 1 < HOPS ? (server_id)i + 2 : 0);
     }
-    uint64_t death = with_death ? rng_below(&s->rng, 300) : UINT64_MAX;
+    uint64_t death = with_death ? rng_below(&s->rng, 3000) : UINT64_MAX;
     for (uint64_t round = 0; !s->over && round < 100000; round++) {
         if (round == death) {
             s->dead = 1 + (int)rng_below(&s->rng, HOPS - 1);
