@@ -75,7 +75,7 @@ struct config_program {
                               refused */
     const char *description; /* paragraphs below the usage line; NULL for none */
     const char *footer;      /* examples, exit codes; shown as it is; NULL for none */
-    const char *version;     /* for --version; NULL: TRIREME_VERSION */
+    const char *version;     /* for --version; NULL: config_version() */
     const struct config_row *rows;
     size_t row_count;
     bool stop_at_argument; /* the first positional argument ends the flags: programs with
@@ -103,7 +103,7 @@ struct config_input {
 
 /* The whole of main()'s part: parses, prints what --help, --version and --help-markdown ask for, or
  * the error with a hint on stderr. Returns -1 to go on, else the exit code: 0, or 2 for usage.
- * `options` is zeroed first. */
+ * The rows' targets in `options` are zeroed first. */
 int config_start(struct config *c, const struct config_program *p, void *options, int argc,
                  char **argv);
 
@@ -125,5 +125,8 @@ void config_print_markdown(const struct config_program *p,
 /* Rows as `key = value  # source` lines, for logs and /varz; values as a user would type them. */
 void config_dump(const struct config *c, const struct config_program *p, const void *options,
                  struct buf *out);
+
+/* "0.1.0": the version that was built. */
+const char *config_version(void);
 
 #endif

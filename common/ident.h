@@ -52,6 +52,8 @@ bool cluster_id_known(struct cluster_id id); /* not all zero */
 struct cluster_id cluster_id_random(void);
 enum { CLUSTER_ID_TEXT_BYTES = 33 };
 char *cluster_id_format(struct cluster_id id, char text[CLUSTER_ID_TEXT_BYTES]);
+/* 32 hexadecimal digits; ERR_INVALID. */
+int cluster_id_parse(const char *text, struct cluster_id *ret, struct err *e) MUST_CHECK;
 bool member_key_equal(struct member_key a, struct member_key b);
 
 /* The file's bytes. ident_decode() is for untrusted bytes: ERR_CORRUPT, ERR_VERSION. */

@@ -75,6 +75,12 @@ enum {
     APPEND_DISK_HUNG_MS = 30 * 1000,  /* own work without progress: the disk is named */
     CHUNK_TRASH_MS = 10 * 60 * 1000,  /* deleted chunk files wait aside */
 
+    /* Configuration file and HTTP page. */
+    CONFIG_LINE_BYTES_MAX = 8 * 1024,    /* a list of a thousand masters would still fit */
+    CONFIG_FILE_BYTES_MAX = 1024 * 1024, /* anything larger is not a configuration file */
+    HTTP_CONNECTION_COUNT_MAX = 64,      /* scrapers and people, not load */
+    HTTP_IDLE_SECONDS = 15,
+
     /* Raft log (used by one member already). */
     LOG_ENTRY_BYTES_MAX = 8 * 1024 * 1024,
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,

@@ -54,7 +54,8 @@ void mailbox_wake(struct mailbox *m);
  * thread. */
 void mailbox_close(struct mailbox *m);
 
-/* Nothing waits and nothing is reserved. Exact only on the owner of a closed box. */
+/* Nothing waits and nothing is reserved; asked between two mailbox_run(). Lasting only when the box
+ * is closed and the owner itself starts nothing more. */
 bool mailbox_idle(struct mailbox *m);
 
 /* The owner is the thread that called mailbox_run() first, or this. CHECK fails elsewhere. */
