@@ -84,6 +84,10 @@ enum {
     /* Raft log (used by one member already). */
     LOG_ENTRY_BYTES_MAX = 8 * 1024 * 1024,
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
+    LOG_BATCH_BYTES_MAX = 16 * 1024 * 1024, /* a longer append is cut into batches of about that */
+    LOG_ZERO_BYTES = 1024 * 1024,           /* zeroed ahead, once a MiB a sync pays for it */
+    LOG_SPARE_COUNT_MAX = 2,                /* dropped segments kept for reuse */
+    LOG_IDLE_MS = 1000,                     /* then an empty batch vouches for the last one */
 };
 
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
