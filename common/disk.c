@@ -1,6 +1,7 @@
-/* struct disk over POSIX: one directory descriptor, names resolved with the *at() calls, so that a directory that is
- * renamed or replaced under us is never mixed with another. fdatasync is enough for file contents: POSIX has it write the
- * length too when that is needed to read the data back. */
+/* struct disk over POSIX: one directory descriptor, names resolved with the *at() calls, so that a
+ * directory that is renamed or replaced under us is never mixed with another. fdatasync is enough
+ * for file contents: POSIX has it write the length too when that is needed to read the data back.
+ */
 #include "common/disk.h"
 
 #include <dirent.h>

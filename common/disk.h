@@ -1,12 +1,14 @@
-/* One directory of files behind a vtable: what the log store needs of an operating system, so that the simulator and the
- * crash tests (tests/lib/fake_disk.h) run the very code that ships. disk_posix_open() gives the real one. Names are single
- * path components. Owner: whoever opened it; one thread at a time per disk, except that distinct files of the real one may
- * be used from distinct threads.
+/* One directory of files behind a vtable: what the log store needs of an operating system, so that
+ * the simulator and the crash tests (tests/lib/fake_disk.h) run the very code that ships.
+ * disk_posix_open() gives the real one. Names are single path components. Owner: whoever opened it;
+ * one thread at a time per disk, except that distinct files of the real one may be used from
+ * distinct threads.
  *
- * What a crash may do, and therefore what a user of this interface must assume: bytes written since the file's last
- * disk_sync() may be there, or not, in any combination of 512-byte sectors; a sector is old or new as a whole, so bytes
- * that a write does not change stay intact. Names made, renamed or removed since the last disk_sync_names() may have
- * happened or not, in any combination; each rename is atomic. A failed sync leaves unknown contents: never retry it. */
+ * What a crash may do, and therefore what a user of this interface must assume: bytes written since
+ * the file's last disk_sync() may be there, or not, in any combination of 512-byte sectors; a
+ * sector is old or new as a whole, so bytes that a write does not change stay intact. Names made,
+ * renamed or removed since the last disk_sync_names() may have happened or not, in any combination;
+ * each rename is atomic. A failed sync leaves unknown contents: never retry it. */
 #ifndef COMMON_DISK_H
 #define COMMON_DISK_H
 
@@ -83,7 +85,8 @@ static inline MUST_CHECK int disk_unlink(struct disk *d, const char *name, struc
 }
 
 /* Visits every file, in no particular order. The visitor must not change the disk. */
-static inline MUST_CHECK int disk_list(struct disk *d, disk_visit_fn visit, void *arg, struct err *e)
+static inline MUST_CHECK int disk_list(struct disk *d, disk_visit_fn visit, void *arg,
+                                       struct err *e)
 {
     return d->ops->list(d, visit, arg, e);
 }
@@ -95,13 +98,14 @@ static inline MUST_CHECK int disk_sync_names(struct disk *d, struct err *e)
 }
 
 /* Returns the bytes read, fewer than length only at the end of the file. length <= INT_MAX. */
-static inline MUST_CHECK int disk_read(struct disk_file *f, void *to, size_t length, uint64_t offset,
-                                       struct err *e)
+static inline MUST_CHECK int disk_read(struct disk_file *f, void *to, size_t length,
+                                       uint64_t offset, struct err *e)
 {
     return f->ops->read(f, to, length, offset, e);
 }
 
-/* Writes all of data, making the file longer where needed. After an error any part may have been written. */
+/* Writes all of data, making the file longer where needed. After an error any part may have been
+ * written. */
 static inline MUST_CHECK int disk_write(struct disk_file *f, struct span data, uint64_t offset,
                                         struct err *e)
 {
@@ -124,8 +128,8 @@ static inline MUST_CHECK int disk_truncate(struct disk_file *f, uint64_t bytes, 
     return f->ops->truncate(f, bytes, e);
 }
 
-/* Reserves space for the first `bytes` bytes without changing the length, so that writes below it do not run out of
- * space. Does nothing on file systems that cannot. */
+/* Reserves space for the first `bytes` bytes without changing the length, so that writes below it
+ * do not run out of space. Does nothing on file systems that cannot. */
 static inline MUST_CHECK int disk_preallocate(struct disk_file *f, uint64_t bytes, struct err *e)
 {
     return f->ops->preallocate(f, bytes, e);

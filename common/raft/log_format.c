@@ -1,5 +1,6 @@
-/* See log_format.h and docs/formats-log.md. All integers are little-endian. A batch header has a CRC of its own, apart
- * from that of its records, because what a header says about earlier batches is true even when its own records are torn. */
+/* See log_format.h and docs/formats-log.md. All integers are little-endian. A batch header has a
+ * CRC of its own, apart from that of its records, because what a header says about earlier batches
+ * is true even when its own records are torn. */
 #include "common/raft/log_format.h"
 
 #include <assert.h>
@@ -25,7 +26,8 @@ static void patch_u32le(struct buf *out, size_t at, uint32_t value)
     }
 }
 
-/* 0 magic[8]; 8 version u32; 12 crc u32 of all other bytes; 16 fields; zero to the end of the block. */
+/* 0 magic[8]; 8 version u32; 12 crc u32 of all other bytes; 16 fields; zero to the end of the
+ * block. */
 void log_segment_header_encode(const struct log_segment_header *h, struct buf *out)
 {
     size_t at = out->length;
@@ -79,8 +81,8 @@ int log_segment_header_decode(struct span image, struct log_segment_header *ret_
     return 0;
 }
 
-/* 0 magic u32; 4 crc u32 of bytes 8 to 63; 8 salt; 16 seq; 24 epoch; 32 synced seq; 40 synced last index; 48 record
- * count u32; 52 body bytes u32; 56 crc u32 of the body; 60 zero u32. */
+/* 0 magic u32; 4 crc u32 of bytes 8 to 63; 8 salt; 16 seq; 24 epoch; 32 synced seq; 40 synced last
+ * index; 48 record count u32; 52 body bytes u32; 56 crc u32 of the body; 60 zero u32. */
 void log_batch_seal(struct log_batch *b, uint64_t salt, struct buf *out, size_t at)
 {
     size_t body = out->length - at - LOG_BATCH_HEADER_BYTES;
@@ -133,8 +135,8 @@ enum log_batch_found log_batch_decode(struct span image, size_t offset, uint64_t
     return LOG_BATCH_INTACT;
 }
 
-/* 0 crc u32 of bytes 4 to the end of data; 4 data bytes u32; 8 kind u8; 9 type u8; 10 zero[6]; 16 index; 24 term; data,
- * zero to a multiple of 8. */
+/* 0 crc u32 of bytes 4 to the end of data; 4 data bytes u32; 8 kind u8; 9 type u8; 10 zero[6]; 16
+ * index; 24 term; data, zero to a multiple of 8. */
 void log_record_encode(const struct log_record *r, struct buf *out)
 {
     CHECK(r->data.length <= LOG_ENTRY_BYTES_MAX);

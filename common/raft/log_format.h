@@ -1,5 +1,6 @@
-/* Bytes of the Raft log's segment files: encode and decode, nothing else; docs/formats-log.md has the layout. Pure. The
- * decoders take any bytes; what they return is verified by CRC32C, not by meaning. */
+/* Bytes of the Raft log's segment files: encode and decode, nothing else; docs/formats-log.md has
+ * the layout. Pure. The decoders take any bytes; what they return is verified by CRC32C, not by
+ * meaning. */
 #ifndef COMMON_RAFT_LOG_FORMAT_H
 #define COMMON_RAFT_LOG_FORMAT_H
 
@@ -23,16 +24,19 @@ struct log_hard_state {
     uint64_t vote; /* member voted for in that term; 0: none */
 };
 
-/* First block of a segment: who it is, and the state of the log where it begins, so that the segments before it can go. */
+/* First block of a segment: who it is, and the state of the log where it begins, so that the
+ * segments before it can go. */
 struct log_segment_header {
-    uint64_t number;            /* rises by one from segment to segment; also in the file's name */
-    uint64_t salt;              /* in each of its batches: older bytes of a recycled file never match */
-    uint64_t first_seq;         /* of its first batch; the segment before it ends at first_seq - 1, all of it synced */
-    uint64_t epoch;             /* of the writer that made it */
+    uint64_t number;    /* rises by one from segment to segment; also in the file's name */
+    uint64_t salt;      /* in each of its batches: older bytes of a recycled file never match */
+    uint64_t first_seq; /* of its first batch; the segment before it ends at first_seq - 1, all of
+                           it synced */
+    uint64_t epoch;     /* of the writer that made it */
     struct log_hard_state hard; /* as of the batch before first_seq */
-    log_index start_index;      /* entries up to this one are gone (compacted, or within a snapshot) */
-    term_no start_term;         /* of that entry; both 0 at the beginning of time */
-    log_index last_index;       /* of the entry before the first one here; start_index when there is none */
+    log_index start_index; /* entries up to this one are gone (compacted, or within a snapshot) */
+    term_no start_term;    /* of that entry; both 0 at the beginning of time */
+    log_index
+        last_index; /* of the entry before the first one here; start_index when there is none */
 };
 
 /* Appends exactly LOG_SEGMENT_HEADER_BYTES. */
@@ -43,16 +47,17 @@ int log_segment_header_decode(struct span image, struct log_segment_header *ret_
                               struct err *e) MUST_CHECK;
 
 struct log_batch {
-    uint64_t seq;          /* rises by one from batch to batch over all segments */
-    uint64_t epoch;        /* of the writer: rises by one each time that the log is opened */
-    uint64_t synced_seq;   /* all batches up to this one were durable before this one was written */
-    log_index synced_last; /* the last index of the log as of synced_seq; for people and error texts */
+    uint64_t seq;        /* rises by one from batch to batch over all segments */
+    uint64_t epoch;      /* of the writer: rises by one each time that the log is opened */
+    uint64_t synced_seq; /* all batches up to this one were durable before this one was written */
+    log_index
+        synced_last; /* the last index of the log as of synced_seq; for people and error texts */
     uint32_t record_count;
     uint32_t body_bytes; /* of the records that follow the header */
 };
 
-/* Completes out->data[at ...], where the caller has left LOG_BATCH_HEADER_BYTES for the header before the records;
- * b->body_bytes is taken from out->length. */
+/* Completes out->data[at ...], where the caller has left LOG_BATCH_HEADER_BYTES for the header
+ * before the records; b->body_bytes is taken from out->length. */
 void log_batch_seal(struct log_batch *b, uint64_t salt, struct buf *out, size_t at);
 
 enum log_batch_found {
@@ -76,7 +81,8 @@ enum log_record_kind {
     LOG_RECORD_HARD = 2,     /* term; index holds the vote */
     LOG_RECORD_TRUNCATE = 3, /* entries from index on are gone */
     LOG_RECORD_START = 4,    /* entries up to index, whose term is term, are gone */
-    LOG_RECORD_RESET = 5,    /* all entries are gone; the next one is index + 1, after an entry of term */
+    LOG_RECORD_RESET =
+        5, /* all entries are gone; the next one is index + 1, after an entry of term */
 };
 
 struct log_record {
@@ -95,8 +101,8 @@ static inline size_t log_record_bytes(size_t data_length)
 
 void log_record_encode(const struct log_record *r, struct buf *out);
 
-/* Takes one record off the cursor; its data stays in the cursor's memory. ERR_CORRUPT: none is there, it is damaged, or
- * of a kind that we do not know. */
+/* Takes one record off the cursor; its data stays in the cursor's memory. ERR_CORRUPT: none is
+ * there, it is damaged, or of a kind that we do not know. */
 int log_record_decode(struct cursor *c, struct log_record *ret_record) MUST_CHECK;
 
 #endif

@@ -1,5 +1,5 @@
-/* Opening the log: find the segments, replay their batches, tell a torn tail from corruption, take over as the writer.
- * The argument why this is right stands in log_store.c. */
+/* Opening the log: find the segments, replay their batches, tell a torn tail from corruption, take
+ * over as the writer. The argument why this is right stands in log_store.c. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,7 +12,8 @@
 #include "common/raft/log_store.h"
 #include "common/raft/log_store_internal.h"
 
-/* Offsets in a segment are 32 bits; nothing makes files beyond the default size, tests make smaller ones. */
+/* Offsets in a segment are 32 bits; nothing makes files beyond the default size, tests make smaller
+ * ones. */
 static_assert(2ULL * LOG_SEGMENT_BYTES < UINT32_MAX, "offsets fit");
 
 /* No real log gets there; additions to an index below it cannot overflow. */
@@ -188,7 +189,8 @@ static int replay_batch(struct replay *p, const struct log_batch *batch, struct 
     return 0;
 }
 
-/* Replays the batches of the segment in p->image up to seq_end (exclusive) or the first that is not intact. */
+/* Replays the batches of the segment in p->image up to seq_end (exclusive) or the first that is not
+ * intact. */
 static int replay_batches(struct replay *p, uint64_t seq_end, struct err *e)
 {
     struct log_store *s = p->s;
@@ -206,8 +208,8 @@ static int replay_batches(struct replay *p, uint64_t seq_end, struct err *e)
     return 0;
 }
 
-/* Looks at what stands behind the last batch of the log: nothing, a torn write (counted), or the damaged remains of what
- * had been synced (ERR_CORRUPT). */
+/* Looks at what stands behind the last batch of the log: nothing, a torn write (counted), or the
+ * damaged remains of what had been synced (ERR_CORRUPT). */
 static int judge_tail(struct replay *p, struct err *e)
 {
     struct log_store *s = p->s;
@@ -252,7 +254,8 @@ static int read_image(struct replay *p, struct disk_file *file, uint64_t bytes, 
     return 0;
 }
 
-/* Takes over, or compares with what was replayed before, the state that a segment's header tells. */
+/* Takes over, or compares with what was replayed before, the state that a segment's header tells.
+ */
 static int replay_header(struct replay *p, struct err *e)
 {
     struct log_store *s = p->s;
@@ -330,7 +333,8 @@ static int replay_segment(struct replay *p, size_t i, struct err *e)
     if (r < 0) {
         return err_wrap(e, r, "log segment %" PRIx64, p->number);
     }
-    if ((r = replay_header(p, e)) < 0 || (!is_last && (r = next_first_seq(p, i, &seq_end, e)) < 0) ||
+    if ((r = replay_header(p, e)) < 0 ||
+        (!is_last && (r = next_first_seq(p, i, &seq_end, e)) < 0) ||
         (r = replay_batches(p, seq_end, e)) < 0) {
         return r;
     }
@@ -340,11 +344,12 @@ static int replay_segment(struct replay *p, size_t i, struct err *e)
     }
     return s->last_seq + 1 == seq_end
                ? 0
-               : corrupt(p, p->at, "a batch is damaged that was durable before the next segment", e);
+               : corrupt(p, p->at, "a batch is damaged that was durable before the next segment",
+                         e);
 }
 
-/* Replays the segments whose numbers are without gaps up to the newest. Older ones behind a gap are what an interrupted
- * compaction left; they go. */
+/* Replays the segments whose numbers are without gaps up to the newest. Older ones behind a gap are
+ * what an interrupted compaction left; they go. */
 static int replay_all(struct log_store *s, const struct numbers *found, struct err *e)
 {
     struct replay p = {.s = s};
@@ -388,7 +393,8 @@ static int tidy(struct log_store *s, struct err *e)
     return r;
 }
 
-/* Makes what was replayed durable (after kill -9 it may be in the page cache alone) and this epoch known. */
+/* Makes what was replayed durable (after kill -9 it may be in the page cache alone) and this epoch
+ * known. */
 static int take_over(struct log_store *s, struct err *e)
 {
     s->epoch++;

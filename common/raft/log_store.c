@@ -1,38 +1,45 @@
-/* The log on disk: one sequence of batches, only ever appended to, cut into segment files. Truncation, compaction, reset,
- * term and vote are records in it like the entries, so there is one rule of recovery: replay the batches in order up to
- * the first one that is not intact (log_recover.c). Bytes: log_format.h and docs/formats-log.md.
+/* The log on disk: one sequence of batches, only ever appended to, cut into segment files.
+ * Truncation, compaction, reset, term and vote are records in it like the entries, so there is one
+ * rule of recovery: replay the batches in order up to the first one that is not intact
+ * (log_recover.c). Bytes: log_format.h and docs/formats-log.md.
  *
  * Why a crash loses nothing that was synced, and nothing else comes back
  *
- * 1. A batch counts only if its header CRC, body CRC, segment salt and sequence number fit. A batch that was synced is
- *    intact, and so are all before it, because a sync covers the whole file and a segment is synced before the next one
- *    is begun. So replay reaches every synced batch.
- * 2. What was not synced may survive in any combination of sectors. Replay stops at the first gap, and the next writer
- *    overwrites from there. Could an old batch behind the gap ever be taken for the continuation of the new ones? Its
- *    sequence number might fit, but its epoch is lower than that of the batches before it: each open raises the epoch,
- *    writes it down in an empty batch and syncs that before anything else. A batch of a lower epoch is never accepted.
- *    So what was cut once stays cut.
- * 3. Old bytes of a recycled file cannot be taken for batches: the salt of a segment is new each time, and unknown to
- *    whoever fills entries with data.
- * 4. A segment appears under its name by a rename after its header has been synced, and is used only after the directory
- *    has been synced. So a file with a segment's name and a bad header is damage, never a crash. Everything that a
- *    segment needs from those before it (start of the log, hard state, last index) is in its header.
- * 5. Segments are dropped only after the record that permits it has been synced, oldest first; if only some of the
- *    renames survive a crash, open drops the rest. That none is missing that is still needed is checked by indexes.
- * 6. After kill -9 the tail may be in the page cache alone. So open syncs the last segment and the directory before it
- *    reports anything as being in the log.
+ * 1. A batch counts only if its header CRC, body CRC, segment salt and sequence number fit. A batch
+ * that was synced is intact, and so are all before it, because a sync covers the whole file and a
+ * segment is synced before the next one is begun. So replay reaches every synced batch.
+ * 2. What was not synced may survive in any combination of sectors. Replay stops at the first gap,
+ * and the next writer overwrites from there. Could an old batch behind the gap ever be taken for
+ * the continuation of the new ones? Its sequence number might fit, but its epoch is lower than that
+ * of the batches before it: each open raises the epoch, writes it down in an empty batch and syncs
+ * that before anything else. A batch of a lower epoch is never accepted. So what was cut once stays
+ * cut.
+ * 3. Old bytes of a recycled file cannot be taken for batches: the salt of a segment is new each
+ * time, and unknown to whoever fills entries with data.
+ * 4. A segment appears under its name by a rename after its header has been synced, and is used
+ * only after the directory has been synced. So a file with a segment's name and a bad header is
+ * damage, never a crash. Everything that a segment needs from those before it (start of the log,
+ * hard state, last index) is in its header.
+ * 5. Segments are dropped only after the record that permits it has been synced, oldest first; if
+ * only some of the renames survive a crash, open drops the rest. That none is missing that is still
+ * needed is checked by indexes.
+ * 6. After kill -9 the tail may be in the page cache alone. So open syncs the last segment and the
+ * directory before it reports anything as being in the log.
  *
- * Torn write or corruption? Every batch header carries synced_seq: all batches up to it were durable when it was written.
- * If replay stops before a batch S, and any header found behind it says synced_seq >= S, then S was durable and has been
- * damaged: ERR_CORRUPT. Otherwise nobody can have been promised S, and it is cut. The rule is DESIGN section 5's, over
- * batches instead of indexes: indexes go down again after a truncation, and a vote has none. A batch that no later one
- * vouches for looks torn when damaged; log_store_tick() therefore writes an empty batch on an idle log.
+ * Torn write or corruption? Every batch header carries synced_seq: all batches up to it were
+ * durable when it was written. If replay stops before a batch S, and any header found behind it
+ * says synced_seq >= S, then S was durable and has been damaged: ERR_CORRUPT. Otherwise nobody can
+ * have been promised S, and it is cut. The rule is DESIGN section 5's, over batches instead of
+ * indexes: indexes go down again after a truncation, and a vote has none. A batch that no later one
+ * vouches for looks torn when damaged; log_store_tick() therefore writes an empty batch on an idle
+ * log.
  *
- * Why fdatasync is cheap: space is reserved when a segment is made, and blocks ahead are zeroed in steps of LOG_ZERO_BYTES,
- * so that most syncs change neither length nor extents and need no journal commit; a recycled file never does.
+ * Why fdatasync is cheap: space is reserved when a segment is made, and blocks ahead are zeroed in
+ * steps of LOG_ZERO_BYTES, so that most syncs change neither length nor extents and need no journal
+ * commit; a recycled file never does.
  *
- * Assumed of the disk, as in disk.h: a sector is written whole or not at all, so that rewriting the shared last sector
- * does not damage the batch before. */
+ * Assumed of the disk, as in disk.h: a sector is written whole or not at all, so that rewriting the
+ * shared last sector does not damage the batch before. */
 #include "common/raft/log_store.h"
 
 #include <assert.h>
@@ -121,7 +128,8 @@ void log_segment_add(struct log_store *s, uint64_t number, struct disk_file *fil
     s->segments[s->segment_count++] = (struct log_segment){number, file, file_bytes};
 }
 
-/* A number that differs from segment to segment and that entries' authors cannot know (splitmix64). */
+/* A number that differs from segment to segment and that entries' authors cannot know (splitmix64).
+ */
 static uint64_t salt_of(uint64_t seed, uint64_t number)
 {
     uint64_t z = seed + number * 0x9e3779b97f4a7c15U;
@@ -130,8 +138,16 @@ static uint64_t salt_of(uint64_t seed, uint64_t number)
     return z ^ (z >> 31);
 }
 
-/* Makes a file with this header and its space, durable but under a preliminary name, which is given back. After an error
- * nothing has changed. */
+/* Before a spare is overwritten, its old name as a segment must be gone for good. */
+static int spares_settle(struct log_store *s, struct err *e)
+{
+    int r = s->spares_settled ? 0 : disk_sync_names(s->disk, e);
+    s->spares_settled = s->spares_settled || r == 0;
+    return r;
+}
+
+/* Makes a file with this header and its space, durable but under a preliminary name, which is given
+ * back. After an error nothing has changed. */
 static int segment_prepare(struct log_store *s, const struct log_segment_header *header,
                            struct log_segment *ret_segment, char ret_name[LOG_NAME_BYTES],
                            struct err *e)
@@ -149,7 +165,7 @@ static int segment_prepare(struct log_store *s, const struct log_segment_header 
         return r;
     }
     log_segment_header_encode(header, &block);
-    r = recycle ? 0 : disk_preallocate(segment.file, s->segment_bytes, e);
+    r = recycle ? spares_settle(s, e) : disk_preallocate(segment.file, s->segment_bytes, e);
     r = r < 0 ? r : disk_write(segment.file, (struct span){block.data, block.length}, 0, e);
     r = r < 0 ? r : disk_size(segment.file, &segment.file_bytes, e);
     r = r < 0 ? r : disk_sync(segment.file, e);
@@ -168,7 +184,7 @@ static int segment_prepare(struct log_store *s, const struct log_segment_header 
 int log_segment_begin(struct log_store *s, uint64_t number, struct err *e)
 {
     CHECK(number <= UINT32_MAX);
-    struct log_segment segment;
+    struct log_segment segment = {0};
     char name[LOG_NAME_BYTES];
     char final_name[LOG_NAME_BYTES];
     struct log_segment_header header = {
@@ -215,6 +231,7 @@ int log_file_retire(struct log_store *s, uint64_t number, struct err *e)
     if (r == 0) {
         s->spares = xreallocarray(s->spares, s->spare_count + 1, sizeof(uint64_t));
         s->spares[s->spare_count++] = number;
+        s->spares_settled = false;
     }
     return r;
 }
@@ -248,7 +265,8 @@ static void batch_begin(struct log_store *s)
     buf_append_fill(&s->out, 0, LOG_BATCH_HEADER_BYTES);
 }
 
-/* Zeroes blocks ahead of a batch that ends at `end`, so that the syncs of the next ones allocate nothing. */
+/* Zeroes blocks ahead of a batch that ends at `end`, so that the syncs of the next ones allocate
+ * nothing. */
 static int zero_ahead(struct log_store *s, uint64_t end, struct err *e)
 {
     struct log_segment *segment = log_current(s);
@@ -314,7 +332,8 @@ int log_write_empty(struct log_store *s, struct err *e)
     return batch_write(s, 0, &at, e);
 }
 
-/* Writes one batch of the hard state, unless NULL, and as many of the entries as go into it. Returns their count. */
+/* Writes one batch of the hard state, unless NULL, and as many of the entries as go into it.
+ * Returns their count. */
 static int append_batch(struct log_store *s, const struct log_hard_state *hard,
                         const struct log_entry *entries, size_t count, struct err *e)
 {
@@ -322,21 +341,18 @@ static int append_batch(struct log_store *s, const struct log_hard_state *hard,
     uint64_t at = 0;
     batch_begin(s);
     if (hard) {
-        log_record_encode(&(struct log_record){.kind = LOG_RECORD_HARD,
-                                               .index = hard->vote,
-                                               .term = hard->term},
-                          &s->out);
+        log_record_encode(
+            &(struct log_record){.kind = LOG_RECORD_HARD, .index = hard->vote, .term = hard->term},
+            &s->out);
     }
     size_t room = s->segment_bytes - LOG_SEGMENT_HEADER_BYTES;
     room = room < LOG_BATCH_BYTES_MAX ? room : LOG_BATCH_BYTES_MAX;
     while (taken < count &&
-           (taken == 0 ||
-            s->out.length + log_record_bytes(entries[taken].data.length) <= room)) {
+           (taken == 0 || s->out.length + log_record_bytes(entries[taken].data.length) <= room)) {
         const struct log_entry *entry = &entries[taken++];
-        log_record_encode(
-            &(struct log_record){LOG_RECORD_ENTRY, entry->type, entry->index, entry->term,
-                                 entry->data},
-            &s->out);
+        log_record_encode(&(struct log_record){LOG_RECORD_ENTRY, entry->type, entry->index,
+                                               entry->term, entry->data},
+                          &s->out);
     }
     int r = batch_write(s, (uint32_t)taken + (hard ? 1 : 0), &at, e);
     if (r < 0) {
@@ -434,12 +450,14 @@ int log_store_compact(struct log_store *s, log_index index, struct err *e)
         start--;
     }
     term_no term = start > s->start_index ? slot_of(s, start)->term : s->start_term;
-    if ((r = write_record(s, LOG_RECORD_START, start, term, e)) < 0) {
-        return r;
+    if (start > s->start_index) { /* else only entries since truncated stand in what goes */
+        if ((r = write_record(s, LOG_RECORD_START, start, term, e)) < 0) {
+            return r;
+        }
+        s->start_index = start;
+        s->start_term = term;
+        log_slots_drop(s, start);
     }
-    s->start_index = start;
-    s->start_term = term;
-    log_slots_drop(s, start);
     r = log_store_sync(s, e);
     return r < 0 ? r : log_segments_drop(s, count, e);
 }

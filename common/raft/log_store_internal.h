@@ -1,4 +1,5 @@
-/* What log_store.c (writing, reading) and log_recover.c (opening) share. Nobody else includes it. */
+/* What log_store.c (writing, reading) and log_recover.c (opening) share. Nobody else includes it.
+ */
 #ifndef COMMON_RAFT_LOG_STORE_INTERNAL_H
 #define COMMON_RAFT_LOG_STORE_INTERNAL_H
 
@@ -33,12 +34,14 @@ struct log_store {
     uint64_t segment_bytes;
     uint64_t salt_seed;
 
-    struct log_segment *segments; /* oldest first, numbers without gaps; the last one is written to */
+    struct log_segment
+        *segments; /* oldest first, numbers without gaps; the last one is written to */
     size_t segment_count;
     uint64_t *spares; /* numbers in the names of spare files */
     size_t spare_count;
-    uint64_t salt;     /* of the last segment */
-    uint64_t write_at; /* end of the last batch in the last segment */
+    bool spares_settled; /* the renames that made them are durable */
+    uint64_t salt;       /* of the last segment */
+    uint64_t write_at;   /* end of the last batch in the last segment */
 
     uint64_t last_seq;     /* newest batch written */
     uint64_t synced_seq;   /* newest batch that is durable */
@@ -75,15 +78,17 @@ static inline struct log_segment *log_current(struct log_store *s)
 void log_name(char ret_name[LOG_NAME_BYTES], const char *prefix, uint64_t number);
 
 void log_slots_push(struct log_store *s, struct log_slot slot);
-void log_slots_cut(struct log_store *s, log_index from);      /* forget entries from this index on */
-void log_slots_drop(struct log_store *s, log_index up_to);    /* forget entries up to this index */
-void log_slots_restart(struct log_store *s, log_index first); /* forget all; the next one is first */
+void log_slots_cut(struct log_store *s, log_index from);   /* forget entries from this index on */
+void log_slots_drop(struct log_store *s, log_index up_to); /* forget entries up to this index */
+void log_slots_restart(struct log_store *s,
+                       log_index first); /* forget all; the next one is first */
 
 /* Adds an opened file as the newest segment. */
 void log_segment_add(struct log_store *s, uint64_t number, struct disk_file *file,
                      uint64_t file_bytes);
 
-/* Makes the next segment, empty and durable, the one that is written to. The one before it is synced first. */
+/* Makes the next segment, empty and durable, the one that is written to. The one before it is
+ * synced first. */
 int log_segment_begin(struct log_store *s, uint64_t number, struct err *e) MUST_CHECK;
 
 /* Turns the oldest `count` segments into spares, or removes them. */

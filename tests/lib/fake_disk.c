@@ -1,6 +1,7 @@
-/* A file has its durable bytes and its visible ones; a change made since the last sync is kept in one list of all files
- * and names, in order. A crash builds the durable state from that list. Syncing a file moves its own changes into its
- * durable bytes; syncing names moves theirs into the durable directory. */
+/* A file has its durable bytes and its visible ones; a change made since the last sync is kept in
+ * one list of all files and names, in order. A crash builds the durable state from that list.
+ * Syncing a file moves its own changes into its durable bytes; syncing names moves theirs into the
+ * durable directory. */
 #include "tests/lib/fake_disk.h"
 
 #include <stdlib.h>
@@ -44,7 +45,7 @@ struct change {
 };
 
 struct fake_disk {
-    struct disk disk; /* first */
+    struct disk disk;      /* first */
     struct inode **inodes; /* of all files ever made; freed at the end */
     size_t inode_count;
     struct directory visible;
@@ -131,7 +132,8 @@ static void copy_buf(struct buf *to, const struct buf *from)
     buf_append(to, from->data, from->length);
 }
 
-/* Applies a change to the durable state; a write only in the sectors that rng picks when it is given. */
+/* Applies a change to the durable state; a write only in the sectors that rng picks when it is
+ * given. */
 static void make_durable(struct fake_disk *d, const struct change *c, struct rng *sectors)
 {
     switch (c->kind) {
