@@ -81,6 +81,16 @@ enum {
     HTTP_CONNECTION_COUNT_MAX = 64,      /* scrapers and people, not load */
     HTTP_IDLE_SECONDS = 15,
 
+    /* MapReduce jobs: what one submission may ask for. */
+    JOB_INPUT_COUNT_MAX = 10000,   /* paths given; each may be a directory */
+    JOB_FILE_COUNT_MAX = 1000,     /* side files */
+    JOB_SETTING_COUNT_MAX = 10000, /* each of -D and --cmdenv */
+    JOB_REDUCE_COUNT_MAX = 100000,
+    JOB_MAP_COUNT_MAX = 1000000, /* more input means larger splits */
+    JOB_COUNTER_COUNT_MAX = 10000,
+    JOB_COUNT_MAX = 1000, /* not ended, at one time */
+    WORKER_SLOT_COUNT_MAX = 1024,
+
     /* Raft log (used by one member already). */
     LOG_ENTRY_BYTES_MAX = 8 * 1024 * 1024,
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
