@@ -25,3 +25,7 @@ if(SANITIZE)
   add_compile_options(-fsanitize=${SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${SANITIZE})
 endif()
+# The fuzzers steer by coverage, so the code under test must report it, not only the target's own file.
+if(TRIREME_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
