@@ -91,6 +91,21 @@ enum {
     JOB_COUNT_MAX = 1000, /* not ended, at one time */
     WORKER_SLOT_COUNT_MAX = 1024,
 
+    /* Care of the file master for chunks. */
+    REPAIR_COUNT_MAX = 64,           /* copies in flight in the whole cluster, from one master */
+    REPAIR_SERVER_COUNT_MAX = 4,     /* of them to, and from, one server: clients go on */
+    REPAIR_RETRY_MS_MIN = 500,       /* first delay of a chunk that cannot be helped now ... */
+    REPAIR_RETRY_MS_MAX = 30 * 1000, /* ... which doubles up to this */
+    REPAIR_COPY_MS = 5 * 60 * 1000,  /* a copy of 1 GiB at 4 MB/s; then it counts as failed */
+    DELETE_BATCH_COUNT_MAX = 1000,   /* replicas in one DeleteChunks call */
+    RECOVERY_PATIENCE_MS = 1500,     /* a clean answer waits so long for those of the others */
+    RECOVERY_RETRY_MS = 1000,        /* a server that was not reached is asked again */
+    RECOVERY_FENCE_MS = 10 * 1000,   /* one Fence call: it drains writes and makes files durable */
+    RECOVERY_WAIT_MS = 15 * 1000,    /* a client that asked for a recovery is told why it waits */
+    ALLOCATE_WAIT_MS = 5 * 1000,     /* an allocation waits so long for enough servers */
+    LEASE_RETRY_MS = 5 * 1000,       /* a lease whose end failed is ended again */
+    REPORT_PAGE_COUNT_MAX = 10000,   /* replicas in one page of a full report, or one heartbeat */
+
     /* Raft log (used by one member already). */
     LOG_ENTRY_BYTES_MAX = 8 * 1024 * 1024,
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
