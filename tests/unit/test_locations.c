@@ -28,10 +28,8 @@ static void report(struct locations *l, server_id server, chunk_id chunk, uint64
     assert_int_equal(locations_report(l, server, &r), 0);
 }
 
-static void learn(struct locations *l, chunk_id chunk, uint64_t version, enum location_state state,
-                  uint64_t length, const server_id *set, uint32_t count)
+static void learn(struct locations *l, struct location_fact fact)
 {
-    struct location_fact fact = {{chunk, version}, state, length, 3, set, count};
     locations_learn(l, &fact);
 }
 
@@ -50,14 +48,16 @@ static void test_life_of_a_chunk(void **state)
 {
     (void)state;
     struct locations *l = with_live(4);
-    learn(l, 7, 1, LOCATION_OPEN, 0, set, 3);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_OPEN, 0, 3, set, 3});
     struct location c = find(l, 7);
     assert_int_equal(c.class, LOCATION_CLASS_WRITING);
     assert_int_equal(c.good_count, 3);
     assert_true(c.replicas[0].assumed);
     report(l, 1, 7, 1, 5000, false);
     assert_int_equal(find(l, 7).good_count, 3);
-    learn(l, 7, 1, LOCATION_SEALED, 9000, set, 3); /* the writer says that all have sealed */
+    learn(l,
+          (struct location_fact){
+              {7, 1}, LOCATION_SEALED, 9000, 3, set, 3}); /* the writer says that all have sealed */
     c = find(l, 7);
     assert_int_equal(c.class, LOCATION_CLASS_OK);
     assert_int_equal(c.good_count, 3);
@@ -81,14 +81,14 @@ static void test_seal_and_go_on(void **state)
 {
     (void)state;
     struct locations *l = with_live(3);
-    learn(l, 7, 1, LOCATION_OPEN, 0, set, 3);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_OPEN, 0, 3, set, 3});
     report(l, 3, 7, 1, 100, false);
-    learn(l, 7, 2, LOCATION_SEALING, 0, set, 0);
+    learn(l, (struct location_fact){{7, 2}, LOCATION_SEALING, 0, 3, set, 0});
     struct location c = find(l, 7);
     assert_int_equal(c.good_count, 0); /* all are of the old version until they are fenced */
     assert_int_equal(c.count, 3);
     report(l, 1, 7, 2, 300, false);
-    learn(l, 7, 2, LOCATION_SEALED, 200, NULL, 0);
+    learn(l, (struct location_fact){{7, 2}, LOCATION_SEALED, 200, 3, NULL, 0});
     c = find(l, 7);
     assert_int_equal(c.class, LOCATION_CLASS_NONE);
     report(l, 1, 7, 2, 200, true); /* cut and sealed */
@@ -113,7 +113,7 @@ static void test_reports_before_the_log(void **state)
     struct location c = find(l, 9);
     assert_int_equal(c.class, LOCATION_CLASS_RUMOURED);
     assert_int_equal(c.count, 3);
-    learn(l, 9, 2, LOCATION_SEALED, 100, NULL, 0);
+    learn(l, (struct location_fact){{9, 2}, LOCATION_SEALED, 100, 3, NULL, 0});
     c = find(l, 9);
     assert_int_equal(c.good_count, 2);
     assert_int_equal(c.class, LOCATION_CLASS_UNDER);
@@ -141,7 +141,7 @@ static void test_full_report(void **state)
     for (chunk_id i = 1; i <= 1000; i++) {
         report(l, 1, i, 1, i, true);
         report(l, 2, i, 1, i, true);
-        learn(l, i, 1, LOCATION_SEALED, i, NULL, 0);
+        learn(l, (struct location_fact){{i, 1}, LOCATION_SEALED, i, 3, NULL, 0});
     }
     assert_int_equal(locations_class_count(l, LOCATION_CLASS_UNDER), 1000);
     locations_report_begin(l, 1);
@@ -225,7 +225,8 @@ static void model_learn(struct model *m, struct locations *l, struct rng *rng, i
     m->known[c] = true;
     m->length[c] = rng_below(rng, 2);
     m->state[c] = LOCATION_SEALED;
-    learn(l, (chunk_id)c + 1, m->version[c], LOCATION_SEALED, m->length[c], NULL, 0);
+    learn(l, (struct location_fact){
+                 {(chunk_id)c + 1, m->version[c]}, LOCATION_SEALED, m->length[c], 3, NULL, 0});
 }
 
 static void model_step(struct model *m, struct locations *l, struct rng *rng)
@@ -302,7 +303,7 @@ static void test_memory(void **state)
     double most = 0;
     for (chunk_id i = 1; i <= COUNT; i++) {
         const server_id where[] = {i % 20 + 1, (i + 7) % 20 + 1, (i + 13) % 20 + 1};
-        learn(l, i, 1, LOCATION_SEALED, 64 << 20, where, 3);
+        learn(l, (struct location_fact){{i, 1}, LOCATION_SEALED, 64 << 20, 3, where, 3});
         if (i > COUNT / 4 && i % 1000 == 0) {
             double each = (double)(locations_memory(l) - before) / (double)i;
             most = each > most ? each : most;
