@@ -60,7 +60,14 @@ enum {
     NAMESPACE_LOCATE_COUNT_MAX = 1024, /* extents of one reply */
     NAMESPACE_BATCH_COUNT_MAX = 1024,  /* operations in one request */
     NAMESPACE_REAP_COUNT_MAX = 1000,   /* inodes removed by one background step */
-    SESSION_WINDOW_COUNT_MAX = 256,    /* replies kept per session */
+    NAMESPACE_INLINE_COUNT_MAX = 8,    /* rows that a command removes at once, without the queue */
+    NAMESPACE_TICK_COUNT_MAX = 64,     /* sessions that one Tick looks at */
+    NAMESPACE_FENCE_COUNT_MAX = 65536, /* named fences; they are never removed */
+    NAMESPACE_SERVER_COUNT_MAX = 65536,
+    NAMESPACE_PRECONDITION_COUNT_MAX = 16, /* of one operation */
+    CALLER_GROUP_COUNT_MAX = 64,
+    SESSION_WINDOW_COUNT_MAX = 256,      /* replies kept per session */
+    SESSION_COUNT_MAX = 4 * 1024 * 1024, /* open sessions; beyond it new ones get ERR_BUSY */
 
     /* Times. */
     HEARTBEAT_MS = 1000,
