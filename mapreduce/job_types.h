@@ -197,6 +197,16 @@ struct master_message {
     uint64_t ack_sequence;
 };
 
+/* A submission as it is kept in the store. */
+struct job_record {
+    const char *job; /* job_<fence>_<number> */
+    uint64_t number; /* rises by one per submission, never used again */
+    const char *submission;
+    const char *user;
+    time_ms submitted_ms; /* wall */
+    struct job_spec spec;
+};
+
 /* "attempt_<fence>_<job number>_m_000003_0": which attempt a name means. */
 struct attempt_name {
     uint64_t fence;

@@ -10,6 +10,7 @@
 
 /* Each appends to `out`. */
 void job_spec_pack(const struct job_spec *spec, struct buf *out);
+void job_record_pack(const struct job_record *record, struct buf *out);
 void job_status_pack(const struct job_status *status, struct buf *out);
 void worker_message_pack(const struct worker_message *message, struct buf *out);
 void master_message_pack(const struct master_message *message, struct buf *out);
@@ -17,6 +18,8 @@ void master_message_pack(const struct master_message *message, struct buf *out);
 /* ERR_CORRUPT: not such a message. Else as in mr_rpc.h. */
 int job_spec_unpack(struct span bytes, struct arena *arena, struct job_spec *ret,
                     struct err *e) MUST_CHECK;
+int job_record_unpack(struct span bytes, struct arena *arena, struct job_record *ret,
+                      struct err *e) MUST_CHECK;
 int job_status_unpack(struct span bytes, struct arena *arena, struct job_status *ret,
                       struct err *e) MUST_CHECK;
 int worker_message_unpack(struct span bytes, struct arena *arena, struct worker_message *ret,

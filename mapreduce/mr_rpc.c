@@ -247,6 +247,43 @@ int job_spec_from_wire(const Trireme__V1__JobSpec *from, struct arena *arena, st
     return r;
 }
 
+Trireme__V1__JobRecord *job_record_to_wire(const struct job_record *from, struct arena *arena)
+{
+    Trireme__V1__JobRecord *to = NEW(arena, Trireme__V1__JobRecord, trireme__v1__job_record__init);
+    to->format = TRIREME_DISK_FORMAT;
+    TEXT(job);
+    TEXT(submission);
+    TEXT(user);
+    SAME(number);
+    SAME(submitted_ms);
+    to->spec = job_spec_to_wire(&from->spec, arena);
+    return to;
+}
+
+int job_record_from_wire(const Trireme__V1__JobRecord *from, struct arena *arena,
+                         struct job_record *ret, struct err *e)
+{
+    struct job_record record = {0};
+    struct job_record *to = &record;
+    if (from->format > TRIREME_DISK_FORMAT) {
+        return err_set(e, ERR_VERSION, "job record of format %u, newer than %d", from->format,
+                       TRIREME_DISK_FORMAT);
+    }
+    if (!from->spec || from->number == 0) {
+        return err_set(e, ERR_CORRUPT, "job record without a job");
+    }
+    COPY(job);
+    COPY(submission);
+    COPY(user);
+    SAME(number);
+    SAME(submitted_ms);
+    int r = job_spec_from_wire(from->spec, arena, &to->spec, e);
+    if (r == 0) {
+        *ret = record;
+    }
+    return r;
+}
+
 Trireme__V1__JobStatus *job_status_to_wire(const struct job_status *from, struct arena *arena)
 {
     Trireme__V1__JobStatus *to = NEW(arena, Trireme__V1__JobStatus, trireme__v1__job_status__init);
@@ -656,6 +693,7 @@ int master_message_from_wire(const Trireme__V1__MasterMessage *from, struct aren
     }
 
 DEFINE_PACK(job_spec, JobSpec, job_spec)
+DEFINE_PACK(job_record, JobRecord, job_record)
 DEFINE_PACK(job_status, JobStatus, job_status)
 DEFINE_PACK(worker_message, WorkerMessage, worker_message)
 DEFINE_PACK(master_message, MasterMessage, master_message)

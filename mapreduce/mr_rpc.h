@@ -16,6 +16,9 @@
 Trireme__V1__JobSpec *job_spec_to_wire(const struct job_spec *spec, struct arena *arena);
 int job_spec_from_wire(const Trireme__V1__JobSpec *wire, struct arena *arena, struct job_spec *ret,
                        struct err *e) MUST_CHECK;
+Trireme__V1__JobRecord *job_record_to_wire(const struct job_record *record, struct arena *arena);
+int job_record_from_wire(const Trireme__V1__JobRecord *wire, struct arena *arena,
+                         struct job_record *ret, struct err *e) MUST_CHECK;
 Trireme__V1__JobStatus *job_status_to_wire(const struct job_status *status, struct arena *arena);
 int job_status_from_wire(const Trireme__V1__JobStatus *wire, struct arena *arena,
                          struct job_status *ret, struct err *e) MUST_CHECK;
