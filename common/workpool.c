@@ -221,7 +221,7 @@ int workpool_submit_ordered(struct workpool *p, struct strand *strand, struct jo
 void workpool_submit_reserved(struct workpool *p, struct strand *strand, struct job *job,
                               struct mailbox *home)
 {
-    CHECK(job->done != NULL);
+    CHECK((job->done == NULL) == (home == NULL));
     job->home = home;
     job->strand = strand;
     pthread_mutex_lock(&p->lock);

@@ -54,7 +54,7 @@ struct rpc_executor {
 
 /* Steps on the owner of a mailbox, in its reserved slots. */
 struct rpc_executor rpc_executor_mailbox(struct mailbox *mailbox);
-/* Steps on a pool's workers, in parallel. Refuses while the pool is full. */
+/* Steps on a pool's workers, in parallel; bounded by the server's limit on calls. */
 struct rpc_executor rpc_executor_workpool(struct workpool *pool);
 
 /* ---- Calls ---- */
@@ -85,7 +85,9 @@ struct ProtobufCMessage *
 rpc_call_reply(struct rpc_call *call); /* initialised; fill it in before the last step ends */
 struct arena *rpc_call_arena(struct rpc_call *call); /* dies with the call; memory for the reply */
 struct err *rpc_call_err(struct rpc_call *call); /* text for the caller, sent if the call fails */
-const struct rpc_caller *rpc_call_caller(const struct rpc_call *call);
+const struct rpc_caller *rpc_call_caller(struct rpc_call *call); /* thread that has the call */
+struct rpc_loop *
+rpc_call_loop(const struct rpc_call *call); /* for timers of a step on the poller */
 void rpc_call_set_state(struct rpc_call *call, void *state); /* a pointer of the steps' own */
 void *rpc_call_state(const struct rpc_call *call);
 /* The client is gone or its deadline has passed: the answer will reach nobody. Any thread. */
@@ -145,7 +147,7 @@ struct rpc_server_stats {
 
 /* Listens and serves as soon as its loops are driven. ERR_BUSY: address in use, with the address in
  * e; ERR_INVALID: an address that is not loopback without TLS or `insecure`, e says what to do.
- * Loops must not be run yet by threads. */
+ * */
 struct rpc_server;
 int rpc_server_new(const struct rpc_server_options *options, struct rpc_server **ret_server,
                    struct err *e) MUST_CHECK;
@@ -153,9 +155,14 @@ int rpc_server_new(const struct rpc_server_options *options, struct rpc_server *
 int rpc_server_port(const struct rpc_server *server, size_t index);
 struct rpc_server_stats rpc_server_stats(const struct rpc_server *server); /* any thread */
 
-/* Stops accepting and waits for what is in progress; at the deadline cancels the rest and waits for
- * that. Steps that hold a call must still finish it. Any thread but a loop's; loops without a
- * thread of their own are stepped here. */
+/* The end, in steps, for a process whose owner must go on working meanwhile: stop accepting
+ * (clients are told and go elsewhere); wait until all has ended; at some point cancel what has not.
+ * Steps that hold a call must still finish it. Any thread. */
+void rpc_server_shutdown(struct rpc_server *server);
+bool rpc_server_is_drained(const struct rpc_server *server);
+void rpc_server_cancel(struct rpc_server *server); /* includes rpc_server_shutdown() */
+/* All three, cancelling at the deadline. Not on a loop's thread, nor on an owner that has steps to
+ * run; loops that nobody drives are stepped here. */
 void rpc_server_drain(struct rpc_server *server, time_ms deadline);
 /* Drained before, else drains at once. Loops may go after it. Accepts NULL. */
 void rpc_server_free(struct rpc_server *server);

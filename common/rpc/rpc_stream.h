@@ -48,9 +48,8 @@ struct rpc_stream *rpc_stream_open(struct rpc_loop *loop, const struct rpc_reque
 void rpc_stream_set_state(struct rpc_stream *stream, void *state);
 void *rpc_stream_state(const struct rpc_stream *stream);
 struct rpc_loop *rpc_stream_loop(const struct rpc_stream *stream);
-void *rpc_stream_service(const struct rpc_stream *stream); /* server side, else NULL */
-const struct rpc_caller *
-rpc_stream_caller(const struct rpc_stream *stream); /* server side, else NULL */
+void *rpc_stream_service(const struct rpc_stream *stream);             /* server side, else NULL */
+const struct rpc_caller *rpc_stream_caller(struct rpc_stream *stream); /* server side, else NULL */
 
 /* Asks for one message. A second ask before the answer is the same one. */
 void rpc_stream_read(struct rpc_stream *stream);
