@@ -60,7 +60,14 @@ enum {
     NAMESPACE_LOCATE_COUNT_MAX = 1024, /* extents of one reply */
     NAMESPACE_BATCH_COUNT_MAX = 1024,  /* operations in one request */
     NAMESPACE_REAP_COUNT_MAX = 1000,   /* inodes removed by one background step */
-    SESSION_WINDOW_COUNT_MAX = 256,    /* replies kept per session */
+    NAMESPACE_INLINE_COUNT_MAX = 8,    /* rows that a command removes at once, without the queue */
+    NAMESPACE_TICK_COUNT_MAX = 64,     /* sessions that one Tick looks at */
+    NAMESPACE_FENCE_COUNT_MAX = 65536, /* named fences; they are never removed */
+    NAMESPACE_SERVER_COUNT_MAX = 65536,
+    NAMESPACE_PRECONDITION_COUNT_MAX = 16, /* of one operation */
+    CALLER_GROUP_COUNT_MAX = 64,
+    SESSION_WINDOW_COUNT_MAX = 256,      /* replies kept per session */
+    SESSION_COUNT_MAX = 4 * 1024 * 1024, /* open sessions; beyond it new ones get ERR_BUSY */
 
     /* Times. */
     HEARTBEAT_MS = 1000,
@@ -80,6 +87,31 @@ enum {
     CONFIG_FILE_BYTES_MAX = 1024 * 1024, /* anything larger is not a configuration file */
     HTTP_CONNECTION_COUNT_MAX = 64,      /* scrapers and people, not load */
     HTTP_IDLE_SECONDS = 15,
+
+    /* MapReduce jobs: what one submission may ask for. */
+    JOB_INPUT_COUNT_MAX = 10000,   /* paths given; each may be a directory */
+    JOB_FILE_COUNT_MAX = 1000,     /* side files */
+    JOB_SETTING_COUNT_MAX = 10000, /* each of -D and --cmdenv */
+    JOB_REDUCE_COUNT_MAX = 100000,
+    JOB_MAP_COUNT_MAX = 1000000, /* more input means larger splits */
+    JOB_COUNTER_COUNT_MAX = 10000,
+    JOB_COUNT_MAX = 1000, /* not ended, at one time */
+    WORKER_SLOT_COUNT_MAX = 1024,
+
+    /* Care of the file master for chunks. */
+    REPAIR_COUNT_MAX = 64,           /* copies in flight in the whole cluster, from one master */
+    REPAIR_SERVER_COUNT_MAX = 4,     /* of them to, and from, one server: clients go on */
+    REPAIR_RETRY_MS_MIN = 500,       /* first delay of a chunk that cannot be helped now ... */
+    REPAIR_RETRY_MS_MAX = 30 * 1000, /* ... which doubles up to this */
+    REPAIR_COPY_MS = 5 * 60 * 1000,  /* a copy of 1 GiB at 4 MB/s; then it counts as failed */
+    DELETE_BATCH_COUNT_MAX = 1000,   /* replicas in one DeleteChunks call */
+    RECOVERY_PATIENCE_MS = 1500,     /* a clean answer waits so long for those of the others */
+    RECOVERY_RETRY_MS = 1000,        /* a server that was not reached is asked again */
+    RECOVERY_FENCE_MS = 10 * 1000,   /* one Fence call: it drains writes and makes files durable */
+    RECOVERY_WAIT_MS = 15 * 1000,    /* a client that asked for a recovery is told why it waits */
+    ALLOCATE_WAIT_MS = 5 * 1000,     /* an allocation waits so long for enough servers */
+    LEASE_RETRY_MS = 5 * 1000,       /* a lease whose end failed is ended again */
+    REPORT_PAGE_COUNT_MAX = 10000,   /* replicas in one page of a full report, or one heartbeat */
 
     /* Raft log (used by one member already). */
     LOG_ENTRY_BYTES_MAX = 8 * 1024 * 1024,

@@ -220,8 +220,9 @@ struct cmd_expire_leases {
     uint32_t count; /* at most NAMESPACE_BATCH_COUNT_MAX */
 };
 
-/* One background step: removes what was deleted and carries out changed replication, touching at
- * most `count` rows of inodes and extents. */
+/* One background step: removes what was deleted and carries out changed replication, at most
+ * `count` directory entries or extents; an entry that is a small file takes its few extents along.
+ */
 struct cmd_reap {
     uint32_t count; /* 1..NAMESPACE_REAP_COUNT_MAX */
 };

@@ -73,7 +73,7 @@ struct apply_result {
     server_id server;       /* ENTRY_REGISTER_SERVER */
     struct chunk_ref chunk; /* ENTRY_SEAL_BEGIN and _END: as it is now */
     uint64_t length;        /* ENTRY_SEAL_END: sealed length, 0 when the extent is gone */
-    bool more;              /* ENTRY_REAP: queues are not empty yet */
+    bool more; /* ENTRY_REAP: queues are not empty yet; ENTRY_TICK: more sessions are due */
 };
 
 /* Never NULL. namespace_free() accepts NULL. */
@@ -246,6 +246,9 @@ int namespace_scan_leases(const struct kv_view *view, inode_id after, namespace_
                           void *arg) MUST_CHECK;
 int namespace_scan_chunks(const struct kv_view *view, chunk_id after, namespace_chunk_fn visit,
                           void *arg) MUST_CHECK;
+/* Open and sealing ones only. */
+int namespace_scan_open_chunks(const struct kv_view *view, chunk_id after, namespace_chunk_fn visit,
+                               void *arg) MUST_CHECK;
 int namespace_scan_servers(const struct kv_view *view, namespace_server_fn visit,
                            void *arg) MUST_CHECK;
 

@@ -8,7 +8,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fake_disk *d = fake_disk_new();
-    struct log_store_options options = {fake_disk_as_disk(d), 0, 1};
+    struct log_store_options options = {fake_disk_as_disk(d), 64 * 1024, 1};
     struct log_store *s = NULL;
     struct buf image = BUF_INIT;
     struct cursor c = cursor_of(data, size);

@@ -1,0 +1,336 @@
+/* See repair.h. Entries stand in one of two heaps: `due` by copies left and age, `later` by the
+ * time when they are due again; taken ones in neither. */
+#include "fsmaster/repair.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/heap.h"
+#include "common/macros.h"
+#include "common/map.h"
+
+enum entry_state {
+    ENTRY_DUE,
+    ENTRY_LATER,
+    ENTRY_TAKEN,
+};
+
+struct entry {
+    struct heap_node node; /* in due or later, by state */
+    chunk_id chunk;
+    uint32_t copies_left;
+    enum entry_state state;
+    bool again;        /* TAKEN: added once more meanwhile */
+    uint32_t put_offs; /* in a row */
+    time_ms since_ms;  /* first added */
+    time_ms due_ms;    /* LATER */
+};
+
+struct repair_queue {
+    struct map entries; /* by chunk */
+    struct heap due;
+    struct heap later;
+    size_t taken;
+};
+
+static bool more_urgent(const struct heap_node *a, const struct heap_node *b)
+{
+    const struct entry *x = CONTAINER_OF(a, struct entry, node);
+    const struct entry *y = CONTAINER_OF(b, struct entry, node);
+    if (x->copies_left != y->copies_left) {
+        return x->copies_left < y->copies_left;
+    }
+    if (x->since_ms != y->since_ms) {
+        return x->since_ms < y->since_ms;
+    }
+    return x->chunk < y->chunk;
+}
+
+static bool due_earlier(const struct heap_node *a, const struct heap_node *b)
+{
+    return CONTAINER_OF(a, struct entry, node)->due_ms <
+           CONTAINER_OF(b, struct entry, node)->due_ms;
+}
+
+struct repair_queue *repair_queue_new(void)
+{
+    struct repair_queue *q = xcalloc(1, sizeof(*q));
+    map_init(&q->entries, 0);
+    heap_init(&q->due, more_urgent);
+    heap_init(&q->later, due_earlier);
+    return q;
+}
+
+void repair_queue_free(struct repair_queue *q)
+{
+    if (!q) {
+        return;
+    }
+    heap_deinit(&q->due);
+    heap_deinit(&q->later);
+    MAP_FOR_EACH(it, &q->entries)
+    {
+        free(it.value);
+    }
+    map_deinit(&q->entries);
+    free(q);
+}
+
+static void make_due(struct repair_queue *q, struct entry *entry)
+{
+    heap_remove(&q->later, &entry->node);
+    entry->state = ENTRY_DUE;
+    heap_push(&q->due, &entry->node);
+}
+
+void repair_queue_add(struct repair_queue *q, chunk_id chunk, uint32_t copies_left, time_ms now)
+{
+    struct entry *entry = map_get_u64(&q->entries, chunk);
+    if (!entry) {
+        entry = xcalloc(1, sizeof(*entry));
+        entry->chunk = chunk;
+        entry->copies_left = copies_left;
+        entry->since_ms = now;
+        (void)map_put_u64(&q->entries, chunk, entry);
+        make_due(q, entry);
+        return;
+    }
+    bool worse = copies_left < entry->copies_left;
+    entry->copies_left = copies_left;
+    switch (entry->state) {
+    case ENTRY_DUE:
+        heap_update(&q->due, &entry->node);
+        break;
+    case ENTRY_LATER:
+        if (worse) {
+            make_due(q, entry);
+        }
+        break;
+    case ENTRY_TAKEN:
+        entry->again = true;
+        break;
+    }
+}
+
+static void entry_forget(struct repair_queue *q, struct entry *entry)
+{
+    (void)map_remove_u64(&q->entries, entry->chunk);
+    heap_remove(entry->state == ENTRY_DUE ? &q->due : &q->later, &entry->node);
+    q->taken -= entry->state == ENTRY_TAKEN;
+    free(entry);
+}
+
+void repair_queue_drop(struct repair_queue *q, chunk_id chunk)
+{
+    struct entry *entry = map_get_u64(&q->entries, chunk);
+    if (entry) {
+        entry_forget(q, entry);
+    }
+}
+
+chunk_id repair_queue_take(struct repair_queue *q, time_ms now)
+{
+    for (;;) {
+        struct heap_node *node = heap_first(&q->later);
+        struct entry *entry = node ? CONTAINER_OF(node, struct entry, node) : NULL;
+        if (!entry || entry->due_ms > now) {
+            break;
+        }
+        make_due(q, entry);
+    }
+    if (q->taken >= REPAIR_COUNT_MAX) {
+        return 0;
+    }
+    struct heap_node *node = heap_pop(&q->due);
+    if (!node) {
+        return 0;
+    }
+    struct entry *entry = CONTAINER_OF(node, struct entry, node);
+    entry->state = ENTRY_TAKEN;
+    entry->again = false;
+    q->taken++;
+    return entry->chunk;
+}
+
+void repair_queue_finish(struct repair_queue *q, chunk_id chunk, time_ms now)
+{
+    struct entry *entry = map_get_u64(&q->entries, chunk);
+    if (!entry || entry->state != ENTRY_TAKEN) {
+        return; /* dropped meanwhile */
+    }
+    if (!entry->again) {
+        entry_forget(q, entry);
+        return;
+    }
+    q->taken--;
+    entry->put_offs = 0;
+    entry->since_ms = now;
+    make_due(q, entry);
+}
+
+void repair_queue_put_off(struct repair_queue *q, chunk_id chunk, time_ms now)
+{
+    struct entry *entry = map_get_u64(&q->entries, chunk);
+    if (!entry || entry->state != ENTRY_TAKEN) {
+        return;
+    }
+    q->taken--;
+    uint32_t doublings = MIN(entry->put_offs, 16U);
+    time_ms delay = MIN((time_ms)REPAIR_RETRY_MS_MIN << doublings, (time_ms)REPAIR_RETRY_MS_MAX);
+    entry->put_offs++;
+    entry->due_ms = now + delay;
+    entry->state = ENTRY_LATER;
+    heap_push(&q->later, &entry->node);
+}
+
+void repair_queue_hurry(struct repair_queue *q)
+{
+    for (;;) {
+        struct heap_node *node = heap_first(&q->later);
+        if (!node) {
+            return;
+        }
+        struct entry *entry = CONTAINER_OF(node, struct entry, node);
+        entry->put_offs = 0;
+        make_due(q, entry);
+    }
+}
+
+size_t repair_queue_waiting(const struct repair_queue *q)
+{
+    return q->due.count + q->later.count;
+}
+
+size_t repair_queue_taken(const struct repair_queue *q)
+{
+    return q->taken;
+}
+
+/* ---- The plan ------------------------------------------------------------------------------- */
+
+static void plan_server(struct repair_plan *plan, enum repair_kind kind,
+                        const struct location_replica *replica, uint32_t copies_left)
+{
+    plan->kind = kind;
+    plan->server = replica->server;
+    plan->version = replica->version;
+    plan->copies_left = copies_left;
+}
+
+/* Replicas whose server has said what they are and which do not agree with the log. One that is
+ * ahead of the log cannot be (versions come from the log only), so it is left for a human. */
+static bool is_odd(const struct location *chunk, const struct location_replica *replica)
+{
+    return replica->live && !replica->good && !replica->assumed &&
+           replica->version <= chunk->chunk.version;
+}
+
+static bool can_adopt(const struct location *chunk, const struct location_replica *replica)
+{
+    bool other_end = replica->sealed && replica->version == chunk->chunk.version;
+    return is_odd(chunk, replica) && !replica->damaged && !other_end &&
+           replica->length >= chunk->length;
+}
+
+/* The first odd replica, adoptable ones only if asked so. NULL: none. */
+static const struct location_replica *find_odd(const struct location *chunk, bool adoptable)
+{
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        const struct location_replica *replica = &chunk->replicas[i];
+        if (adoptable ? can_adopt(chunk, replica) : is_odd(chunk, replica)) {
+            return replica;
+        }
+    }
+    return NULL;
+}
+
+static void decide_orphan(const struct repair_view *view, struct repair_plan *ret)
+{
+    for (uint32_t i = 0; view->all_heard && i < view->chunk->count; i++) {
+        if (view->chunk->replicas[i].live) {
+            plan_server(ret, REPAIR_DELETE, &view->chunk->replicas[i], 0);
+            return;
+        }
+    }
+    ret->kind = REPAIR_WAIT;
+}
+
+static void decide_copy(const struct repair_view *view, struct repair_plan *ret, uint32_t reported)
+{
+    const struct location *chunk = view->chunk;
+    if (view->no_target) {
+        const struct location_replica *odd = find_odd(chunk, false);
+        ret->kind = REPAIR_WAIT;
+        if (odd && view->all_heard && reported > 0) {
+            plan_server(ret, REPAIR_DELETE, odd, chunk->good_count);
+        }
+        return;
+    }
+    ret->kind = REPAIR_COPY;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (chunk->replicas[i].good) {
+            ret->sources[ret->source_count++] = chunk->replicas[i].server;
+        }
+    }
+}
+
+/* Which of the good replicas to give up. */
+static const struct location_replica *pick_surplus(const struct repair_view *view)
+{
+    const struct location_replica *pick = NULL;
+    for (uint32_t i = 0; i < view->chunk->count; i++) {
+        const struct location_replica *replica = &view->chunk->replicas[i];
+        if (replica->good && !(pick && pick->server == view->surplus)) {
+            pick = replica;
+        }
+    }
+    return pick;
+}
+
+static void decide_extra(const struct repair_view *view, struct repair_plan *ret, uint32_t reported)
+{
+    const struct location *chunk = view->chunk;
+    const struct location_replica *odd = find_odd(chunk, false);
+    if (!odd && chunk->good_count == chunk->wanted) {
+        ret->kind = REPAIR_NOTHING;
+        return;
+    }
+    ret->kind = REPAIR_WAIT;
+    if (!view->all_heard) {
+        return;
+    }
+    if (odd && reported >= chunk->wanted) {
+        plan_server(ret, REPAIR_DELETE, odd, chunk->good_count);
+    } else if (!odd && reported > chunk->wanted) {
+        plan_server(ret, REPAIR_DELETE, pick_surplus(view), chunk->good_count - 1);
+    }
+}
+
+void repair_decide(const struct repair_view *view, struct repair_plan *ret)
+{
+    const struct location *chunk = view->chunk;
+    memset(ret, 0, sizeof(*ret));
+    if (chunk->state == LOCATION_RUMOURED) {
+        decide_orphan(view, ret);
+        return;
+    }
+    if (chunk->state != LOCATION_SEALED) {
+        return; /* REPAIR_NOTHING */
+    }
+    uint32_t reported = 0;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        reported += chunk->replicas[i].good && !chunk->replicas[i].assumed;
+    }
+    const struct location_replica *adoptable = find_odd(chunk, true);
+    if (adoptable && chunk->good_count < chunk->wanted) {
+        plan_server(ret, REPAIR_ADOPT, adoptable, chunk->good_count);
+    } else if (chunk->good_count == 0) {
+        ret->kind = REPAIR_WAIT;
+    } else if (chunk->good_count < chunk->wanted) {
+        decide_copy(view, ret, reported);
+    } else {
+        decide_extra(view, ret, reported);
+    }
+}

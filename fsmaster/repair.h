@@ -1,0 +1,77 @@
+/* What to care for next: chunks with too few good copies, in order of copies left, then age; and
+ * what the care is (DESIGN 4, "Repair and care"). Pure; owner thread.
+ *
+ * The queue only remembers which chunks may need care and limits how much goes on at once. What is
+ * to be done is decided when a chunk's turn comes, from what is known of it then (repair_plan), so
+ * that stale wishes do nothing. A chunk that cannot be helped now (no target, no source, a failed
+ * copy) is put off with a growing delay, and looked at early when servers change. */
+#ifndef FSMASTER_REPAIR_H
+#define FSMASTER_REPAIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/ids.h"
+#include "common/limits.h"
+#include "fsmaster/locations.h"
+
+/* ---- The queue ---- */
+
+struct repair_queue;
+
+struct repair_queue *repair_queue_new(void);    /* never NULL */
+void repair_queue_free(struct repair_queue *q); /* accepts NULL */
+
+/* The chunk may need care; copies_left good ones exist. Known already: its rank is changed, its age
+ * stays; one that was put off with more copies left becomes due. */
+void repair_queue_add(struct repair_queue *q, chunk_id chunk, uint32_t copies_left, time_ms now);
+void repair_queue_drop(struct repair_queue *q, chunk_id chunk); /* also in flight; may be absent */
+
+/* The most urgent chunk that is due, which is then TAKEN: it must be finished, put off or dropped.
+ * 0: none, or REPAIR_COUNT_MAX are taken. */
+chunk_id repair_queue_take(struct repair_queue *q, time_ms now);
+
+/* Its care is over: it leaves, unless it was added again meanwhile, when it is due at once. */
+void repair_queue_finish(struct repair_queue *q, chunk_id chunk, time_ms now);
+/* Nothing can be done now. The delay doubles each time, from REPAIR_RETRY_MS_MIN to _MAX. */
+void repair_queue_put_off(struct repair_queue *q, chunk_id chunk, time_ms now);
+/* Servers have come or gone: everything that was put off is due. */
+void repair_queue_hurry(struct repair_queue *q);
+
+size_t repair_queue_waiting(const struct repair_queue *q);
+size_t repair_queue_taken(const struct repair_queue *q);
+
+/* ---- The plan ---- */
+
+enum repair_kind {
+    REPAIR_NOTHING, /* the chunk is as it should be, or its writer cares */
+    REPAIR_COPY,    /* a further copy from `sources` to a server that placement names */
+    REPAIR_ADOPT,   /* `server` holds the bytes at an older version, or unsealed: seal it */
+    REPAIR_DELETE,  /* `server`'s replica at `version` goes; copies_left good ones remain */
+    REPAIR_WAIT,    /* nothing can be done before something changes */
+};
+
+struct repair_plan {
+    enum repair_kind kind;
+    server_id server; /* ADOPT, DELETE */
+    uint64_t version; /* of that replica */
+    uint32_t copies_left;
+    server_id sources[LOCATION_REPLICAS_MAX]; /* COPY: good ones */
+    uint32_t source_count;
+};
+
+struct repair_view {
+    const struct location *chunk;
+    bool all_heard; /* every live server has reported to this leader, and the whole log was seen */
+    bool no_target; /* placement was asked after a COPY and has no server for one more copy */
+    server_id surplus; /* the good replica to give up if there are too many; 0: the last one */
+};
+
+/* One step of care. Copies go first; odd replicas are deleted only while at least as many good
+ * copies as wanted are reported (not assumed), and surplus ones likewise; nothing is deleted before
+ * all_heard. With no_target an odd replica is deleted while one good copy is reported, so that the
+ * missing copy can take its place: it holds nothing that the good one lacks. */
+void repair_decide(const struct repair_view *view, struct repair_plan *ret);
+
+#endif

@@ -1,0 +1,46 @@
+/* Names of states and attempts; the structs need no code. */
+#include "mapreduce/job_types.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/check.h"
+
+const char *job_state_name(enum job_state state)
+{
+    static const char *const names[JOB_STATE_COUNT] = {
+        "unknown", "queued", "running", "committing", "succeeded", "failed", "killed"};
+    return (unsigned)state < JOB_STATE_COUNT ? names[state] : names[0];
+}
+
+void attempt_name_format(const struct attempt_name *name, char ret[ATTEMPT_NAME_BYTES_MAX])
+{
+    int length = snprintf(
+        ret, ATTEMPT_NAME_BYTES_MAX, "attempt_%" PRIu64 "_%04" PRIu64 "_%c_%06" PRIu32 "_%" PRIu32,
+        name->fence, name->job, name->reduce ? 'r' : 'm', name->task, name->number);
+    CHECK(length > 0 && length < ATTEMPT_NAME_BYTES_MAX);
+}
+
+bool attempt_name_parse(const char *text, struct attempt_name *ret)
+{
+    struct attempt_name name = {0};
+    char kind = 0;
+    int used = 0;
+    if (strlen(text) >= ATTEMPT_NAME_BYTES_MAX) {
+        return false;
+    }
+    int fields = sscanf(text, "attempt_%20" SCNu64 "_%20" SCNu64 "_%c_%9" SCNu32 "_%9" SCNu32 "%n",
+                        &name.fence, &name.job, &kind, &name.task, &name.number, &used);
+    if (fields != 5 || (kind != 'm' && kind != 'r') || text[used] != '\0') {
+        return false;
+    }
+    name.reduce = kind == 'r';
+    char again[ATTEMPT_NAME_BYTES_MAX];
+    attempt_name_format(&name, again);
+    if (strcmp(again, text) != 0) {
+        return false; /* signs, blanks and other spellings of the same numbers */
+    }
+    *ret = name;
+    return true;
+}

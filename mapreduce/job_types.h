@@ -1,0 +1,224 @@
+/* The plain structs that mrmaster, mrworker, mrtask and the mr command hand to each other;
+ * proto/mr.proto explains the fields and mr_rpc.h converts. Values: strings are never NULL,
+ * everything pointed to belongs to the arena that the converter was given. */
+#ifndef MAPREDUCE_JOB_TYPES_H
+#define MAPREDUCE_JOB_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/ids.h"
+
+enum { JOB_FORMAT_AS_LIBRARY = 255 }; /* input_format, output_format: what the library says */
+
+struct job_setting {
+    const char *name;
+    const char *value;
+};
+
+struct job_file {
+    const char *store_path;
+    const char *name; /* in the task's directory; never with a slash */
+    bool executable;
+    uint64_t length;
+    uint32_t crc32c;
+};
+
+struct job_spec {
+    const char *name;
+    const char **inputs;
+    size_t input_count;
+    const char *output;
+    struct job_file *library; /* NULL: streaming */
+    const char *mapper;       /* streaming commands, "" when not given */
+    const char *reducer;
+    const char *combiner;
+    struct job_file *files;
+    size_t file_count;
+    uint32_t reduces;
+    bool map_only;
+    struct job_setting *settings;
+    size_t setting_count;
+    struct job_setting *environment;
+    size_t environment_count;
+    uint64_t split_bytes;
+    uint64_t sort_memory_bytes;
+    uint64_t task_memory_bytes;
+    uint64_t task_timeout_ms;
+    uint32_t attempts_max;
+    uint32_t input_format;
+    uint32_t output_format;
+    uint32_t record_bytes;
+    uint32_t output_replication;
+    bool locality_blind;
+    bool speculative_off;
+};
+
+enum job_state {
+    JOB_STATE_UNKNOWN,
+    JOB_STATE_QUEUED,
+    JOB_STATE_RUNNING,
+    JOB_STATE_COMMITTING,
+    JOB_STATE_SUCCEEDED,
+    JOB_STATE_FAILED,
+    JOB_STATE_KILLED,
+    JOB_STATE_COUNT,
+};
+const char *job_state_name(enum job_state state); /* "running"; static */
+static inline bool job_state_ended(enum job_state state)
+{
+    return state >= JOB_STATE_SUCCEEDED;
+}
+
+struct job_counter {
+    const char *group;
+    const char *name;
+    int64_t value;
+};
+struct job_counters {
+    struct job_counter *items;
+    size_t count;
+};
+
+struct job_locality {
+    uint64_t tasks_host, tasks_rack, tasks_remote;
+    uint64_t bytes_host, bytes_rack, bytes_remote;
+};
+
+struct job_status {
+    const char *job;
+    enum job_state state;
+    const char *name;
+    const char *user;
+    const char *output;
+    time_ms submitted_ms, started_ms, ended_ms; /* wall */
+    uint32_t maps, maps_done, maps_running;
+    uint32_t reduces, reduces_done, reduces_running;
+    uint32_t map_permille, reduce_permille;
+    uint32_t attempts_failed, attempts_lost, attempts_backup;
+    struct job_locality locality;
+    struct job_counters counters;
+    const char *failure;
+    const char *waiting;
+};
+
+struct input_split {
+    const char *path;
+    uint64_t offset;
+    uint64_t length;
+    uint64_t file_length;
+    uint64_t inode;
+};
+
+struct map_done {
+    const char *job;
+    uint32_t map;
+    const char *attempt;
+    const char *address;
+    const char *host;
+    bool withdrawn;
+};
+
+struct assignment {
+    const char *job;
+    const char *attempt;
+    uint32_t task;
+    bool reduce;
+    struct job_spec *spec; /* NULL: as sent before */
+    struct input_split *splits;
+    size_t split_count;
+    uint32_t maps;
+    uint32_t reduces;
+    struct map_done *map_done;
+    size_t map_done_count;
+    const char *hidden_directory;
+    const char *output_name;
+    const char *fence_name;
+    uint64_t fence_epoch;
+    const char *user;
+};
+
+struct attempt_progress {
+    const char *attempt;
+    uint32_t permille;
+    const char *status;
+};
+
+struct attempt_end {
+    const char *attempt;
+    int code; /* 0 or ERR_* */
+    const char *text;
+    const char *stderr_tail;
+    struct job_counters counters;
+    struct job_locality locality;
+    uint64_t *segment_bytes;
+    size_t segment_count;
+    uint32_t *lost_maps;
+    const char **lost_map_attempts;
+    size_t lost_count;
+    bool committed;
+    uint64_t output_inode;
+};
+
+struct worker_hello {
+    struct member_key key;
+    const char *host;
+    const char *rack;
+    const char *address;
+    uint32_t slots;
+    const char **held; /* attempts whose map output is on its disk */
+    size_t held_count;
+};
+
+struct worker_beat {
+    struct attempt_progress *running;
+    size_t running_count;
+    struct attempt_end *ended;
+    size_t ended_count;
+    uint64_t sequence;
+};
+
+/* Exactly one of the two is not NULL. */
+struct worker_message {
+    struct worker_hello *hello;
+    struct worker_beat *beat;
+};
+
+struct master_message {
+    struct assignment *assign;
+    size_t assign_count;
+    struct map_done *map_done;
+    size_t map_done_count;
+    const char **kill;
+    size_t kill_count;
+    const char **forget_jobs;
+    size_t forget_count;
+    uint64_t ack_sequence;
+};
+
+/* A submission as it is kept in the store. */
+struct job_record {
+    const char *job; /* job_<fence>_<number> */
+    uint64_t number; /* rises by one per submission, never used again */
+    const char *submission;
+    const char *user;
+    time_ms submitted_ms; /* wall */
+    struct job_spec spec;
+};
+
+/* "attempt_<fence>_<job number>_m_000003_0": which attempt a name means. */
+struct attempt_name {
+    uint64_t fence;
+    uint64_t job;
+    bool reduce;
+    uint32_t task;
+    uint32_t number;
+};
+enum { ATTEMPT_NAME_BYTES_MAX = 96 };
+/* Writes the name, NUL-terminated. The fence is that of the master that made the attempt. */
+void attempt_name_format(const struct attempt_name *name, char ret[ATTEMPT_NAME_BYTES_MAX]);
+/* False: not such a name. */
+bool attempt_name_parse(const char *text, struct attempt_name *ret);
+
+#endif

@@ -1,0 +1,645 @@
+/* mrmaster's blocking work in the store; see master_store.h for what lies where.
+ *
+ * Crash argument. The record is written first, so an acknowledged submission is found again. The
+ * hidden directory is made second; a crash between the two leaves a record without one, which the
+ * next start makes. The result is written last, after the output has appeared or the hidden
+ * directory is gone; a crash before it makes the next start settle the job once more, and each step
+ * here can be done twice. */
+#include "mapreduce/master_store.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <trireme/dfs.h>
+
+#include "common/alloc.h"
+#include "common/buf.h"
+#include "common/limits.h"
+#include "common/path.h"
+#include "mapreduce/mr_pack.h"
+#include "mapreduce/store_err.h"
+
+#define SYSTEM_DIRECTORY  "/system/mr"
+#define UPLOADS_DIRECTORY SYSTEM_DIRECTORY "/uploads"
+#define JOBS_DIRECTORY    SYSTEM_DIRECTORY "/jobs"
+
+enum {
+    SPLIT_BYTES_MIN = 4 * 1024 * 1024, /* smaller splits cost more than they spread */
+    TASKS_PER_SLOT = 3, /* maps per slot, so that fast workers do more (OSDI'04 3.5) */
+    RECORD_BYTES_MAX = 4 * 1024 * 1024, /* a job record or result */
+    INPUT_DEPTH_MAX = 64,               /* directories below an input */
+};
+
+/* ---- Small parts ---- */
+
+const char *hidden_directory(const char *output, struct arena *arena)
+{
+    const char *name = path_name(output);
+    return arena_printf(arena, "%.*s._mr_%s", (int)(name - output), output, name);
+}
+
+const char *part_name(uint32_t task, struct arena *arena)
+{
+    return arena_printf(arena, "part-%05u", task);
+}
+
+/* Conditions of every change: the fence holds. A second condition may follow. */
+struct fenced {
+    struct dfs_condition items[2];
+    struct dfs_conditions conditions;
+};
+
+static const struct dfs_conditions *fenced(struct fenced *f, uint64_t fence)
+{
+    f->items[0] =
+        (struct dfs_condition){.kind = DFS_FENCE_IS, .name = MR_FENCE_NAME, .number = fence};
+    f->conditions = (struct dfs_conditions){f->items, 1};
+    return &f->conditions;
+}
+
+static const struct dfs_conditions *fenced_and(struct fenced *f, uint64_t fence,
+                                               struct dfs_condition other)
+{
+    (void)fenced(f, fence);
+    f->items[1] = other;
+    f->conditions.count = 2;
+    return &f->conditions;
+}
+
+/* A new file of these bytes, linked when it is complete. */
+static int write_file(struct dfs *dfs, const char *path, struct span bytes, int flags,
+                      const struct dfs_conditions *conditions, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct dfs_file *file = NULL;
+    int r = dfs_create(dfs, NULL, NULL, &file, &de);
+    if (r == 0 && bytes.length > 0) {
+        r = dfs_write(file, bytes.data, bytes.length, &de);
+    }
+    if (r < 0) {
+        dfs_abandon(file);
+        return err_from_dfs(e, &de, "write %s", path);
+    }
+    r = dfs_close_link(file, path, flags, conditions, NULL, &de);
+    return r < 0 ? err_from_dfs(e, &de, "write %s", path) : 0;
+}
+
+static int read_file(struct dfs *dfs, const char *path, struct buf *out, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct dfs_file *file = NULL;
+    uint64_t length = 0;
+    int r = dfs_open(dfs, path, &file, &de);
+    if (r == 0) {
+        r = dfs_length(file, &length, &de);
+    }
+    if (r < 0) {
+        (void)(file ? dfs_close(file, NULL) : 0);
+        return err_from_dfs(e, &de, "read %s", path);
+    }
+    if (length > RECORD_BYTES_MAX) {
+        (void)dfs_close(file, NULL);
+        return err_set(e, ERR_TOO_LARGE, "%s: %llu bytes", path, (unsigned long long)length);
+    }
+    buf_reserve(out, length);
+    int64_t n = dfs_pread(file, out->data + out->length, length, 0, &de);
+    if (n > 0) {
+        out->length += (size_t)n;
+        out->data[out->length] = '\0';
+    }
+    (void)dfs_close(file, NULL);
+    if (n < 0) {
+        return err_from_dfs(e, &de, "read %s", path);
+    }
+    return (uint64_t)n == length ? 0 : err_set(e, ERR_EOF, "%s: shorter than it says", path);
+}
+
+/* ---- Start ---- */
+
+int store_open(struct dfs *dfs, uint64_t *ret_fence, struct err *e)
+{
+    struct dfs_err de = {0};
+    if (dfs_raise_fence(dfs, MR_FENCE_NAME, ret_fence, &de) < 0) {
+        return err_from_dfs(e, &de, "raise the fence %s", MR_FENCE_NAME);
+    }
+    struct fenced f;
+    const struct dfs_conditions *conditions = fenced(&f, *ret_fence);
+    if (dfs_mkdir(dfs, JOBS_DIRECTORY, 0755, DFS_PARENTS, conditions, &de) < 0) {
+        return err_from_dfs(
+            e, &de,
+            "make %s (mrmaster must run as the store's superuser, or " SYSTEM_DIRECTORY
+            " must be its own)",
+            JOBS_DIRECTORY);
+    }
+    if (dfs_mkdir(dfs, UPLOADS_DIRECTORY, 01777, DFS_PARENTS, conditions, &de) < 0) {
+        return err_from_dfs(e, &de, "make %s", UPLOADS_DIRECTORY);
+    }
+    return 0;
+}
+
+/* ---- Submission ---- */
+
+static bool has_glob(const char *text)
+{
+    return strpbrk(text, "*?[") != NULL;
+}
+
+int store_check_submission(struct dfs *user, const struct job_spec *spec, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    int r = dfs_stat(user, spec->output, &stat, &de);
+    if (r == 0) {
+        return err_set(e, ERR_EXISTS, "output directory %s already exists", spec->output);
+    }
+    if (r != DFS_ENOT_FOUND) {
+        return err_from_dfs(e, &de, "output %s", spec->output);
+    }
+    for (size_t i = 0; i < spec->input_count; i++) {
+        const char *input = spec->inputs[i];
+        if (has_glob(input)) {
+            continue; /* planning says which pattern matches nothing */
+        }
+        if (path_is_under(spec->output, input)) {
+            return err_set(e, ERR_INVALID, "output %s lies inside the input %s", spec->output,
+                           input);
+        }
+        if (dfs_stat(user, input, &stat, &de) < 0) {
+            return err_from_dfs(e, &de, "input %s", input);
+        }
+    }
+    return 0;
+}
+
+int store_write_record(struct store_at at, const struct job_record *record, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct buf bytes = BUF_INIT;
+    struct fenced f;
+    job_record_pack(record, &bytes);
+    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/spec", record->job);
+    int r = write_file(at.dfs, path, (struct span){bytes.data, bytes.length}, DFS_PARENTS,
+                       fenced(&f, at.fence), e);
+    buf_deinit(&bytes);
+    arena_deinit(&arena);
+    return r;
+}
+
+int store_reserve(struct store_at user, const struct job_spec *spec, bool fresh,
+                  uint64_t *ret_inode, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct fenced f;
+    struct dfs_err de = {0};
+    struct dfs_stat stat = {0};
+    const char *hidden = hidden_directory(spec->output, &arena);
+    struct dfs_condition absent = {.kind = DFS_PATH_ABSENT, .name = spec->output};
+    int r = 0;
+    if (fresh) {
+        r = dfs_delete(user.dfs, hidden, DFS_RECURSIVE, fenced(&f, user.fence), &de);
+        r = r == DFS_ENOT_FOUND ? 0 : r;
+    }
+    if (r == 0) {
+        r = dfs_mkdir(user.dfs, hidden, 0755, DFS_PARENTS, fenced_and(&f, user.fence, absent), &de);
+    }
+    if (r == DFS_EPRECONDITION && dfs_stat(user.dfs, spec->output, &stat, NULL) == 0) {
+        r = err_set(e, ERR_EXISTS, "output directory %s already exists", spec->output);
+    } else if (r < 0) {
+        r = err_from_dfs(e, &de, "make %s", hidden);
+    } else if (dfs_stat(user.dfs, hidden, &stat, &de) < 0) {
+        r = err_from_dfs(e, &de, "stat %s", hidden);
+    }
+    if (r == 0) {
+        *ret_inode = stat.inode;
+    }
+    arena_deinit(&arena);
+    return r;
+}
+
+/* What _SUCCESS says. */
+static void print_success(const char *job, struct buf *out)
+{
+    buf_printf(out, "{\"job\": \"%s\"}\n", job);
+}
+
+int store_was_committed(struct dfs *user, const struct job_spec *spec, const char *job, bool *ret,
+                        struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct buf found = BUF_INIT;
+    struct buf wanted = BUF_INIT;
+    print_success(job, &wanted);
+    int r = read_file(user, arena_printf(&arena, "%s/_SUCCESS", spec->output), &found, e);
+    *ret = r == 0 && found.length == wanted.length &&
+           memcmp(found.data, wanted.data, wanted.length) == 0;
+    buf_deinit(&found);
+    buf_deinit(&wanted);
+    arena_deinit(&arena);
+    return r == ERR_NOT_FOUND || r == ERR_NOT_DIR ? 0 : r;
+}
+
+/* ---- Planning ---- */
+
+/* Files found so far. */
+struct inputs {
+    struct dfs *dfs;
+    struct arena *arena;
+    struct plan_file *files;
+    size_t count;
+    size_t capacity;
+};
+
+static void add_file(struct inputs *in, const char *path, const struct dfs_stat *stat)
+{
+    if (in->count == in->capacity) {
+        in->capacity = in->capacity ? 2 * in->capacity : 64;
+        in->files = xreallocarray(in->files, in->capacity, sizeof(in->files[0]));
+    }
+    in->files[in->count++] = (struct plan_file){
+        .path = arena_strdup(in->arena, path), .inode = stat->inode, .length = stat->length};
+}
+
+/* Names that begin so are not data: _SUCCESS, hidden directories. */
+static bool is_hidden_name(const char *name)
+{
+    return name[0] == '_' || name[0] == '.';
+}
+
+/* Directories still to list, as a stack instead of recursion. */
+struct to_list {
+    const char *path;
+    int depth;
+};
+struct stack {
+    struct to_list *items;
+    size_t count;
+    size_t capacity;
+};
+
+static void stack_push(struct stack *s, const char *path, int depth)
+{
+    if (s->count == s->capacity) {
+        s->capacity = s->capacity ? 2 * s->capacity : 16;
+        s->items = xreallocarray(s->items, s->capacity, sizeof(s->items[0]));
+    }
+    s->items[s->count++] = (struct to_list){path, depth};
+}
+
+/* Adds a directory's files, puts its directories on the stack. With a pattern: only names that
+ * match. */
+static int list_one(struct inputs *in, struct stack *stack, struct to_list at, const char *pattern,
+                    size_t *matched, struct err *e)
+{
+    struct dfs_dir *dir = NULL;
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    const char *name = NULL;
+    int r = dfs_dir_open(in->dfs, at.path, &dir, &de);
+    while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
+        bool wanted = pattern ? fnmatch(pattern, name, FNM_PERIOD) == 0 : !is_hidden_name(name);
+        if (!wanted) {
+            continue;
+        }
+        (*matched)++;
+        const char *slash = strcmp(at.path, "/") == 0 ? "" : "/";
+        const char *path = arena_printf(in->arena, "%s%s%s", at.path, slash, name);
+        if (!stat.directory) {
+            add_file(in, path, &stat);
+        } else if (at.depth < INPUT_DEPTH_MAX) {
+            stack_push(stack, path, at.depth + 1);
+        } else {
+            dfs_dir_close(dir);
+            return err_set(e, ERR_TOO_LARGE, "input %s: more than %d levels of directories", path,
+                           INPUT_DEPTH_MAX);
+        }
+    }
+    dfs_dir_close(dir);
+    return r < 0 ? err_from_dfs(e, &de, "list %s", at.path) : 0;
+}
+
+/* One input as given: a file, a directory with all below it, or a pattern in the last component. */
+static int expand_input(struct inputs *in, const char *input, struct err *e)
+{
+    struct stack stack = {0};
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    size_t matched = 0;
+    int r = 0;
+    if (has_glob(path_name(input))) {
+        const char *pattern = path_name(input);
+        size_t parent_length = (size_t)(pattern - input) - 1;
+        const char *parent = arena_strndup(in->arena, parent_length ? input : "/",
+                                           parent_length ? parent_length : 1);
+        r = list_one(in, &stack, (struct to_list){parent, 0}, pattern, &matched, e);
+        if (r == 0 && matched == 0) {
+            r = err_set(e, ERR_NOT_FOUND, "input %s: no file matches", input);
+        }
+    } else if (dfs_stat(in->dfs, input, &stat, &de) < 0) {
+        r = err_from_dfs(e, &de, "input %s", input);
+    } else if (stat.directory) {
+        stack_push(&stack, input, 0);
+    } else {
+        add_file(in, input, &stat);
+    }
+    while (r == 0 && stack.count > 0) {
+        struct to_list at = stack.items[--stack.count];
+        r = list_one(in, &stack, at, NULL, &matched, e);
+    }
+    free(stack.items);
+    return r;
+}
+
+/* Asks where a file's chunks are and keeps the labels in the arena. */
+static int locate_file(struct inputs *in, struct plan_file *file, struct err *e)
+{
+    struct dfs_extents extents = {0};
+    struct dfs_err de = {0};
+    if (dfs_locate(in->dfs, file->path, 0, 0, &extents, &de) < 0) {
+        return err_from_dfs(e, &de, "locate %s", file->path);
+    }
+    struct plan_extent *list = arena_calloc(in->arena, (extents.count + 1) * sizeof(*list));
+    size_t used = 0;
+    for (size_t i = 0; i < extents.count; i++) {
+        const struct dfs_extent *from = &extents.items[i];
+        if (from->length == 0 || from->offset >= file->length) {
+            continue; /* an open chunk, or one that came after the stat */
+        }
+        const char **hosts =
+            arena_calloc(in->arena, 2 * (from->replica_count + 1) * sizeof(*hosts));
+        const char **racks = hosts + from->replica_count + 1;
+        for (size_t h = 0; h < from->replica_count; h++) {
+            hosts[h] = arena_strdup(in->arena, from->replicas[h].host);
+            racks[h] = arena_strdup(in->arena, from->replicas[h].rack);
+        }
+        list[used++] = (struct plan_extent){
+            .offset = from->offset,
+            .length = from->length,
+            .hosts = hosts,
+            .racks = racks,
+            .host_count = (uint32_t)from->replica_count,
+        };
+    }
+    file->extents = list;
+    file->extent_count = used;
+    dfs_extents_free(&extents);
+    return 0;
+}
+
+/* Three tasks per slot, but no split larger than a chunk should be or smaller than is worth a task.
+ */
+static uint64_t choose_split_bytes(uint64_t bytes, uint32_t slots)
+{
+    uint64_t tasks = (uint64_t)TASKS_PER_SLOT * (slots ? slots : 1);
+    uint64_t size = bytes / tasks + 1;
+    if (size > CHUNK_BYTES_DEFAULT) {
+        return CHUNK_BYTES_DEFAULT;
+    }
+    return size < SPLIT_BYTES_MIN ? SPLIT_BYTES_MIN : size;
+}
+
+static void plan_to_maps(const struct inputs *in, const struct plan *plan, struct job_plan *ret)
+{
+    ret->bytes = plan->bytes;
+    ret->map_count = plan->split_count;
+    ret->maps = arena_calloc(in->arena, (plan->split_count + 1) * sizeof(ret->maps[0]));
+    for (uint32_t i = 0; i < plan->split_count; i++) {
+        const struct plan_split *from = &plan->splits[i];
+        struct job_map *map = &ret->maps[i];
+        map->bytes = from->bytes;
+        map->host_count = from->host_count;
+        map->hosts = arena_copy(in->arena, from->hosts, sizeof(from->hosts));
+        map->racks = arena_copy(in->arena, from->racks, sizeof(from->racks));
+        map->split_count = from->piece_count;
+        map->splits = arena_calloc(in->arena, from->piece_count * sizeof(map->splits[0]));
+        for (uint32_t p = 0; p < from->piece_count; p++) {
+            const struct plan_file *file = &in->files[from->pieces[p].file];
+            map->splits[p] = (struct input_split){.path = file->path,
+                                                  .offset = from->pieces[p].offset,
+                                                  .length = from->pieces[p].length,
+                                                  .file_length = file->length,
+                                                  .inode = file->inode};
+        }
+    }
+}
+
+int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, struct arena *arena,
+               struct job_plan *ret, struct err *e)
+{
+    enum { FORMAT_FILES = 3 }; /* enum mr_input of mapreduce.h */
+    struct inputs in = {.dfs = user, .arena = arena};
+    int r = 0;
+    for (size_t i = 0; i < spec->input_count && r == 0; i++) {
+        r = expand_input(&in, spec->inputs[i], e);
+    }
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < in.count && r == 0; i++) {
+        bytes += in.files[i].length;
+        r = in.files[i].length > 0 ? locate_file(&in, &in.files[i], e) : 0;
+    }
+    if (r == 0) {
+        struct plan_options options = {
+            .split_bytes = spec->split_bytes ? spec->split_bytes : choose_split_bytes(bytes, slots),
+            .splits_max = JOB_MAP_COUNT_MAX,
+            .whole_files = spec->input_format == FORMAT_FILES,
+        };
+        struct plan plan;
+        split_plan(in.files, in.count, &options, arena, &plan);
+        plan_to_maps(&in, &plan, ret);
+    }
+    free(in.files);
+    return r;
+}
+
+int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t count,
+                         bool *ret_done, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct dfs_dir *dir = NULL;
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    const char *name = NULL;
+    int r = dfs_dir_open(user, hidden_directory(spec->output, &arena), &dir, &de);
+    while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
+        char *end = NULL;
+        if (strncmp(name, "part-", 5) == 0) {
+            unsigned long task = strtoul(name + 5, &end, 10);
+            if (end && *end == '\0' && task < count) {
+                ret_done[task] = true;
+            }
+        }
+    }
+    dfs_dir_close(dir);
+    arena_deinit(&arena);
+    return r < 0 ? err_from_dfs(e, &de, "list the parts of %s", spec->output) : 0;
+}
+
+/* ---- The end of a job ---- */
+
+/* Whether the output directory is the one that was hidden before. */
+static bool output_is(struct dfs *dfs, const char *output, uint64_t inode)
+{
+    struct dfs_stat stat;
+    return dfs_stat(dfs, output, &stat, NULL) == 0 && stat.inode == inode;
+}
+
+int store_commit(struct store_at user, const struct job_record *record, uint64_t hidden_inode,
+                 struct err *e)
+{
+    const char *output = record->spec.output;
+    if (output_is(user.dfs, output, hidden_inode)) {
+        return 0;
+    }
+    struct arena arena = ARENA_INIT;
+    struct buf text = BUF_INIT;
+    struct dfs_err de = {0};
+    struct fenced f;
+    const char *hidden = hidden_directory(output, &arena);
+    const char *success = arena_printf(&arena, "%s/_SUCCESS", hidden);
+    print_success(record->job, &text);
+    int r = write_file(user.dfs, success, (struct span){text.data, text.length}, DFS_REPLACE,
+                       fenced(&f, user.fence), e);
+    if (r == 0) {
+        struct dfs_condition same = {.kind = DFS_PATH_IS, .name = hidden, .number = hidden_inode};
+        r = dfs_rename(user.dfs, hidden, output, 0, fenced_and(&f, user.fence, same), &de);
+        if (r < 0 && output_is(user.dfs, output, hidden_inode)) {
+            r = 0; /* the reply was lost, the rename was not */
+        } else if (r < 0) {
+            r = err_from_dfs(e, &de, "rename %s to %s", hidden, output);
+        }
+    }
+    buf_deinit(&text);
+    arena_deinit(&arena);
+    return r;
+}
+
+int store_discard(struct store_at user, const struct job_spec *spec, uint64_t hidden_inode,
+                  bool *ret_committed, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct dfs_err de = {0};
+    struct fenced f;
+    const char *hidden = hidden_directory(spec->output, &arena);
+    int r = 0;
+    *ret_committed = false;
+    if (hidden_inode != 0) {
+        struct dfs_condition same = {.kind = DFS_PATH_IS, .name = hidden, .number = hidden_inode};
+        r = dfs_delete(user.dfs, hidden, DFS_RECURSIVE, fenced_and(&f, user.fence, same), &de);
+        if (r < 0 && output_is(user.dfs, spec->output, hidden_inode)) {
+            *ret_committed = true;
+            r = 0;
+        } else if (r < 0) {
+            struct dfs_stat stat;
+            bool gone = dfs_stat(user.dfs, hidden, &stat, NULL) == DFS_ENOT_FOUND ||
+                        (stat.inode != 0 && stat.inode != hidden_inode);
+            r = gone ? 0 : err_from_dfs(e, &de, "remove %s", hidden);
+        }
+    }
+    arena_deinit(&arena);
+    return r;
+}
+
+int store_write_result(struct store_at at, const struct job_status *status, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct buf bytes = BUF_INIT;
+    struct fenced f;
+    job_status_pack(status, &bytes);
+    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/result", status->job);
+    int r = write_file(at.dfs, path, (struct span){bytes.data, bytes.length}, DFS_REPLACE,
+                       fenced(&f, at.fence), e);
+    buf_deinit(&bytes);
+    arena_deinit(&arena);
+    return r;
+}
+
+/* ---- History ---- */
+
+/* Reads the record, and the result if there is one. 0 with record.number == 0: not a job's
+ * directory. */
+static int read_job(struct dfs *dfs, const char *name, struct arena *arena, struct job_found *ret,
+                    struct err *e)
+{
+    struct buf bytes = BUF_INIT;
+    const char *path = arena_printf(arena, JOBS_DIRECTORY "/%s/spec", name);
+    int r = read_file(dfs, path, &bytes, e);
+    if (r == 0) {
+        r = job_record_unpack((struct span){bytes.data, bytes.length}, arena, &ret->record, e);
+    }
+    if (r == 0) {
+        buf_clear(&bytes);
+        path = arena_printf(arena, JOBS_DIRECTORY "/%s/result", name);
+        r = read_file(dfs, path, &bytes, e);
+        if (r == ERR_NOT_FOUND) {
+            r = 0;
+        } else if (r == 0) {
+            ret->status = arena_calloc(arena, sizeof(*ret->status));
+            r = job_status_unpack((struct span){bytes.data, bytes.length}, arena, ret->status, e);
+        }
+    } else if (r == ERR_NOT_FOUND) {
+        r = 0; /* a directory whose record was never linked */
+    }
+    buf_deinit(&bytes);
+    return r < 0 ? err_wrap(e, r, "job %s", name) : 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct job_found *x = a;
+    const struct job_found *y = b;
+    return (x->record.number > y->record.number) - (x->record.number < y->record.number);
+}
+
+int store_list_jobs(struct dfs *dfs, struct arena *arena, struct job_found **ret, size_t *ret_count,
+                    struct err *e)
+{
+    struct dfs_dir *dir = NULL;
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    const char *name = NULL;
+    struct job_found *found = NULL;
+    size_t count = 0;
+    int r = dfs_dir_open(dfs, JOBS_DIRECTORY, &dir, &de);
+    while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
+        struct job_found job = {0};
+        int code = read_job(dfs, name, arena, &job, e);
+        if (code < 0) {
+            free(found);
+            dfs_dir_close(dir);
+            return code;
+        }
+        if (job.record.number != 0) {
+            found = xreallocarray(found, count + 1, sizeof(found[0]));
+            found[count++] = job;
+        }
+    }
+    dfs_dir_close(dir);
+    if (r < 0) {
+        free(found);
+        return err_from_dfs(e, &de, "list %s", JOBS_DIRECTORY);
+    }
+    if (count > 0) {
+        qsort(found, count, sizeof(found[0]), by_number);
+    }
+    *ret = arena_copy(arena, found, count * sizeof(found[0]));
+    *ret_count = count;
+    free(found);
+    return 0;
+}
+
+int store_remove_job(struct store_at at, const struct job_record *record, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct dfs_err de = {0};
+    struct fenced f;
+    const char *paths[] = {arena_printf(&arena, UPLOADS_DIRECTORY "/%s", record->submission),
+                           arena_printf(&arena, JOBS_DIRECTORY "/%s", record->job)};
+    int r = 0;
+    for (int i = 0; i < 2 && r == 0; i++) {
+        r = dfs_delete(at.dfs, paths[i], DFS_RECURSIVE, fenced(&f, at.fence), &de);
+        r = r == DFS_ENOT_FOUND ? 0 : r;
+        r = r < 0 ? err_from_dfs(e, &de, "remove %s", paths[i]) : 0;
+    }
+    arena_deinit(&arena);
+    return r;
+}

@@ -1,0 +1,194 @@
+/* fsmaster/repair: order and limits of the queue, and what the plan never does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "fsmaster/repair.h"
+
+static void test_order(void **state)
+{
+    (void)state;
+    struct repair_queue *q = repair_queue_new();
+    repair_queue_add(q, 1, 2, 10);
+    repair_queue_add(q, 2, 1, 30);
+    repair_queue_add(q, 3, 1, 20);
+    repair_queue_add(q, 4, 2, 40);
+    repair_queue_add(q, 4, 1, 50); /* worse now, but its age stays */
+    assert_int_equal(repair_queue_take(q, 60), 3);
+    assert_int_equal(repair_queue_take(q, 60), 2);
+    assert_int_equal(repair_queue_take(q, 60), 4);
+    repair_queue_drop(q, 4);
+    repair_queue_drop(q, 99);
+    assert_int_equal(repair_queue_taken(q), 2);
+    assert_int_equal(repair_queue_waiting(q), 1);
+    repair_queue_finish(q, 3, 60);
+    repair_queue_add(q, 2, 1, 61); /* while it is taken: once more afterwards */
+    repair_queue_finish(q, 2, 62);
+    assert_int_equal(repair_queue_take(q, 62), 2);
+    repair_queue_finish(q, 2, 63);
+    assert_int_equal(repair_queue_take(q, 63), 1);
+    assert_int_equal(repair_queue_take(q, 63), 0);
+    repair_queue_free(q);
+}
+
+static void test_put_off(void **state)
+{
+    (void)state;
+    struct repair_queue *q = repair_queue_new();
+    time_ms now = 1000;
+    repair_queue_add(q, 1, 1, now);
+    for (time_ms delay = REPAIR_RETRY_MS_MIN; delay <= 4000; delay *= 2) {
+        assert_int_equal(repair_queue_take(q, now), 1);
+        repair_queue_put_off(q, 1, now);
+        assert_int_equal(repair_queue_take(q, now + delay - 1), 0);
+        now += delay;
+    }
+    assert_int_equal(repair_queue_take(q, now), 1);
+    repair_queue_put_off(q, 1, now);
+    repair_queue_add(q, 1, 1, now);
+    assert_int_equal(repair_queue_take(q, now), 0); /* nothing got worse */
+    repair_queue_hurry(q);
+    assert_int_equal(repair_queue_take(q, now), 1);
+    repair_queue_put_off(q, 1, now);
+    repair_queue_add(q, 1, 0, now); /* worse: due */
+    assert_int_equal(repair_queue_take(q, now), 1);
+    repair_queue_free(q);
+}
+
+static void test_limit(void **state)
+{
+    (void)state;
+    struct repair_queue *q = repair_queue_new();
+    for (chunk_id i = 1; i <= REPAIR_COUNT_MAX + 5; i++) {
+        repair_queue_add(q, i, 1, i);
+    }
+    for (chunk_id i = 1; i <= REPAIR_COUNT_MAX; i++) {
+        assert_int_equal(repair_queue_take(q, 1000), i);
+    }
+    assert_int_equal(repair_queue_take(q, 1000), 0);
+    repair_queue_finish(q, 3, 1000);
+    assert_int_equal(repair_queue_take(q, 1000), REPAIR_COUNT_MAX + 1);
+    repair_queue_free(q);
+}
+
+/* ---- The plan ---- */
+
+static struct location sealed(uint32_t wanted)
+{
+    return (struct location){
+        .chunk = {1, 2}, .state = LOCATION_SEALED, .length = 100, .wanted = wanted};
+}
+
+static void add(struct location *l, struct location_replica replica)
+{
+    replica.live = true;
+    l->good_count += replica.good;
+    l->replicas[l->count++] = replica;
+}
+
+static void add_good(struct location *l, server_id server, bool assumed)
+{
+    add(l, (struct location_replica){.server = server,
+                                     .version = 2,
+                                     .length = 100,
+                                     .good = true,
+                                     .sealed = true,
+                                     .assumed = assumed});
+}
+
+static struct repair_plan decide(const struct location *l, bool all_heard, bool no_target)
+{
+    struct repair_view view = {.chunk = l, .all_heard = all_heard, .no_target = no_target};
+    struct repair_plan plan;
+    repair_decide(&view, &plan);
+    return plan;
+}
+
+static void test_plan_copies_first(void **state)
+{
+    (void)state;
+    struct location l = sealed(3);
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_WAIT); /* none to copy from */
+    add_good(&l, 5, true);
+    add(&l, (struct location_replica){.server = 6, .version = 1, .length = 50});
+    struct repair_plan plan = decide(&l, true, false);
+    assert_int_equal(plan.kind, REPAIR_COPY);
+    assert_int_equal(plan.source_count, 1);
+    assert_int_equal(plan.sources[0], 5);
+    /* No room: the odd one goes only once the good one is certain, and everybody was heard. */
+    assert_int_equal(decide(&l, true, true).kind, REPAIR_WAIT);
+    l.replicas[0].assumed = false;
+    assert_int_equal(decide(&l, false, true).kind, REPAIR_WAIT);
+    plan = decide(&l, true, true);
+    assert_int_equal(plan.kind, REPAIR_DELETE);
+    assert_int_equal(plan.server, 6);
+    assert_int_equal(plan.version, 1);
+    assert_int_equal(plan.copies_left, 1);
+}
+
+static void test_plan_adopts(void **state)
+{
+    (void)state;
+    struct location l = sealed(2);
+    add_good(&l, 5, false);
+    add(&l, (struct location_replica){.server = 6, .version = 1, .length = 100});
+    struct repair_plan plan = decide(&l, false, false);
+    assert_int_equal(plan.kind, REPAIR_ADOPT);
+    assert_int_equal(plan.server, 6);
+    l.replicas[1].damaged = true;
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_COPY);
+    l.replicas[1] = (struct location_replica){
+        .server = 6, .version = 2, .length = 120, .sealed = true, .live = true};
+    assert_int_equal(decide(&l, true, false).kind,
+                     REPAIR_COPY); /* sealed elsewhere: never adopted */
+}
+
+static void test_plan_deletes_only_when_sure(void **state)
+{
+    (void)state;
+    struct location l = sealed(2);
+    add_good(&l, 5, false);
+    add_good(&l, 6, true);
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_NOTHING);
+    add_good(&l, 7, false);
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_WAIT); /* one of the three is assumed */
+    l.replicas[1].assumed = false;
+    assert_int_equal(decide(&l, false, false).kind, REPAIR_WAIT);
+    struct repair_plan plan = decide(&l, true, false);
+    assert_int_equal(plan.kind, REPAIR_DELETE);
+    assert_int_equal(plan.copies_left, 2);
+    add(&l, (struct location_replica){.server = 8, .version = 1, .length = 10});
+    plan = decide(&l, true, false);
+    assert_int_equal(plan.server, 8); /* odd ones before surplus ones */
+    l.replicas[3].version = 3;        /* ahead of the log: cannot be, so it is left alone */
+    plan = decide(&l, true, false);
+    assert_int_not_equal(plan.server, 8);
+}
+
+static void test_plan_of_others(void **state)
+{
+    (void)state;
+    struct location l = sealed(2);
+    l.state = LOCATION_OPEN;
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_NOTHING);
+    l.state = LOCATION_RUMOURED;
+    add_good(&l, 9, false);
+    assert_int_equal(decide(&l, false, false).kind, REPAIR_WAIT);
+    struct repair_plan plan = decide(&l, true, false);
+    assert_int_equal(plan.kind, REPAIR_DELETE);
+    assert_int_equal(plan.server, 9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_order),          cmocka_unit_test(test_put_off),
+        cmocka_unit_test(test_limit),          cmocka_unit_test(test_plan_copies_first),
+        cmocka_unit_test(test_plan_adopts),    cmocka_unit_test(test_plan_deletes_only_when_sure),
+        cmocka_unit_test(test_plan_of_others),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
