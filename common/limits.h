@@ -120,6 +120,22 @@ enum {
     LOG_ZERO_BYTES = 1024 * 1024,           /* zeroed ahead, once a MiB a sync pays for it */
     LOG_SPARE_COUNT_MAX = 2,                /* dropped segments kept for reuse */
     LOG_IDLE_MS = 1000,                     /* then an empty batch vouches for the last one */
+
+    /* MapReduce engine. */
+    MR_REDUCES_MAX = 65536,                  /* partitions of one map output; its index is in RAM */
+    MR_RECORD_BYTES_MAX = 256 * 1024 * 1024, /* key and value together; one is held in RAM whole */
+    MR_BLOCK_BYTES = 128 * 1024,             /* of map output: one CRC32C; one per merged run */
+    MR_INPUT_BUFFER_BYTES = 256 * 1024,      /* one read of input: stays in the L2 cache */
+    MR_BATCH_COUNT_MAX = 1024,               /* records handed to a job at a time */
+    MR_FAN_IN_MAX = 64,                      /* runs merged at a time: 64 blocks fit in the cache */
+    MR_COUNTERS_MAX = 1000,                  /* a job's own counters */
+    MR_COUNTER_NAME_BYTES_MAX = 255,         /* group or name; longer ones are cut */
+    MR_STATUS_BYTES_MAX = 255,
+    MR_STDERR_LINE_BYTES_MAX = 16 * 1024, /* longer lines of a user's program are cut in pieces */
+    MR_STDERR_TAIL_BYTES = 4 * 1024,      /* last lines kept for the failure report */
+    MR_SETTINGS_BYTES_MAX = 4 * 1024 * 1024,    /* all of a job's settings */
+    MR_ENVIRONMENT_VALUE_BYTES_MAX = 32 * 1024, /* longer settings do not go to programs */
+    MR_SAMPLE_KEYS_MAX = 65536,                 /* to find the ranges of a totally ordered job */
 };
 
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,

@@ -1,0 +1,75 @@
+/* A job as the engine runs it: the user's functions or programs and everything that is settled
+ * about them. Filled in by whoever starts tasks (mr run --local, mrtask), then read-only. */
+#ifndef MAPREDUCE_ENGINE_JOB_H
+#define MAPREDUCE_ENGINE_JOB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/err.h"
+#include "mapreduce/engine/settings.h"
+#include "trireme/mapreduce.h"
+
+enum {
+    JOB_FORMAT_DEFAULT = 255, /* input_format, output_format: as the library says */
+    JOB_SORT_BYTES_DEFAULT = 256 * 1024 * 1024,
+};
+
+/* How text is cut into key and value: the key is what stands before the `fields`-th separator, the
+ * value what stands behind it; without that many separators, all is key. */
+struct job_fields {
+    char separator[8]; /* at least one byte, NUL-terminated */
+    uint32_t fields;   /* at least 1 */
+};
+
+struct job {
+    /* The caller sets these and keeps them alive; zero or NULL is the default. */
+    const char *id;              /* "job_local_0001" */
+    const char *name;            /* for people and in mapreduce_job_name */
+    const struct mr_job *native; /* of the library; NULL: programs alone */
+    const char *map_command;     /* programs go before the library's functions */
+    const char *combine_command;
+    const char *reduce_command;
+    uint32_t reduces;            /* 0: map() makes the output */
+    uint32_t input_format;       /* enum mr_input or JOB_FORMAT_DEFAULT */
+    uint32_t output_format;      /* enum mr_output or JOB_FORMAT_DEFAULT */
+    uint32_t record_bytes;       /* for fixed-length records; 0: as the library says */
+    uint64_t sort_bytes;         /* memory for a task's map output; 0: the default */
+    struct settings settings;    /* owned */
+    struct settings environment; /* for programs, beside the settings; owned */
+
+    /* job_resolve() sets these. */
+    enum mr_input input;
+    enum mr_output output;
+    uint64_t record_bytes_max;
+    bool compress;                  /* map output */
+    bool keep_trailing_tab;         /* write "key TAB" for an empty value, as Hadoop does */
+    bool exit_status_matters;       /* a program that exits with another status than 0 fails */
+    char output_separator[8];       /* between key and value in text output */
+    struct job_fields map_fields;   /* of a map program's output lines */
+    struct job_fields reduce_input; /* its separator: between key and value for a reduce program */
+    const char *reporter_prefix;    /* of counter and status lines on stderr */
+};
+
+void job_deinit(struct job *j); /* accepts zeroed */
+
+/* Checks what the caller and the settings say and fills in the rest. ERR_INVALID with a text for
+ * the user. Settings that have Hadoop's names have Hadoop's meaning (docs/mapreduce-engine.md). */
+int job_resolve(struct job *j, struct err *e) MUST_CHECK;
+
+/* Whether keys go to reduces by ranges that somebody must still find by sampling the input. */
+bool job_wants_boundaries(const struct job *j);
+
+/* ---- The user's library ---- */
+
+struct job_library {
+    void *handle;
+    const struct mr_job *job; /* lives as long as the handle */
+};
+
+/* Loads a shared object and checks its table. ERR_NOT_FOUND, ERR_VERSION, ERR_INVALID. */
+int job_library_open(const char *path, struct job_library *ret_library, struct err *e) MUST_CHECK;
+void job_library_close(struct job_library *library); /* accepts zeroed */
+
+#endif

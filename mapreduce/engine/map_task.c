@@ -1,0 +1,365 @@
+/* A map task: splits -> records -> user code -> collector or output. See task.h. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/macros.h"
+#include "mapreduce/engine/context.h"
+#include "mapreduce/engine/input.h"
+#include "mapreduce/engine/record.h"
+#include "mapreduce/engine/stream.h"
+#include "mapreduce/engine/task.h"
+
+struct map_run {
+    const struct map_task *task;
+    struct context context;
+    struct partitioner partitioner;
+    struct output output;
+    struct input *input;
+    struct stream *mapper;   /* the map program; NULL: functions */
+    struct stream *combiner; /* the combine program */
+    struct task_result *result;
+    uint64_t total; /* bytes of all splits */
+    uint64_t done;  /* of finished splits */
+    struct err *e;
+};
+
+void task_result_init(struct task_result *r)
+{
+    *r = (struct task_result){.stderr_tail = BUF_INIT};
+    counters_init(&r->counters);
+}
+
+void task_result_deinit(struct task_result *r)
+{
+    counters_deinit(&r->counters);
+    run_index_deinit(&r->index);
+    buf_deinit(&r->stderr_tail);
+}
+
+/* A job without map function and program: lines are cut at the separator, as `cat` would. */
+static void map_identity(struct map_run *m, const struct mr_record *records, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct mr_record cut = stream_cut_line(&m->task->job->map_fields, records[i].value);
+        mr_emit(&m->context.ctx, cut.key, cut.value);
+    }
+}
+
+static int map_batch(struct map_run *m, const struct input_batch *batch)
+{
+    if (m->mapper) {
+        for (size_t i = 0; i < batch->count; i++) {
+            struct mr_span value = batch->records[i].value;
+            bool whole_lines = m->task->job->input == MR_INPUT_LINES;
+            int r = stream_write_block(m->mapper, value, whole_lines, m->e);
+            if (r < 0) {
+                return r;
+            }
+        }
+        return 0;
+    }
+    if (m->task->job->native) {
+        context_map(&m->context, batch->records, batch->count);
+    } else {
+        map_identity(m, batch->records, batch->count);
+    }
+    return 0;
+}
+
+static int map_split(struct map_run *m, const struct task_split *split)
+{
+    input_begin(m->input, split->source, split->start, split->length);
+    for (;;) {
+        struct input_batch batch;
+        int r = input_next(m->input, &batch, m->e);
+        if (r < 0) {
+            return r;
+        }
+        if (batch.count == 0) {
+            break;
+        }
+        counters_add(&m->result->counters, COUNTER_MAP_INPUT_RECORDS, batch.lines);
+        r = map_batch(m, &batch);
+        r = r < 0 ? r : context_error(&m->context);
+        r = r < 0 ? r : context_progress(&m->context, m->done + input_done(m->input), m->total);
+        if (r < 0) {
+            return r;
+        }
+        if (m->mapper && stream_is_deaf(m->mapper)) {
+            break; /* it reads no more: the rest is not needed, whether that is an error it will say
+                    */
+        }
+    }
+    m->done += split->length;
+    return 0;
+}
+
+static int map_splits(struct map_run *m)
+{
+    for (size_t i = 0; i < m->task->split_count; i++) {
+        int r = map_split(m, &m->task->splits[i]);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* ---- Programs ---- */
+
+static void mapped_line(void *arg, struct mr_span line)
+{
+    struct map_run *m = arg;
+    if (m->task->job->reduces == 0) {
+        output_line(&m->output, line);
+        return;
+    }
+    struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
+    collector_emit(m->context.collector, cut.key, cut.value);
+}
+
+static void combined_line(void *arg, struct mr_span line)
+{
+    struct map_run *m = arg;
+    struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
+    collector_emit_combined(m->context.collector, cut.key, cut.value);
+}
+
+static struct stream_options stream_options_of(struct map_run *m, const char *command)
+{
+    return (struct stream_options){.job = m->task->job,
+                                   .identity = m->task->identity,
+                                   .events = m->task->events,
+                                   .splits = m->task->splits,
+                                   .split_count = m->task->split_count,
+                                   .is_map = true,
+                                   .command = command,
+                                   .counters = &m->result->counters,
+                                   .stderr_tail = &m->result->stderr_tail,
+                                   .arg = m};
+}
+
+/* struct combiner's feed: one process per partition of a spill. */
+static int feed_combiner(void *arg, const struct mr_record *record, struct err *e)
+{
+    struct map_run *m = arg;
+    if (!m->combiner) {
+        struct stream_options options = stream_options_of(m, m->task->job->combine_command);
+        options.line = combined_line;
+        int r = stream_start(&options, &m->combiner, e);
+        if (r < 0) {
+            return r;
+        }
+    }
+    if (record) {
+        return stream_write_record(m->combiner, record, e);
+    }
+    int r = stream_finish(m->combiner, e);
+    stream_free(m->combiner);
+    m->combiner = NULL;
+    return r;
+}
+
+/* ---- Begin and end ---- */
+
+static int make_partitioner(struct map_run *m)
+{
+    const struct job *job = m->task->job;
+    partitioner_init(&m->partitioner, job->reduces);
+    const char *boundaries = settings_get(&job->settings, PARTITION_BOUNDARIES_SETTING);
+    if (boundaries) {
+        return partitioner_set_boundaries(&m->partitioner, boundaries, m->e);
+    }
+    if (job->native && job->native->partition) {
+        m->partitioner.function = job->native->partition;
+        m->partitioner.ctx = &m->context.ctx;
+    }
+    return 0;
+}
+
+static int make_collector(struct map_run *m)
+{
+    const struct job *job = m->task->job;
+    int r = make_partitioner(m);
+    if (r < 0) {
+        return r;
+    }
+    struct collector_options options = {.memory_bytes = job->sort_bytes,
+                                        .compress = job->compress,
+                                        .directory = m->task->identity->temp_directory,
+                                        .name = m->task->identity->attempt_id,
+                                        .partitioner = &m->partitioner};
+    if (job->combine_command) {
+        options.combiner = (struct combiner){.arg = m, .feed = feed_combiner};
+    } else if (job->native && !job->map_command) {
+        options.aggregate = job->native->aggregate;
+        if (job->native->combine) {
+            options.combiner = (struct combiner){.arg = &m->context, .combine = context_combine};
+        }
+    }
+    m->context.collector = collector_new(&options);
+    context_set_target(&m->context, CONTEXT_COLLECTOR);
+    return 0;
+}
+
+static int begin(struct map_run *m)
+{
+    const struct job *job = m->task->job;
+    for (size_t i = 0; i < m->task->split_count; i++) {
+        m->total += m->task->splits[i].length;
+    }
+    context_init(&m->context, job, m->task->events, &m->result->counters, m->e);
+    if (job->reduces > 0) {
+        int r = make_collector(m);
+        if (r < 0) {
+            return r;
+        }
+    } else {
+        output_init(&m->output, job, m->task->output, m->e);
+        m->context.output = &m->output;
+        context_set_target(&m->context, CONTEXT_OUTPUT);
+    }
+    struct input_options options = {job->input, job->record_bytes, job->record_bytes_max};
+    if (job->map_command && job->input == MR_INPUT_LINES) {
+        options.format = MR_INPUT_BLOCKS; /* a program gets the lines as they are */
+    }
+    m->input = input_new(&options);
+    if (!job->map_command) {
+        return context_setup(&m->context);
+    }
+    struct stream_options stream = stream_options_of(m, job->map_command);
+    stream.line = mapped_line;
+    return stream_start(&stream, &m->mapper, m->e);
+}
+
+static int finish(struct map_run *m)
+{
+    int r = 0;
+    struct counters *counters = &m->result->counters;
+    if (m->mapper) {
+        r = stream_finish(m->mapper, m->e);
+    } else {
+        context_cleanup(&m->context);
+    }
+    r = r < 0 ? r : context_error(&m->context);
+    counters_add(counters, COUNTER_BYTES_READ, input_bytes_read(m->input));
+    if (r < 0) {
+        return r;
+    }
+    if (m->task->job->reduces > 0) {
+        return collector_finish(m->context.collector, m->task->output_path, counters,
+                                &m->result->index, m->e);
+    }
+    counters_add(counters, COUNTER_MAP_OUTPUT_RECORDS, m->output.records);
+    counters_add(counters, COUNTER_BYTES_WRITTEN, m->output.bytes);
+    return output_finish(&m->output);
+}
+
+static void release(struct map_run *m)
+{
+    context_cleanup(&m->context);
+    stream_free(m->mapper);
+    stream_free(m->combiner);
+    collector_free(m->context.collector);
+    output_deinit(&m->output);
+    input_free(m->input);
+    partitioner_deinit(&m->partitioner);
+}
+
+int map_task_run(const struct map_task *t, struct task_result *result, struct err *e)
+{
+    struct err local = ERR_INIT;
+    struct map_run m = {.task = t, .result = result, .e = e ? e : &local};
+    uint64_t cpu_us = clock_cpu_us();
+    int r = begin(&m);
+    r = r < 0 ? r : map_splits(&m);
+    r = r < 0 ? r : finish(&m);
+    release(&m);
+    counters_add(&result->counters, COUNTER_CPU_MS, (clock_cpu_us() - cpu_us) / 1000);
+    return r;
+}
+
+/* ---- Sampling ---- */
+
+enum { SAMPLE_PIECES = 64, SAMPLE_PIECE_BYTES = 64 * 1024 };
+
+/* One piece of the whole input, counted over all splits: emits into context->keys. */
+static int sample_piece(struct map_run *m, uint64_t at)
+{
+    const struct task_split *split = m->task->splits;
+    while (at >= split->length) {
+        at -= split->length;
+        split++;
+    }
+    struct input_batch batch;
+    uint64_t length = MIN(split->length - at, (uint64_t)SAMPLE_PIECE_BYTES);
+    input_begin(m->input, split->source, split->start + at, length);
+    int r;
+    while ((r = input_next(m->input, &batch, m->e)) == 0 && batch.count > 0) {
+        if (m->task->job->native) {
+            context_map(&m->context, batch.records, batch.count);
+        } else {
+            map_identity(m, batch.records, batch.count);
+        }
+        if (m->context.failed < 0) {
+            return m->context.failed;
+        }
+    }
+    return r;
+}
+
+static int choose_boundaries(struct job *job, const struct buf *encoded, struct err *e)
+{
+    size_t count = 0;
+    struct mr_span *keys = calloc(MR_SAMPLE_KEYS_MAX, sizeof(*keys));
+    const uint8_t *at = (const uint8_t *)encoded->data;
+    const uint8_t *end = at + encoded->length;
+    while (keys && at < end && count < MR_SAMPLE_KEYS_MAX) {
+        struct mr_record record;
+        at = record_get(at, &record);
+        keys[count++] = record.key;
+    }
+    struct buf text = BUF_INIT;
+    partition_choose(keys, count, job->reduces, &text);
+    int r = settings_set(&job->settings, PARTITION_BOUNDARIES_SETTING, text.data, e);
+    buf_deinit(&text);
+    free(keys);
+    return r;
+}
+
+int task_sample(struct job *job, const struct task_identity *identity,
+                const struct task_split *splits, size_t split_count, struct err *e)
+{
+    struct task_result result;
+    struct buf keys = BUF_INIT;
+    struct map_task task = {
+        .job = job, .identity = identity, .splits = splits, .split_count = split_count};
+    struct map_run m = {.task = &task, .result = &result, .e = e};
+    if (job->map_command) {
+        return err_set(e, ERR_INVALID,
+                       "a total order needs a map function or boundaries in the "
+                       "setting " PARTITION_BOUNDARIES_SETTING);
+    }
+    task_result_init(&result);
+    for (size_t i = 0; i < split_count; i++) {
+        m.total += splits[i].length;
+    }
+    context_init(&m.context, job, NULL, &result.counters, e);
+    m.context.keys = &keys;
+    context_set_target(&m.context, CONTEXT_KEYS);
+    struct input_options options = {job->input, job->record_bytes, job->record_bytes_max};
+    m.input = input_new(&options);
+    int r = context_setup(&m.context);
+    uint64_t pieces = MIN(m.total / SAMPLE_PIECE_BYTES + 1, (uint64_t)SAMPLE_PIECES);
+    for (uint64_t i = 0; i < pieces && m.total > 0 && r == 0; i++) {
+        r = sample_piece(&m, m.total / pieces * i);
+    }
+    context_cleanup(&m.context);
+    r = r < 0 ? r : choose_boundaries(job, &keys, e);
+    input_free(m.input);
+    buf_deinit(&keys);
+    task_result_deinit(&result);
+    return r;
+}

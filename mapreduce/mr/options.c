@@ -1,0 +1,196 @@
+/* The table of `mr run`'s flags, and Hadoop Streaming's spellings of them. */
+#include "mapreduce/mr/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/limits.h"
+#include "common/macros.h"
+#include "common/parse.h"
+
+enum { REDUCES_DEFAULT = 1 };
+
+#define ROW(name, kind, member)                                                                    \
+    .key = (name), .type = (kind), .offset = offsetof(struct run_options, member),                 \
+    .flags = CONFIG_FLAG_ONLY
+
+static const struct config_row rows[] = {
+    {.type = CONFIG_HEADING, .key = "", .help = "The job"},
+    {ROW("lib", CONFIG_STRING, library), .value_name = "JOB.so",
+     .help = "Shared object with the job's functions (see <trireme/mapreduce.h>)."},
+    {ROW("mapper", CONFIG_STRING, mapper), .value_name = "COMMAND",
+     .help = "Program that reads lines of input and prints lines KEY TAB VALUE."},
+    {ROW("reducer", CONFIG_STRING, reducer), .value_name = "COMMAND",
+     .help = "Program that reads lines KEY TAB VALUE in the order of their keys and prints the "
+             "output. NONE: the mapper's output is the job's."},
+    {ROW("combiner", CONFIG_STRING, combiner), .value_name = "COMMAND",
+     .help = "Program that shrinks each mapper's sorted output before it travels."},
+    {ROW("file", CONFIG_REPEAT, files), .value_name = "PATH[#NAME]",
+     .help = "File that the programs find in their directory. May be repeated."},
+    {ROW("cmdenv", CONFIG_REPEAT, cmdenv), .value_name = "NAME=VALUE",
+     .help = "Environment variable for the programs. May be repeated."},
+    {ROW("define", CONFIG_REPEAT, settings), .letter = 'D', .value_name = "NAME=VALUE",
+     .help = "Setting of the job. May be repeated."},
+    {ROW("name", CONFIG_STRING, name), .value_name = "NAME", .help = "Name of the job for people."},
+    {.type = CONFIG_HEADING, .key = "", .help = "Input and output"},
+    {ROW("input", CONFIG_REPEAT, inputs), .letter = 'i', .value_name = "PATH",
+     .help = "File or directory of files to read. May be repeated."},
+    {ROW("output", CONFIG_STRING, output), .letter = 'o', .value_name = "DIR",
+     .help = "Directory for the output; it must not exist."},
+    {ROW("format", CONFIG_STRING, format), .value_name = "lines|blocks|files|fixed:N",
+     .help = "How input becomes records. Default: lines, or as the library says."},
+    {ROW("output-format", CONFIG_STRING, output_format), .value_name = "text|raw",
+     .choices = "text|raw",
+     .help = "How output records are written: KEY TAB VALUE NEWLINE, or as they are."},
+    {ROW("reduces", CONFIG_STRING, reduces), .letter = 'r', .value_name = "N",
+     .help = "Number of reduce tasks, each of which makes one output file. 0: the mapper's output "
+             "is the job's. Default: 1, or the setting mapreduce.job.reduces."},
+    {ROW("split", CONFIG_SIZE, split_bytes), .min = 1, .max = INT64_MAX,
+     .help = "Bytes of input per map task."},
+    {.type = CONFIG_HEADING, .key = "", .help = "How it runs"},
+    {ROW("local", CONFIG_BOOL, local),
+     .help = "Run everything on this machine, on local files, without a cluster."},
+    {ROW("parallel", CONFIG_INT, parallel), .letter = 'j', .min = 1, .max = 1024,
+     .help = "With --local: tasks at a time. 1 runs them in this process, for a debugger. "
+             "Default: one per processor."},
+    {ROW("memory", CONFIG_SIZE, memory_bytes), .min = 1 << 20, .max = UINT32_MAX,
+     .help = "Memory for one map task's output before it goes to disk. Default: 256M."},
+    {ROW("quiet", CONFIG_BOOL, quiet), .letter = 'q', .help = "No progress and no counters."},
+};
+
+static const struct config_program program = {
+    .name = "mr run",
+    .summary = "run a MapReduce job",
+    .rows = rows,
+    .row_count = ARRAY_COUNT(rows),
+    .footer = "Examples:\n"
+              "  mr run --local --lib wordcount.so -i books/ -o counts\n"
+              "  mr run --local --mapper ./words.py --reducer 'uniq -c' --file words.py -i books "
+              "-o counts\n"
+              "Exit codes: 0 done, 1 failed, 2 usage.\n",
+};
+
+/* Hadoop Streaming's options, so that its command lines work as they are. */
+static const struct {
+    const char *theirs;
+    const char *ours;
+} spellings[] = {
+    {"-input", "--input"},
+    {"-output", "--output"},
+    {"-mapper", "--mapper"},
+    {"-reducer", "--reducer"},
+    {"-combiner", "--combiner"},
+    {"-file", "--file"},
+    {"-files", "--file"},
+    {"-cmdenv", "--cmdenv"},
+    {"-numReduceTasks", "--reduces"},
+    {"--numReduceTasks", "--reduces"},
+    {"-jobconf", "--define"},
+};
+
+static char *respell(char *argument)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(spellings); i++) {
+        if (strcmp(argument, spellings[i].theirs) == 0) {
+            return (char *)(uintptr_t)spellings[i].ours; /* config does not write to arguments */
+        }
+    }
+    return argument;
+}
+
+int run_command_parse(struct run_command *c, int argc, char **argv)
+{
+    *c = (struct run_command){0};
+    c->argv = xcalloc((size_t)argc + 1, sizeof(*c->argv));
+    for (int i = 0; i < argc; i++) {
+        c->argv[i] = respell(argv[i]);
+    }
+    return config_start(&c->config, &program, &c->options, argc, c->argv);
+}
+
+void run_command_deinit(struct run_command *c)
+{
+    config_deinit(&c->config);
+    free(c->argv);
+}
+
+/* ---- The job ---- */
+
+static int set_format(struct job *job, const char *format, struct err *e)
+{
+    static const char *const names[] = {"lines", "blocks", "fixed", "files"}; /* enum mr_input */
+    job->input_format = JOB_FORMAT_DEFAULT;
+    if (!format) {
+        return 0;
+    }
+    size_t name = strcspn(format, ":");
+    for (uint32_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (strlen(names[i]) == name && memcmp(names[i], format, name) == 0) {
+            job->input_format = i;
+        }
+    }
+    if (job->input_format == MR_INPUT_FIXED && format[name] == ':') {
+        uint64_t bytes = 0;
+        int r = parse_size(format + name + 1, &bytes, e);
+        if (r < 0 || bytes < 1 || bytes > MR_RECORD_BYTES_MAX) {
+            return err_set(e, ERR_INVALID, "--format %s: bad record length", format);
+        }
+        job->record_bytes = (uint32_t)bytes;
+    } else if (job->input_format == JOB_FORMAT_DEFAULT || format[name] != '\0') {
+        return err_set(e, ERR_INVALID, "--format %s: lines, blocks, files or fixed:N", format);
+    }
+    return 0;
+}
+
+static int set_reduces(struct job *job, const struct run_options *o, struct err *e)
+{
+    uint64_t reduces = 0;
+    int r = settings_get_u64(&job->settings, "mapreduce.job.reduces", REDUCES_DEFAULT, &reduces, e);
+    if (r == 0 && o->reduces) {
+        r = parse_u64(o->reduces, &reduces, e);
+    }
+    if (r < 0) {
+        return err_wrap(e, r, "number of reduces");
+    }
+    if (o->reducer && strcmp(o->reducer, "NONE") == 0) {
+        reduces = 0;
+        job->reduce_command = NULL;
+    }
+    job->reduces = (uint32_t)MIN(reduces, (uint64_t)UINT32_MAX);
+    return 0;
+}
+
+static int set_pairs(struct settings *settings, const struct config_list *pairs, const char *flag,
+                     struct err *e)
+{
+    for (size_t i = 0; i < pairs->count; i++) {
+        int r = settings_set_pair(settings, pairs->items[i], e);
+        if (r < 0) {
+            return err_wrap(e, r, "%s", flag);
+        }
+    }
+    return 0;
+}
+
+int run_command_job(const struct run_command *c, const struct mr_job *native, struct job *ret_job,
+                    struct err *e)
+{
+    const struct run_options *o = &c->options;
+    struct job *job = ret_job;
+    job->name = o->name ? o->name : native ? native->name : o->mapper;
+    job->native = native;
+    job->map_command = o->mapper;
+    job->combine_command = o->combiner;
+    job->reduce_command = o->reducer;
+    job->sort_bytes = o->memory_bytes;
+    job->output_format = JOB_FORMAT_DEFAULT;
+    if (o->output_format) {
+        job->output_format = strcmp(o->output_format, "raw") == 0 ? MR_OUTPUT_RAW : MR_OUTPUT_TEXT;
+    }
+    int r = set_pairs(&job->settings, &o->settings, "-D", e);
+    r = r < 0 ? r : set_pairs(&job->environment, &o->cmdenv, "--cmdenv", e);
+    r = r < 0 ? r : set_format(job, o->format, e);
+    r = r < 0 ? r : set_reduces(job, o, e);
+    return r < 0 ? r : job_resolve(job, e);
+}

@@ -1,0 +1,48 @@
+/* What `mr run` takes. Read-only after parsing. */
+#ifndef MAPREDUCE_MR_OPTIONS_H
+#define MAPREDUCE_MR_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/config.h"
+#include "common/err.h"
+#include "mapreduce/engine/job.h"
+
+struct run_options {
+    bool local;
+    const char *library;
+    const char *mapper;
+    const char *reducer; /* "NONE": no reduces */
+    const char *combiner;
+    struct config_list inputs;
+    const char *output;
+    struct config_list files;
+    const char *reduces; /* a number; NULL: not given */
+    const char *format;
+    const char *output_format;
+    uint64_t memory_bytes;
+    uint64_t split_bytes;
+    int64_t parallel;
+    struct config_list cmdenv;
+    struct config_list settings;
+    const char *name;
+    bool quiet;
+};
+
+struct run_command {
+    struct config config;
+    struct run_options options;
+    char **argv; /* with Hadoop's spellings replaced by ours; owned, strings borrowed */
+};
+
+/* Parses `mr run ARGS`; argv[0] is "run". As config_start(): -1 to go on, else the exit code. */
+int run_command_parse(struct run_command *c, int argc, char **argv);
+void run_command_deinit(struct run_command *c);
+
+/* Fills in a zeroed job from the options; the library is opened by the caller and given. The job
+ * borrows strings of the command. */
+int run_command_job(const struct run_command *c, const struct mr_job *native, struct job *ret_job,
+                    struct err *e) MUST_CHECK;
+
+#endif
