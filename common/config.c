@@ -497,16 +497,16 @@ static int take_file(struct parse *p, const struct config_input *in)
 
 /* ---- the whole ---- */
 
-/* A default that does not parse is our mistake. */
 static void take_defaults(struct parse *p)
 {
-    for (size_t i = 0; i < p->program->row_count; i++) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < p->program->row_count; i++) {
         const struct config_row *row = &p->program->rows[i];
         if (row->default_text != NULL && p->config->sources[i] == CONFIG_DEFAULT) {
-            int r = set_row(p, row, &(struct value){row->default_text, CONFIG_DEFAULT, row->key});
-            CHECK(r == 0);
+            r = set_row(p, row, &(struct value){row->default_text, CONFIG_DEFAULT, row->key});
         }
     }
+    CHECK(r == 0); /* a default that does not parse is our mistake */
 }
 
 static int check_required(const struct parse *p)

@@ -1,5 +1,4 @@
 /* The same table as text: --help, the reference page, and the values in force. */
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +18,11 @@ const char *config_env_name(const struct config_row *row, struct arena *arena)
     }
     char *name = arena_printf(arena, "TRIREME_%s", row->key);
     for (char *at = name; *at != 0; at++) {
-        *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
+        if (*at == '-') {
+            *at = '_';
+        } else if (*at >= 'a' && *at <= 'z') {
+            *at = (char)(*at - 'a' + 'A');
+        }
     }
     return name;
 }

@@ -27,7 +27,7 @@ static const uint32_t x_to_2_to[31] = {
 uint32_t crc32c_extend(uint32_t crc, const void *data, size_t length)
 {
     /* ISA-L reads only, but its prototype lacks the const; its length is an int. */
-    unsigned char *at = (unsigned char *)(uintptr_t)data;
+    unsigned char *at = (unsigned char *)data;
     uint32_t state = ~crc;
     while (length > 0) {
         size_t part = MIN(length, (size_t)1 << 30);

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -63,6 +62,7 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, struct http
 
 /* The signature is libmicrohttpd's. It first calls with the headers alone, then, after any upload,
  * to be answered. */
+/* NOLINTNEXTLINE(readability-function-size) */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection,
                                   const char *path, const char *method, const char *version,
                                   const char *upload, size_t *upload_length, void **request_context)
@@ -97,9 +97,7 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
 
 const char *http_query(const struct http_request *request, const char *name)
 {
-    /* Reading the query changes nothing, but the prototype lacks the const. */
-    struct MHD_Connection *connection = (struct MHD_Connection *)(uintptr_t)request->connection;
-    return MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, name);
+    return MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
 static int listen_on(const struct addrinfo *info, const char *address, struct err *e)
@@ -143,16 +141,18 @@ static int open_listener(const char *address, struct err *e)
     return fd;
 }
 
+/* 0 if the system does not say. */
 static uint16_t port_of(int fd)
 {
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof(address);
-    if (getsockname(fd, (struct sockaddr *)&address, &length) < 0) {
-        return 0;
-    }
-    return ntohs(address.ss_family == AF_INET6
-                     ? ((const struct sockaddr_in6 *)(const void *)&address)->sin6_port
-                     : ((const struct sockaddr_in *)(const void *)&address)->sin_port);
+    char service[8] = "";
+    uint64_t port = 0;
+    bool known = getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
+                 getnameinfo((struct sockaddr *)&address, length, NULL, 0, service, sizeof(service),
+                             NI_NUMERICSERV) == 0 &&
+                 parse_u64(service, &port, NULL) == 0;
+    return known ? (uint16_t)port : 0;
 }
 
 int http_server_start(const char *address, const struct http_route *routes, size_t route_count,

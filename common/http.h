@@ -12,8 +12,8 @@
 #include "common/err.h"
 
 struct http_request {
-    const char *path;       /* "/metrics" */
-    const void *connection; /* private; for http_query() */
+    const char *path; /* "/metrics" */
+    void *connection; /* private; for http_query() */
 };
 
 struct http_reply {

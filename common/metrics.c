@@ -191,7 +191,7 @@ static size_t bucket_of(uint64_t us)
         return (size_t)us;
     }
     unsigned shift = 61 - (unsigned)__builtin_clzll(us);
-    return 4 * shift + (size_t)(us >> shift);
+    return (size_t)4 * shift + (size_t)(us >> shift);
 }
 
 /* The first value above the bucket. */

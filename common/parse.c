@@ -185,18 +185,19 @@ int parse_address(const char *text, char *ret_host, size_t host_bytes_max, uint1
     return 0;
 }
 
-static int hex_digit(char c)
+/* 16: none. */
+static unsigned hex_digit(char c)
 {
     static const char digits[] = "0123456789abcdef";
     const char *at = c == 0 ? NULL : strchr(digits, tolower((unsigned char)c));
-    return at == NULL ? -1 : (int)(at - digits);
+    return at == NULL ? 16 : (unsigned)(at - digits);
 }
 
 int parse_hex(const char *text, void *ret_bytes, size_t length, struct err *e)
 {
     bool good = strnlen(text, 2 * length + 1) == 2 * length;
     for (size_t i = 0; good && i < 2 * length; i++) {
-        good = hex_digit(text[i]) >= 0;
+        good = hex_digit(text[i]) < 16;
     }
     if (!good) {
         return err_set(e, ERR_INVALID, "\"%.80s\" is not %zu hexadecimal digits", text, 2 * length);
@@ -283,6 +284,12 @@ char *format_duration(uint64_t ms, char text[FORMAT_TEXT_BYTES])
     return text;
 }
 
+/* The last two characters before a_end and b_end are the same two, swapped. */
+static bool ends_swapped(const char *a, size_t a_end, const char *b, size_t b_end)
+{
+    return a_end > 1 && b_end > 1 && a[a_end - 1] == b[b_end - 2] && a[a_end - 2] == b[b_end - 1];
+}
+
 /* Three rows of the classic table are enough for adjacent swaps. Longer strings are not compared:
  * no flag is so long. */
 size_t text_distance(const char *a, const char *b)
@@ -304,7 +311,7 @@ size_t text_distance(const char *a, const char *b)
         for (size_t j = 1; j <= b_length; j++) {
             size_t changed = above[j - 1] + (a[i - 1] != b[j - 1]);
             row[j] = MIN(changed, MIN(above[j], row[j - 1]) + 1);
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+            if (ends_swapped(a, i, b, j)) {
                 row[j] = MIN(row[j], rows[(i + 1) % 3][j - 2] + 1);
             }
         }

@@ -1,9 +1,10 @@
 #include "common/sys.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -224,54 +225,22 @@ int sys_mkdir_p(const char *path, struct err *e)
     return r;
 }
 
-/* Removes what is in the open directory stream, then closes it. Depth is bounded by
- * LIMIT_DEPTH_MAX. */
-static int remove_at(int parent_fd, const char *name, unsigned depth, struct err *e);
-
-static int remove_entries(int fd, unsigned depth, struct err *e)
+/* What somebody else removed meanwhile is gone as well. */
+static int remove_entry(const char *path, const struct stat *unused, int type, struct FTW *place)
 {
-    DIR *stream = fdopendir(fd);
-    if (stream == NULL) {
-        int r = err_errno(e, "opendir");
-        sys_close(&fd);
-        return r;
-    }
-    int r = 0;
-    struct dirent *entry = NULL;
-    while (r == 0 && (entry = readdir(stream)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            r = remove_at(fd, entry->d_name, depth + 1, e);
-        }
-    }
-    (void)closedir(stream);
-    return r;
-}
-
-static int remove_at(int parent_fd, const char *name, unsigned depth, struct err *e)
-{
-    if (depth > LIMIT_DEPTH_MAX) {
-        return err_set(e, ERR_TOO_LARGE, "%s: directories are nested too deeply", name);
-    }
-    if (unlinkat(parent_fd, name, 0) == 0 || errno == ENOENT) {
-        return 0;
-    }
-    if (errno != EISDIR && errno != EPERM) {
-        return err_errno(e, "remove %s", name);
-    }
-    int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        return err_errno(e, "open %s", name);
-    }
-    int r = remove_entries(fd, depth, e);
-    if (r == 0 && unlinkat(parent_fd, name, AT_REMOVEDIR) < 0 && errno != ENOENT) {
-        r = err_errno(e, "remove %s", name);
-    }
-    return r;
+    (void)unused;
+    (void)type;
+    (void)place;
+    return remove(path) < 0 && errno != ENOENT ? -1 : 0;
 }
 
 int sys_remove_tree(const char *path, struct err *e)
 {
-    return remove_at(AT_FDCWD, path, 0, e);
+    enum { DESCRIPTORS = 16 };
+    if (nftw(path, remove_entry, DESCRIPTORS, FTW_DEPTH | FTW_PHYS) < 0 && errno != ENOENT) {
+        return err_errno(e, "remove %s", path);
+    }
+    return 0;
 }
 
 int sys_make_temp_dir(const char *prefix, struct buf *out, struct err *e)

@@ -2,7 +2,7 @@
  * worker; the rest wait in the strand, and each job that ends puts its successor at the queue's
  * end, so a busy strand does not starve the others.
  *
- * Lock order: the pool's lock and a mailbox's are never held together. */
+ * Lock order: the pool's lock, then a mailbox's. */
 #include "common/workpool.h"
 
 #include <pthread.h>
@@ -63,39 +63,35 @@ static void enqueue(struct workpool *p, struct job *job)
     strand->last = job;
 }
 
-/* Ends one job of the strand and takes the next out of it. From here on a strand without a next job
- * is its owner's again: the done mail, which may free it, comes after this. */
-static struct job *strand_advance(struct workpool *p, struct strand *strand)
-{
-    pthread_mutex_lock(&p->lock);
-    CHECK(strand->count > 0);
-    strand->count--;
-    struct job *next = strand->first;
-    if (next != NULL) {
-        strand->first = next->next;
-    }
-    pthread_mutex_unlock(&p->lock);
-    return next;
-}
-
 static void job_finished(struct mail *mail)
 {
     struct job *job = CONTAINER_OF(mail, struct job, mail);
     job->done(job);
 }
 
-/* Without the lock. What is needed later is read first: run() or done() may free the job. */
-static struct job *execute(struct workpool *p, struct job *job)
+/* With the lock held, so that no job of the strand can start, and post, between this one's end and
+ * its mail. The mail is the last touch of job and strand: from there on the owner may free both. */
+static void finish(struct workpool *p, struct strand *strand, struct job *told)
 {
-    struct strand *strand = job->strand;
-    bool tell = job->done != NULL;
-    job->run(job);
-    struct job *next = strand != NULL ? strand_advance(p, strand) : NULL;
-    if (tell) {
-        job->mail.handle = job_finished;
-        mailbox_post_reserved(job->home, &job->mail);
+    struct job *next = NULL;
+    if (strand != NULL) {
+        CHECK(strand->count > 0);
+        strand->count--;
+        next = strand->first;
+        strand->first = next != NULL ? next->next : NULL;
     }
-    return next;
+    if (told != NULL) {
+        told->mail.handle = job_finished;
+        mailbox_post_reserved(told->home, &told->mail);
+    }
+    if (next != NULL) {
+        push_runnable(p, next);
+    }
+    p->depth--;
+    if (p->depth == 0) {
+        pthread_cond_broadcast(&p->drained);
+        pthread_cond_broadcast(&p->runnable); /* for the workers of a closed pool */
+    }
 }
 
 static void *work(void *argument)
@@ -112,16 +108,11 @@ static void *work(void *argument)
         }
         p->first = job->next;
         pthread_mutex_unlock(&p->lock);
-        struct job *next = execute(p, job);
+        struct strand *strand = job->strand; /* read first: run() may free a job without done */
+        struct job *told = job->done != NULL ? job : NULL;
+        job->run(job);
         pthread_mutex_lock(&p->lock);
-        if (next != NULL) {
-            push_runnable(p, next);
-        }
-        p->depth--;
-        if (p->depth == 0) {
-            pthread_cond_broadcast(&p->drained);
-            pthread_cond_broadcast(&p->runnable); /* for the workers of a closed pool */
-        }
+        finish(p, strand, told);
     }
     pthread_mutex_unlock(&p->lock);
     return NULL;

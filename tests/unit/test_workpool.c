@@ -1,4 +1,5 @@
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -123,6 +124,53 @@ static void strands_keep_their_order(void **state)
     mailbox_free(home);
 }
 
+struct turn {
+    struct job job;
+    atomic_int *ran;
+    int *last_done; /* owner only */
+    int number;
+};
+
+static void turn_run(struct job *job)
+{
+    struct turn *t = CONTAINER_OF(job, struct turn, job);
+    atomic_store(t->ran, t->number);
+}
+
+static void turn_done(struct job *job)
+{
+    struct turn *t = CONTAINER_OF(job, struct turn, job);
+    CHECK(*t->last_done == t->number - 1);
+    *t->last_done = t->number;
+}
+
+/* The next job comes when the last one has run but may not have told so: it must not overtake it.
+ */
+static void an_emptying_strand_keeps_its_order(void **state)
+{
+    enum { TURNS = 3000 };
+    struct mailbox *home = mailbox_new(1, TURNS);
+    struct workpool *pool = workpool_new("test", 2, TURNS);
+    struct strand strand = STRAND_INIT;
+    struct turn *turns = xcalloc(TURNS, sizeof(*turns));
+    atomic_int ran = 0;
+    int last_done = 0;
+    (void)state;
+    for (int i = 0; i < TURNS; i++) {
+        turns[i] = (struct turn){{.run = turn_run, .done = turn_done}, &ran, &last_done, i + 1};
+        assert_int_equal(workpool_submit_ordered(pool, &strand, &turns[i].job, home), 0);
+        while (atomic_load(&ran) != i + 1) {
+            sched_yield();
+        }
+    }
+    workpool_drain(pool);
+    assert_int_equal(mailbox_run(home, 0), TURNS);
+    assert_int_equal(last_done, TURNS);
+    workpool_free(pool);
+    mailbox_free(home);
+    free(turns);
+}
+
 /* A job that holds its worker until it is told to go on. */
 struct gate {
     struct job job;
@@ -205,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parallel_jobs_all_run_and_come_home),
         cmocka_unit_test(strands_keep_their_order),
+        cmocka_unit_test(an_emptying_strand_keeps_its_order),
         cmocka_unit_test(bounds_refuse_and_reserved_goes_on),
         cmocka_unit_test(freeing_a_pool_runs_what_waits),
     };
