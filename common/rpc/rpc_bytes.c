@@ -76,6 +76,21 @@ struct rpc_bytes *rpc_bytes_part(const struct rpc_bytes *bytes, size_t offset, s
     return part;
 }
 
+struct rpc_bytes *rpc_bytes_join(struct rpc_bytes *const *list, size_t count)
+{
+    size_t slices = 0;
+    for (size_t i = 0; i < count; i++) {
+        slices += list[i]->count;
+    }
+    struct rpc_bytes *whole = bytes_new(slices);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < list[i]->count; j++) {
+            bytes_add(whole, grpc_slice_ref(list[i]->slices[j]));
+        }
+    }
+    return whole;
+}
+
 struct rpc_bytes *rpc_bytes_ref(struct rpc_bytes *bytes)
 {
     atomic_fetch_add_explicit(&bytes->refs, 1, memory_order_relaxed);

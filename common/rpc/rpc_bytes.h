@@ -29,6 +29,9 @@ struct rpc_bytes *rpc_bytes_wrap(const void *data, size_t length, void (*release
 /* A part of other bytes, by reference. offset + length <= rpc_bytes_length(). */
 struct rpc_bytes *rpc_bytes_part(const struct rpc_bytes *bytes, size_t offset, size_t length);
 
+/* One after the other, by reference. */
+struct rpc_bytes *rpc_bytes_join(struct rpc_bytes *const *list, size_t count);
+
 struct rpc_bytes *rpc_bytes_ref(struct rpc_bytes *bytes);
 void rpc_bytes_unref(struct rpc_bytes *bytes); /* accepts NULL */
 size_t rpc_bytes_length(const struct rpc_bytes *bytes);
@@ -40,7 +43,8 @@ int rpc_bytes_iov(const struct rpc_bytes *bytes, size_t offset, struct iovec *io
 void rpc_bytes_read(const struct rpc_bytes *bytes, size_t offset, void *to, size_t length);
 
 /* Unpacks a whole message into arena (protobuf-c, bounded by RPC_UNPACK_BYTES_MAX of memory: small
- * messages can ask for much). ERR_CORRUPT: not such a message; ERR_TOO_LARGE. */
+ * messages can ask for much). ERR_CORRUPT: not such a message; ERR_TOO_LARGE.
+ * protobuf-c recurses into sub-messages, so no type may contain itself. */
 int rpc_unpack(const struct ProtobufCMessageDescriptor *type, struct span packed,
                struct arena *arena, struct ProtobufCMessage **ret_message) MUST_CHECK;
 int rpc_unpack_bytes(const struct ProtobufCMessageDescriptor *type, const struct rpc_bytes *packed,

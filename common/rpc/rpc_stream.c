@@ -33,6 +33,7 @@ struct rpc_stream {
     struct rpc_tag read_tag;
     grpc_byte_buffer *incoming; /* gRPC writes here */
     bool reading;
+    bool half_closed; /* the peer sends no more, or is gone */
 
     struct rpc_tag write_tag;
     struct outgoing *first; /* next to be written */
@@ -211,6 +212,18 @@ static void end_done(struct rpc_tag *tag, bool ok)
 
 /* ---- Reading ---- */
 
+/* A client that left looks like one that half-closed: gRPC gives no message in either case. The end
+ * of a call that was lost comes right behind, so that is waited for. */
+static void tell_half_close(void *arg)
+{
+    struct rpc_stream *stream = arg;
+    stream->batches--;
+    if (!stream->over && stream->ops->on_half_close != NULL) {
+        stream->ops->on_half_close(stream);
+    }
+    close_if_over(stream);
+}
+
 static void read_done(struct rpc_tag *tag, bool ok)
 {
     (void)ok; /* a failed read has no message */
@@ -218,8 +231,10 @@ static void read_done(struct rpc_tag *tag, bool ok)
     stream->batches--;
     stream->reading = false;
     if (stream->incoming == NULL) {
-        if (!stream->over && ok && stream->ops->on_half_close != NULL) {
-            stream->ops->on_half_close(stream);
+        stream->half_closed = true;
+        if (is_server(stream) && !stream->over) {
+            stream->batches++; /* keeps the stream */
+            rpc_loop_post(stream->loop, tell_half_close, stream);
         }
         close_if_over(stream);
         return;
@@ -239,7 +254,7 @@ static void read_done(struct rpc_tag *tag, bool ok)
 
 void rpc_stream_read(struct rpc_stream *stream)
 {
-    if (stream->reading || stream->over) {
+    if (stream->reading || stream->half_closed || stream->over) {
         return;
     }
     stream->reading = true;

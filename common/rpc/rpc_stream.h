@@ -32,7 +32,8 @@ struct rpc_stream_ops {
     void (*on_message)(struct rpc_stream *stream, struct rpc_bytes *message);
     /* A write was taken by the connection: rpc_stream_queued() fell. */
     void (*on_sent)(struct rpc_stream *stream);
-    /* Instead of a message: the peer will send no more. A client's status follows. */
+    /* Server, instead of a message: the client will send no more. A client that vanished is told
+     * apart from that as far as gRPC allows; where it matters, the last message says that it is. */
     void (*on_half_close)(struct rpc_stream *stream);
     /* Over. Client: the outcome. Server: code 0 if the status was sent, ERR_CANCELLED if the client
      * left or its deadline passed first. */
