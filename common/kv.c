@@ -69,8 +69,8 @@ struct prefix_row {
     int code;
 };
 
-/* Status::ToString() of RocksDB 7.8, most specific first. None is ERR_NOT_FOUND: that a table file is gone must never pass
- * for the absence of a key. */
+/* Status::ToString() of RocksDB 7.8, most specific first. None is ERR_NOT_FOUND: that a table file
+ * is gone must never pass for the absence of a key. */
 static const struct prefix_row prefixes[] = {
     {"IO error: No space left on device", ERR_NO_SPACE},
     {"IO error: Space limit reached", ERR_NO_SPACE},
