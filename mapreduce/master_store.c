@@ -451,27 +451,34 @@ int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, st
     return r;
 }
 
-int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t count,
-                         bool *ret_done, struct err *e)
+int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t **ret,
+                         size_t *ret_count, struct err *e)
 {
     struct arena arena = ARENA_INIT;
     struct dfs_dir *dir = NULL;
     struct dfs_err de = {0};
     struct dfs_stat stat;
     const char *name = NULL;
+    uint32_t *parts = NULL;
+    size_t count = 0;
     int r = dfs_dir_open(user, hidden_directory(spec->output, &arena), &dir, &de);
     while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
         char *end = NULL;
-        if (strncmp(name, "part-", 5) == 0) {
-            unsigned long task = strtoul(name + 5, &end, 10);
-            if (end && *end == '\0' && task < count) {
-                ret_done[task] = true;
-            }
+        unsigned long part = strncmp(name, "part-", 5) == 0 ? strtoul(name + 5, &end, 10) : 0;
+        if (end && end != name + 5 && *end == '\0' && part < JOB_MAP_COUNT_MAX) {
+            parts = xreallocarray(parts, count + 1, sizeof(parts[0]));
+            parts[count++] = (uint32_t)part;
         }
     }
     dfs_dir_close(dir);
     arena_deinit(&arena);
-    return r < 0 ? err_from_dfs(e, &de, "list the parts of %s", spec->output) : 0;
+    if (r < 0) {
+        free(parts);
+        return err_from_dfs(e, &de, "list the parts of %s", spec->output);
+    }
+    *ret = parts;
+    *ret_count = count;
+    return 0;
 }
 
 /* ---- The end of a job ---- */

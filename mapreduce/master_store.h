@@ -70,9 +70,9 @@ int store_was_committed(struct dfs *user, const struct job_spec *spec, const cha
 int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, struct arena *arena,
                struct job_plan *ret, struct err *e) MUST_CHECK;
 
-/* Which parts stand in the hidden directory: ret_done[i] for part i < count. */
-int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t count,
-                         bool *ret_done, struct err *e) MUST_CHECK;
+/* Numbers of the parts that stand in the hidden directory. The caller frees *ret. */
+int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t **ret,
+                         size_t *ret_count, struct err *e) MUST_CHECK;
 
 /* _SUCCESS, which names the job, then the rename that makes the output appear. Settled also when a
  * reply was lost. */

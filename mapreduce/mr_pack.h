@@ -27,4 +27,10 @@ int worker_message_unpack(struct span bytes, struct arena *arena, struct worker_
 int master_message_unpack(struct span bytes, struct arena *arena, struct master_message *ret,
                           struct err *e) MUST_CHECK;
 
+/* Deep copies into the arena, by way of the bytes. */
+int job_status_copy(const struct job_status *from, struct arena *arena, struct job_status *ret,
+                    struct err *e) MUST_CHECK;
+int job_record_copy(const struct job_record *from, struct arena *arena, struct job_record *ret,
+                    struct err *e) MUST_CHECK;
+
 #endif

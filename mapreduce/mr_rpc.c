@@ -697,3 +697,16 @@ DEFINE_PACK(job_record, JobRecord, job_record)
 DEFINE_PACK(job_status, JobStatus, job_status)
 DEFINE_PACK(worker_message, WorkerMessage, worker_message)
 DEFINE_PACK(master_message, MasterMessage, master_message)
+
+#define DEFINE_COPY(name)                                                                          \
+    int name##_copy(const struct name *from, struct arena *arena, struct name *ret, struct err *e) \
+    {                                                                                              \
+        struct buf bytes = BUF_INIT;                                                               \
+        name##_pack(from, &bytes);                                                                 \
+        int r = name##_unpack((struct span){bytes.data, bytes.length}, arena, ret, e);             \
+        buf_deinit(&bytes);                                                                        \
+        return r;                                                                                  \
+    }
+
+DEFINE_COPY(job_status)
+DEFINE_COPY(job_record)

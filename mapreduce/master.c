@@ -1,0 +1,325 @@
+/* mrmaster's heart: its life, and the pump that turns scheduler effects into messages and store
+ * steps. */
+#include "mapreduce/master.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <trireme/dfs.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "mapreduce/master_internal.h"
+#include "mapreduce/mr_pack.h"
+#include "mapreduce/store_err.h"
+
+enum { STORE_THREADS = 4, TICK_MS = 1000 };
+
+/* ---- Looking up ---- */
+
+struct mr_job *master_find_number(struct mr_master *m, uint64_t number)
+{
+    LIST_FOR_EACH(node, &m->jobs)
+    {
+        struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
+        if (job->record.number == number) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+struct mr_job *master_find_job(struct mr_master *m, const char *id)
+{
+    LIST_FOR_EACH(node, &m->jobs)
+    {
+        struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
+        if (strcmp(job->record.job, id) == 0) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+struct user_dfs {
+    struct dfs *dfs;
+    char name[];
+};
+
+struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e)
+{
+    struct user_dfs *known = map_get_str(&m->users, user);
+    if (known) {
+        return known->dfs;
+    }
+    struct dfs_err de = {0};
+    struct dfs *dfs = NULL;
+    struct dfs_options options = {.masters = m->options.masters,
+                                  .user = user,
+                                  .host = m->options.host,
+                                  .rack = m->options.rack};
+    if (dfs_connect(&options, &dfs, &de) < 0) {
+        (void)err_from_dfs(e, &de, "connect to the store as %s", user);
+        return NULL;
+    }
+    size_t length = strlen(user);
+    struct user_dfs *row = xmalloc(sizeof(*row) + length + 1);
+    row->dfs = dfs;
+    memcpy(row->name, user, length + 1);
+    map_put_str(&m->users, row->name, row);
+    return dfs;
+}
+
+/* ---- The pump ---- */
+
+static void carry_out_assign(struct mr_master *m, struct mr_job *job,
+                             const struct sched_effect *effect)
+{
+    struct mr_worker *w = master_find_worker(m, effect->worker);
+    CHECK(w != NULL);
+    job_attempt_started(m, job, effect, w);
+    worker_assign(m, w, job, effect);
+}
+
+static void carry_out_kill(struct mr_master *m, struct mr_job *job,
+                           const struct sched_effect *effect)
+{
+    struct attempt_name name = {.fence = m->fence,
+                                .job = effect->attempt.job,
+                                .reduce = effect->attempt.kind == SCHED_REDUCE,
+                                .task = effect->attempt.task,
+                                .number = effect->attempt.number};
+    char text[ATTEMPT_NAME_BYTES_MAX];
+    attempt_name_format(&name, text);
+    struct mr_worker *w = master_find_worker(m, effect->worker);
+    if (w) {
+        worker_kill(w, text);
+    }
+    struct attempt_record *attempt = job ? map_get_str(&job->running, text) : NULL;
+    if (attempt) {
+        job_attempt_ended(job, attempt, "killed", NULL);
+    }
+}
+
+static void carry_out(struct mr_master *m, const struct sched_effect *effect)
+{
+    struct mr_job *job = master_find_number(m, effect->attempt.job);
+    if (job) {
+        job->changed = true;
+    }
+    switch (effect->kind) {
+    case SCHED_ASSIGN:
+        CHECK(job != NULL);
+        carry_out_assign(m, job, effect);
+        break;
+    case SCHED_KILL:
+        carry_out_kill(m, job, effect);
+        break;
+    case SCHED_MAP_WITHDRAWN:
+        CHECK(job != NULL);
+        workers_tell_map(m, job, job->tasks[SCHED_MAP][effect->attempt.task].latest, true);
+        job_task_undone(job, &effect->attempt);
+        break;
+    case SCHED_TASK_DONE:     /* the reporter has done it: it knows the sums */
+    case SCHED_ALL_MAPS_DONE: /* reduces see it by the number of maps they have heard of */
+        break;
+    case SCHED_JOB_DONE:
+        CHECK(job != NULL);
+        step_commit(m, job);
+        break;
+    case SCHED_JOB_FAILED:
+        CHECK(job != NULL);
+        step_discard(m, job, JOB_STATE_FAILED);
+        break;
+    }
+}
+
+static void on_assign_timer(void *arg)
+{
+    master_pump(arg);
+}
+
+void master_pump(struct mr_master *m)
+{
+    if (m->draining) {
+        return;
+    }
+    time_ms now = clock_mono_ms();
+    time_ms wake = UINT64_MAX;
+    do {
+        for (size_t i = 0; i < m->effects.count; i++) {
+            struct sched_effect effect = m->effects.items[i];
+            carry_out(m, &effect);
+        }
+        sched_effects_clear(&m->effects);
+        scheduler_assign(m->scheduler, now, &m->effects, &wake);
+    } while (m->effects.count > 0);
+    LIST_FOR_EACH_SAFE(node, &m->workers)
+    {
+        worker_flush(LIST_ENTRY(node, struct mr_worker, link));
+    }
+    LIST_FOR_EACH(node, &m->jobs)
+    {
+        watchers_tell(m, LIST_ENTRY(node, struct mr_job, link), false);
+    }
+    if (wake != UINT64_MAX) {
+        rpc_timer_set(m->options.loop, &m->assign_timer, wake, on_assign_timer, m);
+    }
+}
+
+/* Once a second: silent workers, jobs whose watchers want news, ended jobs past their time. */
+static void on_tick(void *arg)
+{
+    struct mr_master *m = arg;
+    time_ms now = clock_mono_ms();
+    LIST_FOR_EACH_SAFE(node, &m->workers)
+    {
+        struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
+        if (now - w->heard > m->options.worker_silent_ms) {
+            worker_remove(m, w, "silent");
+        }
+    }
+    time_ms wall = clock_wall_ms();
+    LIST_FOR_EACH_SAFE(node, &m->jobs)
+    {
+        struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
+        bool old =
+            job->ended && wall > job->ended_ms && wall - job->ended_ms > m->options.history_ms;
+        if (old && list_empty(&job->watchers)) {
+            step_forget(m, job);
+        }
+    }
+    rpc_timer_set(m->options.loop, &m->tick_timer, now + TICK_MS, on_tick, m);
+    master_pump(m);
+}
+
+/* ---- Life ---- */
+
+struct mr_master *mr_master_new(const struct mr_master_options *options)
+{
+    struct mr_master *m = xcalloc(1, sizeof(*m));
+    m->options = *options;
+    m->next_job = 1;
+    m->next_worker = 1;
+    m->scheduler = scheduler_new(&sched_options_default);
+    m->pool = workpool_new("store", STORE_THREADS, 4 * JOB_COUNT_MAX);
+    map_init(&m->users, 0);
+    list_init(&m->jobs);
+    list_init(&m->workers);
+    list_init(&m->strangers);
+    return m;
+}
+
+void mr_master_free(struct mr_master *m)
+{
+    if (!m) {
+        return;
+    }
+    workpool_free(m->pool);
+    LIST_FOR_EACH_SAFE(node, &m->workers)
+    {
+        worker_free(LIST_ENTRY(node, struct mr_worker, link));
+    }
+    LIST_FOR_EACH_SAFE(node, &m->jobs)
+    {
+        job_free(LIST_ENTRY(node, struct mr_job, link));
+    }
+    MAP_FOR_EACH(it, &m->users)
+    {
+        struct user_dfs *row = it.value;
+        dfs_disconnect(row->dfs);
+        free(row);
+    }
+    map_deinit(&m->users);
+    sched_effects_deinit(&m->effects);
+    scheduler_free(m->scheduler);
+    dfs_disconnect(m->dfs);
+    free(m);
+}
+
+/* Takes one job of the store up again, or keeps it as history. */
+static int take_up(struct mr_master *m, const struct job_found *found, struct err *e)
+{
+    struct dfs *dfs = master_user_dfs(m, found->record.user, e);
+    if (!dfs) {
+        return e->code;
+    }
+    struct mr_job *job = job_new(m, &found->record, dfs);
+    m->next_job = job->record.number >= m->next_job ? job->record.number + 1 : m->next_job;
+    if (found->status) {
+        job->state = found->status->state;
+        job->ended_ms = found->status->ended_ms;
+        job->ended = arena_alloc(&job->arena, sizeof(*job->ended));
+        int r = job_status_copy(found->status, &job->arena, job->ended, e);
+        m->live_jobs--;
+        return r;
+    }
+    log_info("mrmaster", "job taken up job=%s user=%s output=%s", job->record.job, job->record.user,
+             job->record.spec.output);
+    step_recover(m, job);
+    return 0;
+}
+
+int mr_master_start(struct mr_master *m, struct err *e)
+{
+    struct dfs_options options = {.masters = m->options.masters,
+                                  .user = m->options.user,
+                                  .host = m->options.host,
+                                  .rack = m->options.rack};
+    struct dfs_err de = {0};
+    if (dfs_connect(&options, &m->dfs, &de) < 0) {
+        return err_from_dfs(e, &de, "connect to the store");
+    }
+    int r = store_open(m->dfs, &m->fence, e);
+    struct arena arena = ARENA_INIT;
+    struct job_found *found = NULL;
+    size_t count = 0;
+    if (r == 0) {
+        r = store_list_jobs(m->dfs, &arena, &found, &count, e);
+    }
+    for (size_t i = 0; i < count && r == 0; i++) {
+        r = take_up(m, &found[i], e);
+    }
+    arena_deinit(&arena);
+    if (r == 0) {
+        log_info("mrmaster", "fence raised epoch=%" PRIu64 " jobs=%zu live=%zu", m->fence, count,
+                 m->live_jobs);
+        rpc_timer_set(m->options.loop, &m->tick_timer, clock_mono_ms() + TICK_MS, on_tick, m);
+    }
+    return r;
+}
+
+void mr_master_drain(struct mr_master *m)
+{
+    m->draining = true;
+    rpc_timer_cancel(m->options.loop, &m->assign_timer);
+    rpc_timer_cancel(m->options.loop, &m->watch_timer);
+    rpc_timer_cancel(m->options.loop, &m->tick_timer);
+    LIST_FOR_EACH_SAFE(node, &m->workers)
+    {
+        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, ERR_UNAVAILABLE,
+                          "mrmaster stops");
+    }
+    LIST_FOR_EACH_SAFE(node, &m->strangers)
+    {
+        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, ERR_UNAVAILABLE,
+                          "mrmaster stops");
+    }
+    LIST_FOR_EACH(node, &m->jobs)
+    {
+        struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
+        LIST_FOR_EACH_SAFE(at, &job->watchers)
+        {
+            rpc_stream_finish(LIST_ENTRY(at, struct mr_watcher, link)->stream, ERR_UNAVAILABLE,
+                              "mrmaster stops");
+        }
+        for (size_t i = 0; i < job->killer_count; i++) {
+            rpc_call_finish(job->killers[i], ERR_UNAVAILABLE, "mrmaster stops");
+        }
+        job->killer_count = 0;
+    }
+}

@@ -1,0 +1,198 @@
+/* The structs of mrmaster, shared by master*.c only. Everything belongs to the loop's thread. */
+#ifndef MAPREDUCE_MASTER_INTERNAL_H
+#define MAPREDUCE_MASTER_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/arena.h"
+#include "common/list.h"
+#include "common/map.h"
+#include "common/rpc/rpc.h"
+#include "common/rpc/rpc_server.h"
+#include "common/rpc/rpc_stream.h"
+#include "common/workpool.h"
+#include "mapreduce/job_types.h"
+#include "mapreduce/master.h"
+#include "mapreduce/master_store.h"
+#include "mapreduce/scheduler.h"
+
+enum {
+    MR_ATTEMPTS_KEPT_MAX = 100000, /* attempt reports of one job */
+    MR_REPORT_COUNT_MAX = 10000,   /* of them in one reply */
+    MR_WATCH_MS = 100,             /* between two states sent to one watcher */
+    MR_STORE_RETRY_MS =
+        2000, /* between tries of a step at the end of a job while the store is away */
+};
+
+/* One attempt, running or ended, as `mr` shows it. */
+struct attempt_record {
+    struct list link; /* mr_job.attempts, newest last */
+    struct sched_attempt id;
+    char name[ATTEMPT_NAME_BYTES_MAX];
+    uint64_t worker;
+    char *host;
+    char *address;
+    enum sched_locality locality;
+    const char *state;  /* "running", "succeeded", "failed", "killed", "lost"; static */
+    time_ms started_ms; /* wall */
+    time_ms ended_ms;
+    char *error;       /* "" while there is none */
+    char *stderr_tail; /* "" likewise */
+};
+
+/* What a finished task adds to its job, kept so that it can be taken back when the output is lost.
+ */
+struct task_sum {
+    struct job_counters counters; /* names point into mr_job.counter_names */
+    struct job_locality locality;
+};
+
+struct task_record {
+    uint32_t permille;             /* of its best running attempt, 1000 when done */
+    struct attempt_record *latest; /* newest attempt; the one that counts when done */
+    struct task_sum sum;
+};
+
+struct mr_watcher {
+    struct list link;
+    struct rpc_stream *stream;
+};
+
+struct mr_job {
+    struct list link;   /* mr_master.jobs, in order of numbers */
+    struct arena arena; /* record and plan */
+    struct job_record record;
+    enum job_state state;
+    bool discarding; /* failed or killed: the hidden directory is being removed */
+    bool kill_wanted;
+    struct dfs *dfs; /* as the job's user; the master's */
+    uint64_t hidden_inode;
+    struct arena plan_arena;
+    struct job_plan plan;      /* in plan_arena */
+    uint32_t *committed_parts; /* numbers of the parts found after a restart; owned */
+    size_t committed_count;
+    uint32_t reduces;
+    struct task_record *tasks[2];
+    struct map running; /* attempt name -> struct attempt_record, running ones */
+    struct list attempts;
+    uint32_t attempt_count;
+    uint32_t attempts_failed, attempts_lost, attempts_backup;
+    struct map counter_totals; /* "group\0name" -> struct counter_total */
+    struct job_locality locality;
+    struct job_status *ended; /* final status, in the arena; NULL before */
+    time_ms started_ms, ended_ms;
+    char *failure;
+    struct list watchers;
+    bool changed;              /* since the watchers were told */
+    struct rpc_call **killers; /* calls that wait for the end */
+    size_t killer_count;
+};
+
+struct counter_total {
+    char *key; /* group NUL name NUL */
+    const char *group;
+    const char *name;
+    int64_t value;
+};
+
+/* A worker's stream. Before its hello only `stream` is set. */
+struct mr_worker {
+    struct list link; /* mr_master.workers once it has said hello */
+    uint64_t id;      /* 0 before hello */
+    struct rpc_stream *stream;
+    struct member_key key;
+    char *host, *rack, *address;
+    uint32_t slots;
+    uint32_t busy;
+    time_ms heard;             /* mono */
+    struct map specs_sent;     /* job number: it has the spec */
+    struct arena out_arena;    /* strings of `out` */
+    struct master_message out; /* gathered, sent by worker_flush() */
+    bool out_used;
+};
+
+struct mr_master {
+    struct mr_master_options options;
+    struct workpool *pool;
+    struct dfs *dfs;
+    struct map users; /* user -> struct dfs */
+    uint64_t fence;
+    uint64_t next_job;
+    uint64_t next_worker;
+    struct scheduler *scheduler;
+    struct sched_effects effects;
+    struct list jobs;
+    size_t live_jobs;
+    struct list workers;
+    struct list strangers; /* streams without a hello */
+    struct rpc_timer assign_timer;
+    struct rpc_timer watch_timer;
+    struct rpc_timer tick_timer;
+    bool draining;
+};
+
+/* ---- master.c ---- */
+
+/* Runs the scheduler, carries out what it says, sends what has gathered. After every event. */
+void master_pump(struct mr_master *m);
+struct mr_job *master_find_job(struct mr_master *m, const char *id);
+struct mr_job *master_find_number(struct mr_master *m, uint64_t number);
+/* The connection for a user's files; opened at the first use. NULL with e set if libdfs refuses. */
+struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e);
+
+/* ---- master_job.c ---- */
+
+struct mr_job *job_new(struct mr_master *m, const struct job_record *record, struct dfs *dfs);
+void job_free(struct mr_job *job);
+/* Splits are known: makes the tasks and hands the job to the scheduler. */
+void job_run(struct mr_master *m, struct mr_job *job);
+void job_attempt_started(struct mr_master *m, struct mr_job *job, const struct sched_effect *effect,
+                         const struct mr_worker *worker);
+/* An attempt of this job ended, by its worker's word or by ours (kill, lost). */
+void job_attempt_ended(struct mr_job *job, struct attempt_record *attempt, const char *state,
+                       const struct attempt_end *end);
+/* The attempt counts: its sums go into the job. */
+void job_task_done(struct mr_job *job, struct attempt_record *attempt,
+                   const struct attempt_end *end);
+void job_task_undone(struct mr_job *job, const struct sched_attempt *id);
+/* What users see now; strings are the job's or the arena's. */
+void job_status(struct mr_master *m, struct mr_job *job, struct arena *arena,
+                struct job_status *ret);
+/* First words of a failed job: the failing task's stderr, then which task and where. */
+void job_set_failure(struct mr_job *job, const struct attempt_record *attempt, const char *text);
+
+/* ---- master_steps.c: steps in the store ---- */
+
+void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call);
+void step_recover(struct mr_master *m, struct mr_job *job);
+void step_commit(struct mr_master *m, struct mr_job *job);
+/* FAILED or KILLED: remove the hidden directory, then write the result. */
+void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state);
+void step_forget(struct mr_master *m, struct mr_job *job);
+
+/* ---- master_workers.c ---- */
+
+extern const struct rpc_stream_ops worker_stream_ops;
+struct mr_worker *master_find_worker(struct mr_master *m, uint64_t id);
+void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
+                   const struct sched_effect *effect);
+void worker_kill(struct mr_worker *w, const char *attempt);
+void worker_forget_job(struct mr_worker *w, const struct mr_job *job);
+/* Tells all workers that run reduces of the job. */
+void workers_tell_map(struct mr_master *m, struct mr_job *job, const struct attempt_record *map,
+                      bool withdrawn);
+void worker_flush(struct mr_worker *w);
+/* Gone or silent: the scheduler hears of it, the stream is cancelled. */
+void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why);
+void worker_free(struct mr_worker *w);
+
+/* ---- master_rpc.c: watchers and the unary calls ---- */
+
+extern const struct rpc_stream_ops watch_stream_ops;
+void watchers_tell(struct mr_master *m, struct mr_job *job, bool now);
+void killers_answer(struct mr_job *job);
+void submit_answer(struct rpc_call *call, const struct mr_job *job);
+
+#endif

@@ -1,0 +1,371 @@
+/* Steps in the store: started by the owner, run on a worker thread on nothing but their own struct,
+ * and finished by the owner again.
+ *
+ *   submit:  check, record, reserve -> the submitter is answered -> plan -> the job runs
+ *   recover: committed already? else reserve again and find committed parts -> plan -> the job runs
+ *   commit:  rename, then the result         discard: remove the hidden directory, then the result
+ *
+ * A step at the end of a job that fails because the store is away is tried again until it succeeds:
+ * the outcome of the job is decided, and only the store can say so. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "mapreduce/master_internal.h"
+#include "mapreduce/mr_pack.h"
+
+enum step_kind {
+    STEP_SUBMIT,
+    STEP_RECOVER,
+    STEP_PLAN,
+    STEP_COMMIT,
+    STEP_DISCARD,
+    STEP_FORGET,
+};
+
+struct step {
+    struct job work;
+    enum step_kind kind;
+    struct mr_master *m;
+    uint64_t number;                 /* of the job, looked up again when the step is done */
+    const struct job_record *record; /* the job's, which outlives its steps */
+    struct store_at system;          /* under the master's name */
+    struct store_at user;            /* under the job's user's */
+    struct rpc_call *call;           /* SUBMIT: to answer */
+    uint64_t hidden_inode;
+    uint32_t slots;
+    struct arena arena; /* of the results */
+    struct job_plan plan;
+    bool committed;  /* RECOVER, DISCARD: the output stands already */
+    uint32_t *parts; /* RECOVER: found committed; goes to the job */
+    size_t part_count;
+    struct job_status final; /* COMMIT, DISCARD: the result to write */
+    struct rpc_timer retry;
+    int code;
+    struct err err;
+};
+
+static void step_done(void *arg);
+
+/* ---- On a worker ---- */
+
+static void run_submit(struct step *s)
+{
+    s->code = store_check_submission(s->user.dfs, &s->record->spec, &s->err);
+    if (s->code < 0) {
+        return;
+    }
+    s->code = store_write_record(s->system, s->record, &s->err);
+    if (s->code == 0) {
+        s->code = store_reserve(s->user, &s->record->spec, true, &s->hidden_inode, &s->err);
+    }
+    if (s->code < 0) {
+        struct err e = ERR_INIT;
+        if (store_remove_job(s->system, s->record, &e) < 0) { /* it fails again at the next start */
+            log_warning("mrmaster", "refused job not removed error=\"%s\"", err_message(&e));
+        }
+    }
+}
+
+static void run_recover(struct step *s)
+{
+    s->code =
+        store_was_committed(s->user.dfs, &s->record->spec, s->record->job, &s->committed, &s->err);
+    if (s->code == 0 && !s->committed) {
+        s->code = store_reserve(s->user, &s->record->spec, false, &s->hidden_inode, &s->err);
+    }
+    if (s->code == 0 && !s->committed) {
+        s->code =
+            store_find_committed(s->user.dfs, &s->record->spec, &s->parts, &s->part_count, &s->err);
+    }
+}
+
+static void run_commit(struct step *s)
+{
+    s->code = s->committed ? 0 : store_commit(s->user, s->record, s->hidden_inode, &s->err);
+    if (s->code == 0) {
+        s->committed = true;
+        s->code = store_write_result(s->system, &s->final, &s->err);
+    }
+}
+
+static void run_discard(struct step *s)
+{
+    s->code = store_discard(s->user, &s->record->spec, s->hidden_inode, &s->committed, &s->err);
+    if (s->code == 0) {
+        s->final.state = s->committed ? JOB_STATE_SUCCEEDED : s->final.state;
+        s->code = store_write_result(s->system, &s->final, &s->err);
+    }
+}
+
+static void step_run(struct job *work)
+{
+    struct step *s = CONTAINER_OF(work, struct step, work);
+    switch (s->kind) {
+    case STEP_SUBMIT:
+        run_submit(s);
+        break;
+    case STEP_RECOVER:
+        run_recover(s);
+        break;
+    case STEP_PLAN:
+        s->code = store_plan(s->user.dfs, &s->record->spec, s->slots, &s->arena, &s->plan, &s->err);
+        break;
+    case STEP_COMMIT:
+        run_commit(s);
+        break;
+    case STEP_DISCARD:
+        run_discard(s);
+        break;
+    case STEP_FORGET:
+        s->code = store_remove_job(s->system, s->record, &s->err);
+        break;
+    }
+    rpc_loop_post(s->m->options.loop, step_done, s);
+}
+
+/* ---- On the owner ---- */
+
+static struct step *step_new(struct mr_master *m, struct mr_job *job, enum step_kind kind)
+{
+    struct step *s = xcalloc(1, sizeof(*s));
+    s->work.run = step_run;
+    s->kind = kind;
+    s->m = m;
+    s->number = job->record.number;
+    s->record = &job->record;
+    s->system = (struct store_at){m->dfs, m->fence};
+    s->user = (struct store_at){job->dfs, m->fence};
+    s->hidden_inode = job->hidden_inode;
+    arena_init(&s->arena, 0);
+    return s;
+}
+
+static void step_free(struct step *s)
+{
+    arena_deinit(&s->arena);
+    free(s);
+}
+
+static void step_start(struct step *s)
+{
+    s->code = 0;
+    s->err = (struct err)ERR_INIT;
+    int r = workpool_submit(s->m->pool, &s->work, NULL);
+    CHECK(r == 0); /* the pool takes more than JOB_COUNT_MAX jobs have steps */
+}
+
+static void step_again(void *arg)
+{
+    step_start(arg);
+}
+
+/* The store was away: the same step later. True if it will be tried. */
+static bool step_retry(struct step *s)
+{
+    bool away = s->code == ERR_UNAVAILABLE || s->code == ERR_TIMEOUT || s->code == ERR_UNKNOWN ||
+                s->code == ERR_BUSY || s->code == ERR_FEW_SERVERS || s->code == ERR_NOT_LEADER;
+    if (!away || s->m->draining) {
+        return false;
+    }
+    log_warning("mrmaster", "step tried again job=%s error=\"%s\"", s->record->job,
+                err_message(&s->err));
+    rpc_timer_set(s->m->options.loop, &s->retry, clock_mono_ms() + MR_STORE_RETRY_MS, step_again,
+                  s);
+    return true;
+}
+
+static void plan_start(struct mr_master *m, struct mr_job *job)
+{
+    struct step *s = step_new(m, job, STEP_PLAN);
+    LIST_FOR_EACH(node, &m->workers)
+    {
+        s->slots += LIST_ENTRY(node, struct mr_worker, link)->slots;
+    }
+    step_start(s);
+}
+
+static void submit_done(struct mr_master *m, struct mr_job *job, struct step *s)
+{
+    if (s->code < 0) {
+        rpc_call_finish(s->call, s->code, err_message(&s->err));
+        m->live_jobs--;
+        job_free(job);
+        return;
+    }
+    job->hidden_inode = s->hidden_inode;
+    submit_answer(s->call, job);
+    log_info("mrmaster", "job submitted job=%s user=%s output=%s", job->record.job,
+             job->record.user, job->record.spec.output);
+    plan_start(m, job);
+}
+
+static void recover_done(struct mr_master *m, struct mr_job *job, struct step *s)
+{
+    if (s->code < 0) {
+        job_set_failure(job, NULL, err_message(&s->err));
+        step_discard(m, job, JOB_STATE_FAILED);
+        return;
+    }
+    job->hidden_inode = s->hidden_inode;
+    job->committed_parts = s->parts;
+    job->committed_count = s->part_count;
+    if (s->committed) {
+        job->state = JOB_STATE_SUCCEEDED;
+        step_commit(m, job);
+        return;
+    }
+    plan_start(m, job);
+}
+
+static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
+{
+    if (job->kill_wanted) {
+        step_discard(m, job, JOB_STATE_KILLED);
+        return;
+    }
+    if (s->code < 0) {
+        job_set_failure(job, NULL, err_message(&s->err));
+        step_discard(m, job, JOB_STATE_FAILED);
+        return;
+    }
+    job->plan = s->plan;
+    job->plan_arena = s->arena;
+    arena_init(&s->arena, 0);
+    job_run(m, job);
+}
+
+/* The result is durable: the job is history. */
+static void end_done(struct mr_job *job, struct step *s)
+{
+    if (s->code < 0) {
+        log_error("mrmaster", "result not written job=%s error=\"%s\"", job->record.job,
+                  err_message(&s->err));
+    }
+    job->state = s->final.state;
+    struct err e = ERR_INIT;
+    job->ended = arena_alloc(&job->arena, sizeof(*job->ended));
+    int r = job_status_copy(&s->final, &job->arena, job->ended, &e);
+    CHECK(r == 0);
+    log_info("mrmaster", "job ended job=%s state=%s ms=%" PRIu64, job->record.job,
+             job_state_name(job->state), job->ended_ms - job->record.submitted_ms);
+    s->m->live_jobs--;
+    LIST_FOR_EACH(node, &s->m->workers)
+    {
+        struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
+        worker_forget_job(w, job);
+    }
+    killers_answer(job);
+    watchers_tell(s->m, job, true);
+}
+
+static void commit_done(struct mr_master *m, struct mr_job *job, struct step *s)
+{
+    if (s->code < 0 && !s->committed) {
+        job_set_failure(job, NULL, err_message(&s->err));
+        step_discard(m, job, JOB_STATE_FAILED);
+        return;
+    }
+    end_done(job, s);
+}
+
+static void step_done(void *arg)
+{
+    struct step *s = arg;
+    struct mr_master *m = s->m;
+    struct mr_job *job = master_find_number(m, s->number);
+    CHECK(job != NULL);
+    bool ends_job = s->kind == STEP_COMMIT || s->kind == STEP_DISCARD || s->kind == STEP_RECOVER;
+    if (s->code < 0 && ends_job && step_retry(s)) {
+        return;
+    }
+    job->changed = true;
+    switch (s->kind) {
+    case STEP_SUBMIT:
+        submit_done(m, job, s);
+        break;
+    case STEP_RECOVER:
+        recover_done(m, job, s);
+        break;
+    case STEP_PLAN:
+        plan_done(m, job, s);
+        break;
+    case STEP_COMMIT:
+        commit_done(m, job, s);
+        break;
+    case STEP_DISCARD:
+        end_done(job, s);
+        break;
+    case STEP_FORGET:
+        job_free(job);
+        break;
+    }
+    step_free(s);
+    master_pump(m);
+}
+
+/* ---- Starting them ---- */
+
+void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call)
+{
+    struct step *s = step_new(m, job, STEP_SUBMIT);
+    s->call = call;
+    step_start(s);
+}
+
+void step_recover(struct mr_master *m, struct mr_job *job)
+{
+    step_start(step_new(m, job, STEP_RECOVER));
+}
+
+/* The status that will stand as the result. */
+static void step_set_final(struct step *s, struct mr_job *job, enum job_state state)
+{
+    enum job_state now = job->state;
+    job->ended_ms = clock_wall_ms();
+    job->state = state;
+    struct job_status status;
+    struct arena arena = ARENA_INIT;
+    struct err e = ERR_INIT;
+    job_status(s->m, job, &arena, &status);
+    status.waiting = "";
+    status.failure = state == JOB_STATE_FAILED ? status.failure : "";
+    int r = job_status_copy(&status, &s->arena, &s->final, &e);
+    CHECK(r == 0);
+    arena_deinit(&arena);
+    job->state = now;
+}
+
+void step_commit(struct mr_master *m, struct mr_job *job)
+{
+    struct step *s = step_new(m, job, STEP_COMMIT);
+    s->committed = job->state == JOB_STATE_SUCCEEDED;
+    step_set_final(s, job, JOB_STATE_SUCCEEDED);
+    job->state = JOB_STATE_COMMITTING;
+    scheduler_remove_job(m->scheduler, job->record.number, &m->effects);
+    step_start(s);
+}
+
+void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state)
+{
+    if (job->discarding) {
+        return;
+    }
+    job->discarding = true;
+    struct step *s = step_new(m, job, STEP_DISCARD);
+    step_set_final(s, job, state);
+    scheduler_remove_job(m->scheduler, job->record.number, &m->effects);
+    step_start(s);
+}
+
+void step_forget(struct mr_master *m, struct mr_job *job)
+{
+    if (!job->discarding) {
+        job->discarding = true;
+        step_start(step_new(m, job, STEP_FORGET));
+    }
+}

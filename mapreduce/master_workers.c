@@ -1,0 +1,404 @@
+/* Workers: one stream each. What goes to a worker is gathered while an event is handled and sent as
+ * one message at its end; what comes from it is checked, given to the scheduler and to the job's
+ * books, and acknowledged by sequence. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/alloc.h"
+#include "common/buf.h"
+#include "common/clock.h"
+#include "common/ident.h"
+#include "common/log.h"
+#include "mapreduce/master_internal.h"
+#include "mapreduce/mr_pack.h"
+
+struct mr_worker *master_find_worker(struct mr_master *m, uint64_t id)
+{
+    LIST_FOR_EACH(node, &m->workers)
+    {
+        struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
+        if (w->id == id) {
+            return w;
+        }
+    }
+    return NULL;
+}
+
+/* ---- To the worker ---- */
+
+/* Appends one element to a growing array of `out`; the arrays double at powers of two. */
+#define OUT_ADD(w, array, count, element)                                                          \
+    do {                                                                                           \
+        size_t n_ = (w)->out.count;                                                                \
+        if ((n_ & (n_ - 1)) == 0) {                                                                \
+            (w)->out.array =                                                                       \
+                xreallocarray((w)->out.array, n_ ? 2 * n_ : 1, sizeof((w)->out.array[0]));         \
+        }                                                                                          \
+        (w)->out.array[n_] = (element);                                                            \
+        (w)->out.count = n_ + 1;                                                                   \
+        (w)->out_used = true;                                                                      \
+    } while (0)
+
+static struct map_done map_done_of(const struct mr_job *job, const struct attempt_record *map,
+                                   bool withdrawn)
+{
+    return (struct map_done){.job = job->record.job,
+                             .map = map->id.task,
+                             .attempt = map->name,
+                             .address = map->address,
+                             .host = map->host,
+                             .withdrawn = withdrawn};
+}
+
+/* Every map output that stands now, for a reduce that starts. */
+static void assignment_add_maps(struct mr_worker *w, struct mr_job *job, struct assignment *a)
+{
+    a->map_done = arena_calloc(&w->out_arena, (job->plan.map_count + 1) * sizeof(a->map_done[0]));
+    for (uint32_t t = 0; t < job->plan.map_count; t++) {
+        const struct task_record *task = &job->tasks[SCHED_MAP][t];
+        if (task->permille == 1000 && task->latest) {
+            a->map_done[a->map_done_count++] = map_done_of(job, task->latest, false);
+        }
+    }
+}
+
+void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
+                   const struct sched_effect *effect)
+{
+    const struct sched_attempt *id = &effect->attempt;
+    const struct attempt_record *attempt = job->tasks[id->kind][id->task].latest;
+    struct assignment a = {
+        .job = job->record.job,
+        .attempt = attempt->name,
+        .task = id->task,
+        .reduce = id->kind == SCHED_REDUCE,
+        .maps = job->plan.map_count,
+        .reduces = job->reduces,
+        .hidden_directory = hidden_directory(job->record.spec.output, &w->out_arena),
+        .output_name = part_name(id->task, &w->out_arena),
+        .fence_name = MR_FENCE_NAME,
+        .fence_epoch = m->fence,
+        .user = job->record.user,
+    };
+    if (!map_get_u64(&w->specs_sent, job->record.number)) {
+        a.spec = &job->record.spec;
+        map_put_u64(&w->specs_sent, job->record.number, job);
+    }
+    if (a.reduce) {
+        assignment_add_maps(w, job, &a);
+    } else {
+        a.splits = job->plan.maps[id->task].splits;
+        a.split_count = job->plan.maps[id->task].split_count;
+    }
+    w->busy++;
+    OUT_ADD(w, assign, assign_count, a);
+}
+
+void worker_kill(struct mr_worker *w, const char *attempt)
+{
+    const char *name = arena_strdup(&w->out_arena, attempt);
+    w->busy -= w->busy > 0;
+    OUT_ADD(w, kill, kill_count, name);
+}
+
+void worker_forget_job(struct mr_worker *w, const struct mr_job *job)
+{
+    if (map_remove_u64(&w->specs_sent, job->record.number)) {
+        const char *name = arena_strdup(&w->out_arena, job->record.job);
+        OUT_ADD(w, forget_jobs, forget_count, name);
+    }
+}
+
+/* Whether a worker has a reduce of the job under way. */
+static bool runs_reduce_of(const struct mr_worker *w, const struct mr_job *job)
+{
+    MAP_FOR_EACH(it, &job->running)
+    {
+        const struct attempt_record *attempt = it.value;
+        if (attempt->worker == w->id && attempt->id.kind == SCHED_REDUCE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void workers_tell_map(struct mr_master *m, struct mr_job *job, const struct attempt_record *map,
+                      bool withdrawn)
+{
+    if (!map) {
+        return;
+    }
+    LIST_FOR_EACH(node, &m->workers)
+    {
+        struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
+        if (runs_reduce_of(w, job)) {
+            struct map_done done = map_done_of(job, map, withdrawn);
+            done.attempt = arena_strdup(&w->out_arena, done.attempt);
+            done.address = arena_strdup(&w->out_arena, done.address);
+            done.host = arena_strdup(&w->out_arena, done.host);
+            OUT_ADD(w, map_done, map_done_count, done);
+        }
+    }
+}
+
+static void out_clear(struct mr_worker *w)
+{
+    free(w->out.assign);
+    free(w->out.map_done);
+    free(w->out.kill);
+    free(w->out.forget_jobs);
+    w->out = (struct master_message){.ack_sequence = w->out.ack_sequence};
+    w->out_used = false;
+    arena_reset(&w->out_arena);
+}
+
+void worker_flush(struct mr_worker *w)
+{
+    if (!w->out_used) {
+        return;
+    }
+    struct buf bytes = BUF_INIT;
+    master_message_pack(&w->out, &bytes);
+    struct rpc_bytes *message = rpc_bytes_copy(bytes.data, bytes.length);
+    int r = rpc_stream_send_bytes(w->stream, message);
+    rpc_bytes_unref(message);
+    buf_deinit(&bytes);
+    out_clear(w);
+    if (r < 0) {
+        log_warning("mrmaster", "worker cannot be told host=%s error=%s", w->host, err_name(r));
+        rpc_stream_cancel(w->stream); /* what it did not hear it must not miss: it joins anew */
+    }
+}
+
+/* ---- From the worker ---- */
+
+static void attempt_succeeded(struct mr_master *m, struct mr_job *job,
+                              struct attempt_record *attempt, const struct attempt_end *end)
+{
+    size_t before = m->effects.count;
+    scheduler_succeeded(m->scheduler, &attempt->id, clock_mono_ms(), &m->effects);
+    bool counts = false;
+    for (size_t i = before; i < m->effects.count; i++) {
+        counts |= m->effects.items[i].kind == SCHED_TASK_DONE;
+    }
+    job_attempt_ended(job, attempt, "succeeded", end);
+    if (counts) {
+        job_task_done(job, attempt, end);
+        if (attempt->id.kind == SCHED_MAP) {
+            workers_tell_map(m, job, attempt, false);
+        }
+    }
+}
+
+/* Fetches that failed: the maps run again, and the reduce is not to blame. */
+static void report_lost_maps(struct mr_master *m, const struct attempt_record *attempt,
+                             const struct attempt_end *end)
+{
+    for (size_t i = 0; i < end->lost_count; i++) {
+        struct attempt_name name;
+        if (attempt_name_parse(end->lost_map_attempts[i], &name) && name.fence == m->fence &&
+            !name.reduce && name.job == attempt->id.job) {
+            struct sched_attempt map = {name.job, SCHED_MAP, name.task, name.number};
+            scheduler_map_lost(m->scheduler, &map, clock_mono_ms(), &m->effects);
+        }
+    }
+}
+
+static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attempt_record *attempt,
+                           const struct attempt_end *end)
+{
+    bool blame = end->lost_count == 0 && end->code != ERR_CANCELLED;
+    log_info("mrmaster", "attempt failed attempt=%s host=%s blame=%d error=\"%s\"", attempt->name,
+             attempt->host, blame, end->text);
+    job_attempt_ended(job, attempt, "failed", end);
+    if (blame) {
+        job_set_failure(job, attempt, NULL);
+    }
+    report_lost_maps(m, attempt, end);
+    scheduler_failed(m->scheduler, &attempt->id, blame, clock_mono_ms(), &m->effects);
+}
+
+/* The running attempt of this worker that a name means; NULL when it is none (killed, or of another
+ * master). */
+static struct attempt_record *running_attempt_of(struct mr_master *m, const struct mr_worker *w,
+                                                 const char *text, struct mr_job **ret_job)
+{
+    struct attempt_name name;
+    if (!attempt_name_parse(text, &name) || name.fence != m->fence) {
+        return NULL;
+    }
+    struct mr_job *job = master_find_number(m, name.job);
+    struct attempt_record *attempt = job ? map_get_str(&job->running, text) : NULL;
+    *ret_job = job;
+    return attempt && attempt->worker == w->id ? attempt : NULL;
+}
+
+static void on_beat(struct mr_master *m, struct mr_worker *w, const struct worker_beat *beat)
+{
+    struct mr_job *job = NULL;
+    for (size_t i = 0; i < beat->running_count; i++) {
+        const struct attempt_progress *progress = &beat->running[i];
+        struct attempt_record *attempt = running_attempt_of(m, w, progress->attempt, &job);
+        if (attempt) {
+            uint32_t permille = progress->permille < 999 ? progress->permille : 999;
+            struct task_record *task = &job->tasks[attempt->id.kind][attempt->id.task];
+            task->permille = task->permille > permille ? task->permille : permille;
+            scheduler_progress(m->scheduler, &attempt->id, permille, clock_mono_ms());
+            job->changed = true;
+        }
+    }
+    for (size_t i = 0; i < beat->ended_count; i++) {
+        struct attempt_record *attempt = running_attempt_of(m, w, beat->ended[i].attempt, &job);
+        if (!attempt) {
+            continue; /* told twice, or killed meanwhile */
+        }
+        w->busy -= w->busy > 0;
+        if (beat->ended[i].code == 0) {
+            attempt_succeeded(m, job, attempt, &beat->ended[i]);
+        } else {
+            attempt_failed(m, job, attempt, &beat->ended[i]);
+        }
+    }
+    if (beat->ended_count > 0) {
+        w->out.ack_sequence = beat->sequence;
+        w->out_used = true;
+    }
+}
+
+static void on_hello(struct mr_master *m, struct mr_worker *w, const struct worker_hello *hello)
+{
+    LIST_FOR_EACH_SAFE(node, &m->workers)
+    {
+        struct mr_worker *old = LIST_ENTRY(node, struct mr_worker, link);
+        if (member_key_equal(old->key, hello->key)) {
+            worker_remove(m, old, "joined anew");
+        }
+    }
+    w->id = m->next_worker++;
+    w->key = hello->key;
+    w->host = xstrdup(hello->host);
+    w->rack = xstrdup(hello->rack);
+    w->address = xstrdup(hello->address);
+    w->slots = hello->slots;
+    list_remove(&w->link);
+    list_push_back(&m->workers, &w->link);
+    struct sched_worker_info info = {w->id, w->host, w->rack, w->slots};
+    scheduler_add_worker(m->scheduler, &info);
+    log_info("mrmaster", "worker joined host=%s rack=%s address=%s slots=%" PRIu32, w->host,
+             w->rack, w->address, w->slots);
+}
+
+static void on_open(struct rpc_stream *stream)
+{
+    struct mr_master *m = rpc_stream_service(stream);
+    struct mr_worker *w = xcalloc(1, sizeof(*w));
+    w->stream = stream;
+    w->heard = clock_mono_ms();
+    map_init(&w->specs_sent, 0);
+    arena_init(&w->out_arena, 0);
+    list_push_back(&m->strangers, &w->link);
+    rpc_stream_set_state(stream, w);
+    rpc_stream_read(stream);
+}
+
+static int take_message(struct mr_master *m, struct mr_worker *w, struct rpc_bytes *bytes,
+                        struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct worker_message message;
+    size_t length = rpc_bytes_length(bytes);
+    void *copy = arena_alloc(&arena, length);
+    rpc_bytes_read(bytes, 0, copy, length);
+    int r = worker_message_unpack((struct span){copy, length}, &arena, &message, e);
+    if (r == 0 && (message.hello != NULL) != (w->id == 0)) {
+        r = err_set(e, ERR_INVALID, "a worker's first message, and only that, is its hello");
+    } else if (r == 0 && message.hello) {
+        on_hello(m, w, message.hello);
+    } else if (r == 0) {
+        on_beat(m, w, message.beat);
+    }
+    arena_deinit(&arena);
+    return r;
+}
+
+static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
+{
+    struct mr_master *m = rpc_stream_service(stream);
+    struct mr_worker *w = rpc_stream_state(stream);
+    struct err e = ERR_INIT;
+    if (m->draining) {
+        return;
+    }
+    w->heard = clock_mono_ms();
+    int r = take_message(m, w, bytes, &e);
+    if (r < 0) {
+        rpc_stream_finish(stream, r, err_message(&e));
+        return;
+    }
+    rpc_stream_read(stream);
+    master_pump(m);
+}
+
+/* ---- Gone ---- */
+
+/* Takes a worker out of the scheduler and marks what ran on it. Its struct stays until the stream
+ * closes. */
+void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why)
+{
+    log_warning("mrmaster", "worker lost host=%s address=%s why=\"%s\"", w->host, w->address, why);
+    LIST_FOR_EACH(node, &m->jobs)
+    {
+        struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
+        MAP_FOR_EACH(it, &job->running)
+        {
+            struct attempt_record *attempt = it.value;
+            if (attempt->worker == w->id) {
+                job_attempt_ended(job, attempt, "lost", NULL);
+            }
+        }
+    }
+    scheduler_remove_worker(m->scheduler, w->id, clock_mono_ms(), &m->effects);
+    w->id = 0;
+    list_remove(&w->link);
+    list_push_back(&m->strangers, &w->link);
+    rpc_stream_cancel(w->stream);
+}
+
+void worker_free(struct mr_worker *w)
+{
+    list_remove(&w->link);
+    out_clear(w);
+    map_deinit(&w->specs_sent);
+    arena_deinit(&w->out_arena);
+    free(w->host);
+    free(w->rack);
+    free(w->address);
+    free(w);
+}
+
+static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
+{
+    (void)result;
+    struct mr_master *m = rpc_stream_service(stream);
+    struct mr_worker *w = rpc_stream_state(stream);
+    if (w->id != 0 && !m->draining) {
+        worker_remove(m, w, "connection closed");
+        worker_free(w);
+        master_pump(m);
+    } else {
+        worker_free(w);
+    }
+}
+
+static void on_half_close(struct rpc_stream *stream)
+{
+    rpc_stream_finish(stream, 0, NULL); /* the worker leaves in order */
+}
+
+const struct rpc_stream_ops worker_stream_ops = {
+    .on_open = on_open,
+    .on_message = on_message,
+    .on_half_close = on_half_close,
+    .on_close = on_close,
+};
