@@ -60,7 +60,7 @@ static void run_latency(const struct bench_options *o, struct bench_report *repo
 int main(int argc, char **argv)
 {
     struct bench_options options = {
-        .name = "floor", .bytes = 512 * 1000 * 1000, .runs = BENCH_RUNS_DEFAULT};
+        .name = "floor", .bytes = 512000000, .runs = BENCH_RUNS_DEFAULT};
     struct buf directory = BUF_INIT;
     struct err e = ERR_INIT;
     bench_options_parse(&options, argc, argv);

@@ -142,7 +142,7 @@ static void set_options(struct kv *kv, const struct kv_options *o)
     rocksdb_options_set_max_file_opening_threads(options, 1);
     rocksdb_options_set_max_total_wal_size(options, WAL_BYTES_MAX);
     rocksdb_options_set_recycle_log_file_num(options, 0);
-    rocksdb_options_set_bytes_per_sync(options, 1024 * 1024);
+    rocksdb_options_set_bytes_per_sync(options, 1 << 20);
     rocksdb_options_set_skip_stats_update_on_db_open(options, 1);
     rocksdb_options_set_skip_checking_sst_file_sizes_on_db_open(options, 1);
     rocksdb_options_set_stats_dump_period_sec(options, 0);

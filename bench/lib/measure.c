@@ -79,11 +79,11 @@ void bench_threads_run(struct bench_thread *threads, size_t count)
 
 void bench_fail(const char *format, ...)
 {
+    char text[512];
     va_list args;
     va_start(args, format);
-    (void)fprintf(stderr, "bench: ");
-    (void)vfprintf(stderr, format, args);
-    (void)fprintf(stderr, "\n");
+    (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    (void)fprintf(stderr, "bench: %s\n", text);
     exit(1);
 }

@@ -24,7 +24,7 @@ struct bench_report {
     size_t count;
 };
 
-static void usage(const struct bench_options *o, int code)
+static __attribute__((noreturn)) void usage(const struct bench_options *o, int code)
 {
     (void)fprintf(code ? stderr : stdout,
                   "usage: %s [--json] [--runs N] [--mb N] [--dir DIRECTORY] [--only ROW]\n"
@@ -36,22 +36,23 @@ static void usage(const struct bench_options *o, int code)
 void bench_options_parse(struct bench_options *o, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        uint64_t number = value ? strtoull(value, NULL, 10) : 0;
-        if (strcmp(argv[i], "--json") == 0) {
+        const char *flag = argv[i];
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        uint64_t number = strtoull(value, NULL, 10);
+        if (strcmp(flag, "--json") == 0) {
             o->json = true;
             continue;
         }
-        if (strcmp(argv[i], "--help") == 0) {
+        if (strcmp(flag, "--help") == 0) {
             usage(o, 0);
         }
-        if (strcmp(argv[i], "--runs") == 0 && number > 0 && number <= 100) {
+        if (strcmp(flag, "--runs") == 0 && number > 0 && number <= 100) {
             o->runs = (uint32_t)number;
-        } else if (strcmp(argv[i], "--mb") == 0 && number > 0 && number <= 100 * 1000) {
+        } else if (strcmp(flag, "--mb") == 0 && number > 0 && number <= 100000) {
             o->bytes = number * MEGABYTE;
-        } else if (strcmp(argv[i], "--dir") == 0 && value) {
+        } else if (strcmp(flag, "--dir") == 0 && value[0]) {
             o->directory = value;
-        } else if (strcmp(argv[i], "--only") == 0 && value) {
+        } else if (strcmp(flag, "--only") == 0 && value[0]) {
             o->only = value;
         } else {
             usage(o, 2);

@@ -414,7 +414,7 @@ int log_store_open(const struct log_store_options *options, struct log_store **r
     s->base = 1;
     buf_init(&s->out);
     CHECK(s->segment_bytes <= LOG_SEGMENT_BYTES);
-    CHECK(s->segment_bytes >= 2 * LOG_SEGMENT_HEADER_BYTES);
+    CHECK(s->segment_bytes >= 2ULL * LOG_SEGMENT_HEADER_BYTES);
     int r = scan_directory(s, &scan, e);
     if (r == 0 && scan.segments.count == 0) {
         s->epoch = 1;

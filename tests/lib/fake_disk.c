@@ -132,24 +132,27 @@ static void copy_buf(struct buf *to, const struct buf *from)
     buf_append(to, from->data, from->length);
 }
 
-/* Applies a change to the durable state; a write only in the sectors that rng picks when it is
- * given. */
+/* Applies a write to the durable bytes; only in the sectors that rng picks when it is given. */
+static void make_write_durable(const struct change *c, struct rng *sectors)
+{
+    uint64_t end = c->offset + c->bytes.length;
+    for (uint64_t at = c->offset; at < end;) {
+        uint64_t next = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
+        next = next < end ? next : end;
+        if (!sectors || rng_below(sectors, 2) == 0) {
+            put_bytes(&c->inode->durable, at,
+                      (struct span){c->bytes.data + (at - c->offset), (size_t)(next - at)});
+        }
+        at = next;
+    }
+}
+
 static void make_durable(struct fake_disk *d, const struct change *c, struct rng *sectors)
 {
     switch (c->kind) {
-    case CHANGE_WRITE: {
-        uint64_t end = c->offset + c->bytes.length;
-        for (uint64_t at = c->offset; at < end;) {
-            uint64_t next = (at / SECTOR_BYTES + 1) * SECTOR_BYTES;
-            next = next < end ? next : end;
-            if (!sectors || rng_below(sectors, 2) == 0) {
-                put_bytes(&c->inode->durable, at,
-                          (struct span){c->bytes.data + (at - c->offset), (size_t)(next - at)});
-            }
-            at = next;
-        }
+    case CHANGE_WRITE:
+        make_write_durable(c, sectors);
         break;
-    }
     case CHANGE_TRUNCATE:
         set_length(&c->inode->durable, c->offset);
         break;

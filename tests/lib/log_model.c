@@ -173,7 +173,7 @@ static int do_reset(struct log_runner *r, uint32_t ahead)
 static int do_idle(struct log_runner *r)
 {
     int code = log_store_tick(r->store, r->now, NULL);
-    r->now += 1000 * 1000;
+    r->now += 1000000;
     return code < 0 ? code : log_store_tick(r->store, r->now, NULL);
 }
 

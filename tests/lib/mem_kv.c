@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/alloc.h"
 #include "common/check.h"
 
 void mem_kv_init(struct mem_kv *kv)
@@ -82,6 +83,21 @@ static int mem_kv_get(void *ctx, struct span key, struct buf *ret_value)
     return 0;
 }
 
+static void insert_row(struct mem_kv *kv, size_t at, struct span key)
+{
+    if (kv->count == kv->capacity) {
+        kv->capacity = kv->capacity ? kv->capacity * 2 : 64;
+        kv->rows = xreallocarray(kv->rows, kv->capacity, sizeof(struct mem_kv_row *));
+    }
+    struct mem_kv_row *row = xcalloc(1, sizeof(*row));
+    buf_init(&row->key);
+    buf_init(&row->value);
+    buf_append(&row->key, key.data, key.length);
+    memmove(kv->rows + at + 1, kv->rows + at, (kv->count - at) * sizeof(struct mem_kv_row *));
+    kv->rows[at] = row;
+    kv->count++;
+}
+
 static void mem_kv_put(void *ctx, struct span key, struct span value)
 {
     struct mem_kv *kv = ctx;
@@ -89,19 +105,7 @@ static void mem_kv_put(void *ctx, struct span key, struct span value)
     CHECK(key.length > 0);
     size_t at = lower_bound(kv, key);
     if (!row_is(kv, at, key)) {
-        if (kv->count == kv->capacity) {
-            kv->capacity = kv->capacity ? kv->capacity * 2 : 64;
-            kv->rows = realloc(kv->rows, kv->capacity * sizeof(struct mem_kv_row *));
-            CHECK(kv->rows);
-        }
-        struct mem_kv_row *row = calloc(1, sizeof(*row));
-        CHECK(row);
-        buf_init(&row->key);
-        buf_init(&row->value);
-        buf_append(&row->key, key.data, key.length);
-        memmove(kv->rows + at + 1, kv->rows + at, (kv->count - at) * sizeof(struct mem_kv_row *));
-        kv->rows[at] = row;
-        kv->count++;
+        insert_row(kv, at, key);
     }
     buf_clear(&kv->rows[at]->value);
     buf_append(&kv->rows[at]->value, value.data, value.length);

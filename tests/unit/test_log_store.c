@@ -18,6 +18,8 @@
 
 #define SEGMENT_1 "segment-0000000000000001"
 
+enum { SEGMENT_BYTES = 16384, LONG_SEGMENT_BYTES = 65536 };
+
 static struct log_store *open_log(struct disk *d, uint64_t segment_bytes)
 {
     struct log_store *s = NULL;
@@ -96,7 +98,7 @@ static void test_segments_are_dropped_and_recycled(void **state)
     (void)state;
     char data[3000] = {'x'};
     struct fake_disk *d = fake_disk_new();
-    struct log_store *s = open_log(fake_disk_as_disk(d), 16 * 1024);
+    struct log_store *s = open_log(fake_disk_as_disk(d), SEGMENT_BYTES);
     for (int i = 0; i < 100; i++) {
         append(s, 1, data, sizeof(data));
         if (i % 10 == 9) {
@@ -111,7 +113,7 @@ static void test_segments_are_dropped_and_recycled(void **state)
     assert_true(fake_disk_files(d) <= 6);
     log_index start = log_store_start(s);
     log_store_close(s);
-    s = open_log(fake_disk_as_disk(d), 16 * 1024);
+    s = open_log(fake_disk_as_disk(d), SEGMENT_BYTES);
     assert_int_equal(log_store_last(s), 100);
     assert_int_equal(log_store_start(s), start);
 
@@ -120,7 +122,7 @@ static void test_segments_are_dropped_and_recycled(void **state)
     assert_int_equal(log_store_stats(s).segment_count, 1);
     append_text(s, 9, "after the snapshot");
     log_store_close(s);
-    s = open_log(fake_disk_as_disk(d), 16 * 1024);
+    s = open_log(fake_disk_as_disk(d), SEGMENT_BYTES);
     term_no term = 0;
     assert_int_equal(log_store_start(s), 5000);
     assert_int_equal(log_store_term(s, 5000, &term), 0);
@@ -166,7 +168,7 @@ static void resurrect(size_t length, uint64_t seed)
 {
     char data[64] = {0};
     struct fake_disk *d = fake_disk_new();
-    struct log_store *s = open_log(fake_disk_as_disk(d), 16 * 1024);
+    struct log_store *s = open_log(fake_disk_as_disk(d), SEGMENT_BYTES);
     append_text(s, 1, "synced");
     assert_int_equal(log_store_sync(s, NULL), 0);
     for (term_no term = 2; term < 6; term++) {
@@ -177,13 +179,13 @@ static void resurrect(size_t length, uint64_t seed)
     log_store_close(s);
     fake_disk_crash(d, FAKE_CRASH_SUBSET, seed);
 
-    s = open_log(fake_disk_as_disk(d), 16 * 1024);
+    s = open_log(fake_disk_as_disk(d), SEGMENT_BYTES);
     log_index last = log_store_last(s);
     append(s, 7, data, length);
     assert_int_equal(log_store_sync(s, NULL), 0);
     struct log_hard_state hard = log_store_hard(s);
     log_store_close(s);
-    s = open_log(fake_disk_as_disk(d), 16 * 1024);
+    s = open_log(fake_disk_as_disk(d), SEGMENT_BYTES);
     assert_int_equal(log_store_last(s), last + 1);
     assert_int_equal(log_store_hard(s).term, hard.term);
     log_store_close(s);
@@ -205,7 +207,7 @@ static void test_what_was_cut_stays_cut(void **state)
 static struct fake_disk *make_synced_log(bool idle)
 {
     struct fake_disk *d = fake_disk_new();
-    struct log_store *s = open_log(fake_disk_as_disk(d), 64 * 1024);
+    struct log_store *s = open_log(fake_disk_as_disk(d), LONG_SEGMENT_BYTES);
     for (int i = 0; i < 5; i++) {
         append_text(s, 1, "synced");
         assert_int_equal(log_store_sync(s, NULL), 0);
@@ -227,7 +229,7 @@ static int64_t open_damaged(bool idle, size_t at, struct err *e)
 {
     struct fake_disk *d = make_synced_log(idle);
     struct log_store *s = NULL;
-    struct log_store_options options = {fake_disk_as_disk(d), 64 * 1024, 42};
+    struct log_store_options options = {fake_disk_as_disk(d), LONG_SEGMENT_BYTES, 42};
     size_t length = 0;
     uint8_t *bytes = fake_disk_bytes(d, SEGMENT_1, &length);
     assert_non_null(bytes);
@@ -282,10 +284,10 @@ static void test_torn_writes_are_counted(void **state)
     size_t length = 0;
     uint8_t *bytes = fake_disk_bytes(d, SEGMENT_1, &length);
     bytes[LOG_SEGMENT_HEADER_BYTES + 4 * BATCH_BYTES + LOG_BATCH_HEADER_BYTES] ^= 1;
-    struct log_store *s = open_log(fake_disk_as_disk(d), 64 * 1024);
+    struct log_store *s = open_log(fake_disk_as_disk(d), LONG_SEGMENT_BYTES);
     assert_int_equal(log_store_stats(s).torn_count, 1);
     log_store_close(s);
-    s = open_log(fake_disk_as_disk(d), 64 * 1024);
+    s = open_log(fake_disk_as_disk(d), LONG_SEGMENT_BYTES);
     assert_int_equal(log_store_stats(s).torn_count, 0);
     log_store_close(s);
     fake_disk_free(d);
@@ -297,12 +299,12 @@ static void test_missing_and_foreign_files(void **state)
     char data[3000] = {0};
     struct err e = ERR_INIT;
     struct fake_disk *d = fake_disk_new();
-    struct log_store *s = open_log(fake_disk_as_disk(d), 16 * 1024);
+    struct log_store *s = open_log(fake_disk_as_disk(d), SEGMENT_BYTES);
     for (int i = 0; i < 20; i++) {
         append(s, 1, data, sizeof(data));
     }
     log_store_close(s);
-    struct log_store_options options = {fake_disk_as_disk(d), 16 * 1024, 1};
+    struct log_store_options options = {fake_disk_as_disk(d), SEGMENT_BYTES, 1};
     assert_int_equal(disk_rename(options.disk, SEGMENT_1, "spare-0000000000000001", NULL), 0);
     assert_int_equal(log_store_open(&options, &s, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.msg, "missing"));
