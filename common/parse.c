@@ -298,8 +298,9 @@ size_t text_distance(const char *a, const char *b)
     size_t rows[3][LENGTH_MAX + 1];
     size_t a_length = strlen(a);
     size_t b_length = strlen(b);
-    if (a_length > LENGTH_MAX || b_length > LENGTH_MAX) {
-        return MAX(a_length, b_length);
+    size_t longer = MAX(a_length, b_length);
+    if (longer > LENGTH_MAX) {
+        return longer;
     }
     for (size_t j = 0; j <= b_length; j++) {
         rows[0][j] = j;
@@ -310,7 +311,8 @@ size_t text_distance(const char *a, const char *b)
         row[0] = i;
         for (size_t j = 1; j <= b_length; j++) {
             size_t changed = above[j - 1] + (a[i - 1] != b[j - 1]);
-            row[j] = MIN(changed, MIN(above[j], row[j - 1]) + 1);
+            size_t added_or_gone = MIN(above[j], row[j - 1]) + 1;
+            row[j] = MIN(changed, added_or_gone);
             if (ends_swapped(a, i, b, j)) {
                 row[j] = MIN(row[j], rows[(i + 1) % 3][j - 2] + 1);
             }
