@@ -31,16 +31,16 @@ void arena_init(struct arena *a, size_t bytes_max);
 void arena_deinit(struct arena *a); /* accepts NULL and zeroed; leaves an empty, usable arena */
 void arena_reset(struct arena *a);  /* all allocations end; the newest block is kept for reuse */
 
-void *arena_alloc(struct arena *a,
-                  size_t size); /* aligned for any type, not cleared; never NULL, also for size 0 */
+/* Aligned for any type, not cleared; never NULL, also for size 0. */
+void *arena_alloc(struct arena *a, size_t size);
 void *arena_calloc(struct arena *a, size_t size); /* zeroed */
-void *arena_try_alloc(struct arena *a,
-                      size_t size) MUST_CHECK; /* NULL: no memory, or over bytes_max */
+/* NULL: no memory, or over bytes_max. */
+void *arena_try_alloc(struct arena *a, size_t size) MUST_CHECK;
 
 void *arena_copy(struct arena *a, const void *data, size_t length);
 char *arena_strdup(struct arena *a, const char *string);
-char *arena_strndup(struct arena *a, const char *string,
-                    size_t length); /* length bytes and a NUL */
+/* Exactly length bytes, and a NUL. */
+char *arena_strndup(struct arena *a, const char *string, size_t length);
 char *arena_printf(struct arena *a, const char *format, ...) ERR_PRINTF(2, 3);
 
 #endif

@@ -28,9 +28,9 @@ static const char default_file[] = "/etc/trireme/trireme.conf";
  * is one of the keys made for sharing. */
 static const char *const known_sections[] = {"all",      "fsmaster", "chunkserver", "mrmaster",
                                              "mrworker", "dfs",      "mr"};
-static const char *const shared_keys[] = {"masters",   "mrmaster", "host",      "rack",
-                                          "superuser", "insecure", "log-level", "tls-ca",
-                                          "tls-cert",  "tls-key"};
+static const char *const shared_keys[] = {"masters", "mrmaster",  "host",     "rack",
+                                          "user",    "superuser", "insecure", "log-level",
+                                          "http",    "tls-ca",    "tls-cert", "tls-key"};
 
 struct parse {
     struct config *config;

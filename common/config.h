@@ -1,22 +1,26 @@
 /* Configuration: one table per program (or subcommand) gives its flags, environment variables, file
- * keys, defaults,
- * --help and the reference page. main() calls it before threads start; afterwards the values are
- * read-only.
+ * keys, defaults, help text and reference page. main() calls it before threads start; afterwards
+ * the values are read-only.
  *
- *     struct options { const char *data; uint64_t cache_bytes; bool verbose; };
+ *     struct options { const char *data; uint64_t cache_bytes; };
+ *
  *     static const struct config_row rows[] = {
  *         {.key = "data", .type = CONFIG_STRING, .offset = offsetof(struct options, data),
- * .value_name = "DIR", .help = "Directory for chunks.", .flags = CONFIG_REQUIRED},
+ *          .value_name = "DIR", .help = "Directory for chunks.", .flags = CONFIG_REQUIRED},
  *         {.key = "cache", .type = CONFIG_SIZE, .offset = offsetof(struct options, cache_bytes),
- *          .default_text = "64M", .min = 1 << 20, .max = INT64_MAX, .help = "Memory for the block
- * cache."}, }; static const struct config_program program = {.name = "chunkserver", .summary =
- * "...", .rows = rows, .row_count = ARRAY_COUNT(rows)}; int exit_code = config_start(&config,
- * &program, &options, argc, argv); if (exit_code >= 0) { return exit_code; }
+ *          .default_text = "64M", .min = 1 << 20, .max = INT64_MAX, .help = "Memory to use."},
+ *     };
+ *     static const struct config_program program = {
+ *         .name = "chunkserver", .summary = "keep chunks", .rows = rows, .row_count = 2};
+ *
+ *     int exit_code = config_start(&config, &program, &options, argc, argv);
+ *     if (exit_code >= 0) { return exit_code; }
  *
  * Precedence: flag, then environment, then file, then default. The key "data-dir" is the flag
- * --data-dir, the variable TRIREME_DATA_DIR and the line `data-dir = ...` in section [program] or
- * [all] of trireme.conf. The file is --config, else TRIREME_CONFIG, else /etc/trireme/trireme.conf
- * if that exists. Unknown flags, keys and sections are refused. */
+ * "--data-dir", the variable TRIREME_DATA_DIR and the line "data-dir = ..." in section [program] or
+ * [all] of trireme.conf. The file is the one that "--config" names, else TRIREME_CONFIG, else
+ * /etc/trireme/trireme.conf if that exists. Unknown flags, keys and sections are refused; below
+ * [all] a key is also accepted if it is one of those that only other programs have. */
 #ifndef COMMON_CONFIG_H
 #define COMMON_CONFIG_H
 
@@ -34,24 +38,31 @@ struct config_list {
     size_t count;
 };
 
-enum config_type {                  /* the target at `offset` is */
-                   CONFIG_STRING,   /* const char *; NULL when not set and without default */
-                   CONFIG_INT,      /* int64_t, within min..max */
-                   CONFIG_SIZE,     /* uint64_t bytes, "64M", within min..max */
-                   CONFIG_DURATION, /* uint64_t milliseconds, "5s", within min..max */
-                   CONFIG_BOOL,     /* bool; the flag alone means true, --no-KEY false */
-                   CONFIG_LIST,   /* struct config_list; comma-separated, and each repetition of the
-                                     flag adds */
-                   CONFIG_REPEAT, /* struct config_list; each repetition of the flag adds one item,
-                                     commas and all */
-                   CONFIG_HEADING, /* no target: `help` is a heading for the rows below it */
+/* What a value is, and the type of the target at `offset`. */
+enum config_type {
+    /* const char *; NULL when not set and without default. */
+    CONFIG_STRING,
+    /* int64_t, within min..max. */
+    CONFIG_INT,
+    /* uint64_t bytes, "64M", within min..max. */
+    CONFIG_SIZE,
+    /* uint64_t milliseconds, "5s", within min..max. */
+    CONFIG_DURATION,
+    /* bool; the flag alone means true, --no-KEY false. */
+    CONFIG_BOOL,
+    /* struct config_list; items between commas, and each repetition of the flag adds. */
+    CONFIG_LIST,
+    /* struct config_list; each repetition of the flag adds one item, commas and all. */
+    CONFIG_REPEAT,
+    /* No target: `help` is a heading for the rows below it. */
+    CONFIG_HEADING,
 };
 
+/* Bits of config_row.flags. */
 enum config_flags {
-    CONFIG_REQUIRED = 1, /* no default, must be given */
-    CONFIG_FLAG_ONLY =
-        2, /* no environment variable, not in the file: actions and subcommands' options */
-    CONFIG_HIDDEN = 4, /* works, but is not shown: for tests */
+    CONFIG_REQUIRED = 1,  /* no default, must be given */
+    CONFIG_FLAG_ONLY = 2, /* neither environment nor file: what is meant for one call */
+    CONFIG_HIDDEN = 4,    /* works, but is not shown: for tests */
 };
 
 struct config_row {
@@ -71,15 +82,13 @@ struct config_row {
 struct config_program {
     const char *name;      /* "chunkserver", "dfs put"; its first word is the section of the file */
     const char *summary;   /* one line without a full stop */
-    const char *arguments; /* "COMMAND [ARG]..." for the usage line; NULL: positional arguments are
-                              refused */
+    const char *arguments; /* "COMMAND [ARG]..." for the usage line; NULL: none are allowed */
     const char *description; /* paragraphs below the usage line; NULL for none */
     const char *footer;      /* examples, exit codes; shown as it is; NULL for none */
     const char *version;     /* for --version; NULL: config_version() */
     const struct config_row *rows;
     size_t row_count;
-    bool stop_at_argument; /* the first positional argument ends the flags: programs with
-                              subcommands */
+    bool stop_at_argument; /* the first argument ends the flags: programs with subcommands */
 };
 
 enum config_source { CONFIG_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENV, CONFIG_FROM_FLAG };
@@ -89,8 +98,9 @@ struct config {
     enum config_source *sources; /* one per row: who set it */
     const char **arguments;      /* positional, NULL-terminated; borrowed from argv */
     size_t argument_count;
-    bool wants_help, wants_version,
-        wants_markdown; /* a flag asked for it; then nothing else was checked */
+    bool wants_help;     /* a flag asked for it; then nothing else was checked */
+    bool wants_version;  /* so */
+    bool wants_markdown; /* so */
 };
 
 /* What is looked at, so that tests and subcommands can give their own. */
@@ -117,10 +127,10 @@ void config_deinit(struct config *c); /* accepts NULL and zeroed */
 int config_check_text(const struct config_program *p, const char *name, const char *text,
                       size_t length, struct err *e) MUST_CHECK;
 
-void config_print_help(const struct config_program *p,
-                       struct buf *out); /* a man page's contents, 80 columns */
-void config_print_markdown(const struct config_program *p,
-                           struct buf *out); /* the reference page */
+/* The contents of a man page, at most 80 columns wide. */
+void config_print_help(const struct config_program *p, struct buf *out);
+/* The reference page. */
+void config_print_markdown(const struct config_program *p, struct buf *out);
 
 /* Rows as `key = value  # source` lines, for logs and /varz; values as a user would type them. */
 void config_dump(const struct config *c, const struct config_program *p, const void *options,

@@ -17,10 +17,9 @@ struct http_request {
 };
 
 struct http_reply {
-    int status; /* 200 unless the handler changes it */
-    const char *
-        content_type; /* "text/plain; charset=utf-8" unless the handler changes it; static memory */
-    struct buf body;  /* empty; the server sends and frees it */
+    int status;               /* 200 unless the handler changes it */
+    const char *content_type; /* UTF-8 text unless the handler changes it; static memory */
+    struct buf body;          /* empty; the server sends and frees it */
 };
 
 typedef void (*http_handler_fn)(void *context, const struct http_request *request,

@@ -23,8 +23,7 @@ struct cluster_id {
 };
 
 struct ident {
-    char role[IDENT_ROLE_BYTES_MAX]; /* "fsmaster", "chunkserver": a directory serves one kind of
-                                        daemon */
+    char role[IDENT_ROLE_BYTES_MAX]; /* "fsmaster", ...: a directory serves one kind of daemon */
     struct cluster_id cluster;       /* zero until accepted */
     uint64_t member;                 /* id within the cluster; 0 until accepted */
     struct member_key key;           /* random, never changes, never shared */

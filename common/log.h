@@ -1,5 +1,6 @@
-/* The log of a process: one line per event, `2026-03-01T12:34:56.789Z info module: text key=value
- * ...`. Any thread.
+/* The log of a process: one line per event. Any thread.
+ *
+ *     2026-03-01T12:34:56.789Z info fsmaster: chunkserver joined server=7 host=a
  *
  *     log_info("fsmaster", "chunkserver joined server=%" PRIu64 " host=%s", id, host);
  *

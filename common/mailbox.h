@@ -25,11 +25,11 @@ struct mail {
 
 struct mailbox;
 
-/* posts_max requests wait at most, and reserved_max completions are outstanding at most. Never
- * NULL. */
+/* At most posts_max requests wait, besides those that the owner is just handling, and at most
+ * reserved_max completions are outstanding. Never NULL. */
 struct mailbox *mailbox_new(size_t posts_max, size_t reserved_max);
-void mailbox_free(
-    struct mailbox *m); /* accepts NULL; nothing waits and nothing is reserved any more (CHECK) */
+/* Accepts NULL. Nothing waits and nothing is reserved any more (CHECK). */
+void mailbox_free(struct mailbox *m);
 
 /* A new request. ERR_BUSY: full; ERR_UNAVAILABLE: closed. On failure the mail stays with the
  * caller. Any thread. */

@@ -10,9 +10,7 @@
  *
  *     struct map files = MAP_INIT;
  *     map_put_u64(&files, file->id, file);
- *     MAP_FOR_EACH(it, &files) { struct file *file = it.value; if (...) { map_remove_u64(&files,
- * it.key); } }
- */
+ *     MAP_FOR_EACH(it, &files) { struct file *file = it.value; ... } */
 #ifndef COMMON_MAP_H
 #define COMMON_MAP_H
 

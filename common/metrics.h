@@ -2,8 +2,9 @@
  * shown as Prometheus text and as JSON. Metrics are made at start-up and live as long as their
  * registry.
  *
- *     struct counter *reads = metrics_counter(m, "chunkserver_reads_total", "disk=\"0\"", "Read
- * requests served."); counter_add(reads, 1);
+ *     struct counter *reads;
+ *     reads = metrics_counter(m, "reads_total", "disk=\"0\"", "Read requests served.");
+ *     counter_add(reads, 1);
  *
  * Names follow Prometheus: snake_case, unit last, counters end with _total; "trireme_" is put in
  * front. Labels are given ready-made (`key="value",...`, NULL for none) and must be few: one time

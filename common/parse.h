@@ -13,8 +13,8 @@
 
 int parse_u64(const char *text, uint64_t *ret, struct err *e) MUST_CHECK; /* decimal */
 int parse_i64(const char *text, int64_t *ret, struct err *e) MUST_CHECK;  /* decimal, '-' allowed */
-int parse_bool(const char *text, bool *ret,
-               struct err *e) MUST_CHECK; /* true yes on 1, false no off 0 */
+/* true, yes, on, 1; false, no, off, 0. */
+int parse_bool(const char *text, bool *ret, struct err *e) MUST_CHECK;
 
 /* Bytes: "4096", "64K", "64M", "1.5G", "2T"; K is 1024; "KiB" and "KB" are understood as K, and so
  * on. */
@@ -32,17 +32,15 @@ int parse_hex(const char *text, void *ret_bytes, size_t length, struct err *e) M
 
 /* Shown forms. Each writes into the caller's text and returns it. */
 enum { FORMAT_TEXT_BYTES = 32 };
-char *format_bytes(uint64_t bytes,
-                   char text[FORMAT_TEXT_BYTES]); /* "0", "512", "64.0 K", "1.5 G" */
-char *
-format_size_exact(uint64_t bytes,
-                  char text[FORMAT_TEXT_BYTES]); /* "64M", "1000": parse_size() gives it back */
-char *
-format_duration(uint64_t ms,
-                char text[FORMAT_TEXT_BYTES]); /* "12 ms", "3.4 s", "2m05s", "3h04m", "2d03h" */
-char *format_duration_exact(uint64_t ms,
-                            char text[FORMAT_TEXT_BYTES]); /* "250ms", "5s", "2m": parses back */
-char *format_hex(const void *data, size_t length, char *text); /* text has 2 * length + 1 bytes */
+/* "0", "512", "64.0 K", "1.5 G". */
+char *format_bytes(uint64_t bytes, char text[FORMAT_TEXT_BYTES]);
+/* "12 ms", "3.4 s", "2m05s", "3h04m", "2d03h". */
+char *format_duration(uint64_t ms, char text[FORMAT_TEXT_BYTES]);
+/* "64M", "1000"; "250ms", "2m": the parsers give the same value back. */
+char *format_size_exact(uint64_t bytes, char text[FORMAT_TEXT_BYTES]);
+char *format_duration_exact(uint64_t ms, char text[FORMAT_TEXT_BYTES]);
+/* Two lower-case digits a byte; text has 2 * length + 1 bytes. */
+char *format_hex(const void *data, size_t length, char *text);
 
 /* The edit distance between two short strings (Damerau-Levenshtein, adjacent swaps count one), for
  * "did you mean". */

@@ -196,13 +196,19 @@ int sys_write_file_atomic(const char *path, const void *data, size_t length, str
     return r;
 }
 
+/* A new directory is synced into its parent, or a power cut could take it with all that it will
+ * hold. */
 static int make_dir(const char *path, struct err *e)
 {
+    struct stat s;
     if (mkdir(path, 0755) == 0) {
-        return 0;
+        struct buf parent = BUF_INIT;
+        append_parent(&parent, path);
+        int r = sys_fsync_dir(parent.data, e);
+        buf_deinit(&parent);
+        return r;
     }
     int reason = errno;
-    struct stat s;
     if (reason == EEXIST && stat(path, &s) == 0) {
         return S_ISDIR(s.st_mode) ? 0 : err_set(e, ERR_NOT_DIR, "%s is not a directory", path);
     }

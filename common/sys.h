@@ -34,7 +34,7 @@ int sys_write_file_atomic(const char *path, const void *data, size_t length,
 
 int sys_fsync_dir(const char *path, struct err *e) MUST_CHECK;
 
-/* Makes the directory and its missing parents, mode 0755; an existing directory is fine. */
+/* Makes the directory and its missing parents, mode 0755, durably; an existing one is fine. */
 int sys_mkdir_p(const char *path, struct err *e) MUST_CHECK;
 
 /* Removes a file or a whole directory tree; does not follow symbolic links; no error if it is not

@@ -22,12 +22,13 @@ struct strand;
 
 struct job {
     void (*run)(struct job *job);  /* on a worker; may block */
-    void (*done)(struct job *job); /* on the owner; may free the job; NULL: nobody is told, and run
-                                      may free the job */
-    struct mailbox *home;          /* private to the workpool from here on */
-    struct strand *strand;         /* NULL: parallel */
-    struct job *next;
-    struct mail mail;
+    void (*done)(struct job *job); /* on the owner; may free the job; NULL: run may free it */
+
+    /* Private to the workpool. */
+    struct mailbox *home;  /* where done goes */
+    struct strand *strand; /* NULL: parallel */
+    struct job *next;      /* in the pool's queue or the strand's */
+    struct mail mail;      /* carries done */
 };
 
 /* An ordered queue. Lives in the struct whose work it orders; must be empty when that is freed. */
