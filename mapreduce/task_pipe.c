@@ -10,6 +10,8 @@
 void task_path(enum task_path which, const char *data, const char *job, const char *attempt,
                struct buf *out)
 {
+    const char *underscore = strrchr(job, '_');
+    job = underscore ? underscore + 1 : job;
     switch (which) {
     case TASK_PATH_JOB:
         buf_printf(out, "%s/jobs/%s", data, job);

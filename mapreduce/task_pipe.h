@@ -15,6 +15,8 @@
 
 enum { TASK_PIPE_FD = 3, TASK_FRAME_BYTES_MAX = 64 * 1024 * 1024 };
 
+#define TASK_ADDRESS_LOCAL "local"
+
 enum task_frame_kind {
     TASK_ASSIGN =
         1, /* to the task: master_message with one assignment, spec included (mr_pack.h) */
@@ -26,11 +28,14 @@ enum task_frame_kind {
 /* Where things are; the task gets it as environment, so that it can be started before the
  * assignment is known. MRTASK_DATA         the worker's data directory; layout in task_paths below
  *   MRTASK_MASTERS      file masters
- *   MRTASK_HOST, MRTASK_RACK, MRTASK_ADDRESS   the worker's labels and the address of its MrWorker
- * service MRTASK_SORT_BYTES   default budget for map output TLS files, if any, as MRTASK_TLS_CA,
- * _CERT, _KEY. */
+ *   MRTASK_HOST, MRTASK_RACK   the worker's labels
+ *   MRTASK_ADDRESS      always "local": what stands as the address of a map output that is on this
+ * very worker service MRTASK_SORT_BYTES   default budget for map output TLS files, if any, as
+ * MRTASK_TLS_CA, _CERT, _KEY. */
 
-/* DATA/jobs/JOB/files/NAME       library and side files, complete before any task of the job is
+/* JOB below is the number of the job, the last part of its id, which attempt names carry too.
+ *
+ * DATA/jobs/JOB/files/NAME       library and side files, complete before any task of the job is
  * assigned here DATA/jobs/JOB/maps/ATTEMPT     a finished map output DATA/jobs/JOB/work/ATTEMPT/
  * working directory of a running attempt, with links to files/; removed by the worker at its end
  * DATA/logs/JOB/ATTEMPT          everything the attempt wrote to stderr, the task's own messages
@@ -42,7 +47,8 @@ enum task_path {
     TASK_PATH_WORK,
     TASK_PATH_LOG,
 };
-/* Appends the path. attempt may be NULL where it is not used. */
+/* Appends the path. job is the id, or anything else that ends in "_NUMBER". attempt may be NULL
+ * where it is not used. */
 void task_path(enum task_path which, const char *data, const char *job, const char *attempt,
                struct buf *out);
 

@@ -1,0 +1,130 @@
+/* The structs of mrworker, shared by worker*.c only; the control loop's thread. */
+#ifndef MAPREDUCE_WORKER_INTERNAL_H
+#define MAPREDUCE_WORKER_INTERNAL_H
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/list.h"
+#include "common/map.h"
+#include "common/rpc/rpc_stream.h"
+#include "common/workpool.h"
+#include "mapreduce/fd_watch.h"
+#include "mapreduce/job_types.h"
+#include "mapreduce/spawner.h"
+#include "mapreduce/task_pipe.h"
+#include "mapreduce/worker.h"
+
+struct dfs;
+
+enum {
+    WORKER_BEAT_MS = 500,
+    WORKER_REJOIN_MS_MIN = 50,
+    WORKER_REJOIN_MS_MAX = 1000,
+    WORKER_WARM_MAX = 2,             /* task processes started ahead */
+    WORKER_STDERR_BYTES = 4096,      /* tail of a crashed attempt's log */
+    WORKER_PIPE_BYTES_MAX = 1 << 20, /* read from a task's pipe at one go */
+};
+
+/* A task process: warm (no attempt), running one, or ended and not yet gone. */
+struct task {
+    struct list link; /* warm, or tasks */
+    struct mr_worker_process *w;
+    uint64_t id; /* with the spawner */
+    int fd;      /* our end of its pipe */
+    struct fd_watch *watch;
+    struct buf in; /* bytes read, not yet taken */
+    size_t in_at;
+    bool hung_up; /* the pipe has ended */
+    bool exited;  /* the spawner has told */
+    bool gone;    /* the watch has ended: fd is closed */
+    int status;
+    /* of the attempt; attempt == NULL while warm */
+    char *job;
+    char *attempt;
+    bool reduce;
+    bool reported; /* its end is told, or nobody wants to know (killed) */
+    uint32_t permille;
+    char *text;    /* its status line */
+    time_ms alive; /* last sign of life */
+    time_ms timeout_ms;
+    const char *end_reason; /* we ended it, and this is why; NULL otherwise */
+};
+
+/* A job of which tasks have run here. */
+struct worker_job {
+    char *id;
+    struct arena arena;
+    struct job_spec spec;
+    enum { FILES_LOADING, FILES_READY, FILES_FAILED } files;
+    struct err files_err;
+    struct list waiting; /* struct assigned: until the files are here */
+    bool forgotten;      /* freed when the load has come back */
+};
+
+/* An assignment that waits for files. */
+struct assigned {
+    struct list link;
+    struct arena arena;
+    struct assignment a; /* spec is the job's */
+};
+
+/* An attempt's end that mrmaster has not acknowledged. */
+struct ended {
+    struct list link;
+    struct arena arena;
+    struct attempt_end end;
+    uint64_t sequence; /* of the first beat that told it; 0: none yet */
+};
+
+struct mr_worker_process {
+    struct worker_options options;
+    struct fd_watcher *watcher;
+    struct fd_watch *spawner_watch;
+    struct workpool *pool;
+    struct dfs *dfs;
+    struct rpc_channel *channel;
+    struct rpc_stream *stream; /* to mrmaster; NULL while not connected */
+    bool hello_sent;
+    bool heard; /* mrmaster has answered on this stream */
+    bool ever_joined;
+    bool leaving;
+    bool spawner_gone;
+    time_ms rejoin_ms;
+    struct rpc_timer rejoin_timer;
+    struct rpc_timer beat_timer;
+    uint64_t next_task;
+    uint64_t sequence;
+    struct list warm;
+    struct list tasks; /* with an attempt, or ending */
+    struct list ended;
+    struct map jobs; /* id -> struct worker_job */
+    size_t loading;  /* file loads under way */
+};
+
+/* ---- worker.c: the connection ---- */
+void worker_beat(struct mr_worker_process *w);
+/* Adds an end to tell. Copies. */
+void worker_tell_end(struct mr_worker_process *w, const struct attempt_end *end);
+
+/* ---- worker_task.c: processes ---- */
+int tasks_open(struct mr_worker_process *w, struct err *e) MUST_CHECK;
+void tasks_warm(struct mr_worker_process *w);
+void task_start(struct mr_worker_process *w, const struct assignment *a,
+                const struct job_spec *spec);
+void task_map_done(struct mr_worker_process *w, const struct map_done *done);
+/* End it; reason NULL: mrmaster said so, and wants no report. */
+void task_kill(struct task *task, const char *reason);
+void tasks_kill_all(struct mr_worker_process *w);
+void tasks_check_timeouts(struct mr_worker_process *w);
+
+/* ---- worker_job.c: jobs and their files ---- */
+int worker_take_assignment(struct mr_worker_process *w, const struct assignment *a,
+                           struct err *e) MUST_CHECK;
+void worker_forget(struct mr_worker_process *w, const char *job);
+void worker_job_free(struct worker_job *job);
+/* Adds a finished (or withdrawn) map to the reduces that wait for files. */
+void worker_note_map_done(struct mr_worker_process *w, const struct map_done *done);
+/* Drops assignments that wait for files. */
+void worker_drop_waiting(struct mr_worker_process *w, const char *attempt);
+
+#endif

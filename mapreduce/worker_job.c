@@ -1,0 +1,335 @@
+/* Jobs on a worker: their library and side files are fetched once, checked against the submission's
+ * CRC, and are complete before the first task sees them. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <trireme/dfs.h>
+
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/crc32c.h"
+#include "common/log.h"
+#include "common/macros.h"
+#include "common/sys.h"
+#include "mapreduce/mr_pack.h"
+#include "mapreduce/store_err.h"
+#include "mapreduce/worker_internal.h"
+
+/* ---- Fetching, on a pool thread: touches only its own struct ---- */
+
+struct load {
+    struct job work;
+    struct mr_worker_process *w;
+    struct worker_job *job;
+    struct dfs *dfs;
+    const struct job_spec *spec; /* the job's; it waits for us */
+    char *directory;
+    int code;
+    struct err err;
+};
+
+/* Copies one file out of the store under a temporary name, checks it, and gives it its name. */
+static int fetch_bytes(struct dfs_file *file, const struct job_file *f, int fd, struct err *e)
+{
+    enum { PIECE = 256 * 1024 };
+    struct dfs_err de = {0};
+    char *data = xmalloc(PIECE);
+    uint64_t at = 0;
+    uint32_t crc = 0;
+    int r = 0;
+    while (r == 0) {
+        int64_t n = dfs_pread(file, data, PIECE, at, &de);
+        if (n <= 0) {
+            r = n < 0 ? err_from_dfs(e, &de, "fetch %s", f->store_path) : 0;
+            break;
+        }
+        crc = crc32c_extend(crc, data, (size_t)n);
+        at += (uint64_t)n;
+        r = sys_write_full(fd, data, (size_t)n, e);
+    }
+    free(data);
+    if (r == 0 && (at != f->length || crc != f->crc32c)) {
+        r = err_set(e, ERR_CORRUPT, "%s is not the file that was submitted", f->store_path);
+    }
+    return r;
+}
+
+static int fetch_file(struct dfs *dfs, const char *directory, const struct job_file *f,
+                      struct err *e)
+{
+    struct buf path = BUF_INIT;
+    struct buf temporary = BUF_INIT;
+    struct dfs_err de = {0};
+    struct dfs_file *file = NULL;
+    buf_printf(&path, "%s/%s", directory, f->name);
+    buf_printf(&temporary, "%s/%s.part", directory, f->name);
+    int fd = sys_open(temporary.data, O_WRONLY | O_CREAT | O_TRUNC, f->executable ? 0755 : 0644, e);
+    int r = fd < 0 ? fd : 0;
+    if (r == 0 && dfs_open(dfs, f->store_path, &file, &de) < 0) {
+        r = err_from_dfs(e, &de, "fetch %s", f->store_path);
+    }
+    r = r < 0 ? r : fetch_bytes(file, f, fd, e);
+    if (file) {
+        (void)dfs_close(file, NULL); /* was only read */
+    }
+    sys_close(&fd);
+    if (r == 0 && rename(temporary.data, path.data) < 0) {
+        r = err_errno(e, "rename %s", temporary.data);
+    }
+    buf_deinit(&path);
+    buf_deinit(&temporary);
+    return r;
+}
+
+static void load_done(void *arg);
+
+static void load_run(struct job *work)
+{
+    struct load *load = CONTAINER_OF(work, struct load, work);
+    const struct job_spec *spec = load->spec;
+    load->code = sys_mkdir_p(load->directory, &load->err);
+    if (load->code == 0 && spec->library) {
+        load->code = fetch_file(load->dfs, load->directory, spec->library, &load->err);
+    }
+    for (size_t i = 0; i < spec->file_count && load->code == 0; i++) {
+        load->code = fetch_file(load->dfs, load->directory, &spec->files[i], &load->err);
+    }
+    rpc_loop_post(load->w->options.loop, load_done, load);
+}
+
+/* ---- On the loop ---- */
+
+void worker_job_free(struct worker_job *job)
+{
+    arena_deinit(&job->arena);
+    free(job->id);
+    free(job);
+}
+
+static void assigned_free(struct assigned *assigned)
+{
+    list_remove(&assigned->link);
+    arena_deinit(&assigned->arena);
+    free(assigned);
+}
+
+/* The files are here, or never will be: what waited for them goes on. */
+static void release_waiting(struct mr_worker_process *w, struct worker_job *job)
+{
+    LIST_FOR_EACH_SAFE(node, &job->waiting)
+    {
+        struct assigned *assigned = LIST_ENTRY(node, struct assigned, link);
+        if (job->files == FILES_READY) {
+            task_start(w, &assigned->a, &job->spec);
+        } else {
+            struct attempt_end end = {.attempt = assigned->a.attempt,
+                                      .code = job->files_err.code,
+                                      .text = err_message(&job->files_err),
+                                      .stderr_tail = ""};
+            worker_tell_end(w, &end);
+        }
+        assigned_free(assigned);
+    }
+}
+
+static void remove_directory(struct mr_worker_process *w, const char *id)
+{
+    struct buf path = BUF_INIT;
+    struct err e = ERR_INIT;
+    task_path(TASK_PATH_JOB, w->options.data, id, NULL, &path);
+    if (sys_remove_tree(path.data, &e) < 0) {
+        log_warning("mrworker", "files of a job stay job=%s error=\"%s\"", id, err_message(&e));
+    }
+    buf_deinit(&path);
+}
+
+static void load_done(void *arg)
+{
+    struct load *load = arg;
+    struct mr_worker_process *w = load->w;
+    struct worker_job *job = load->job;
+    w->loading--;
+    job->files = load->code == 0 ? FILES_READY : FILES_FAILED;
+    job->files_err = load->err;
+    if (load->code < 0) {
+        log_warning("mrworker", "files of a job missing job=%s error=\"%s\"", job->id,
+                    err_message(&load->err));
+    }
+    if (job->forgotten) {
+        remove_directory(w, job->id);
+        worker_job_free(job);
+    } else {
+        release_waiting(w, job);
+    }
+    free(load->directory);
+    free(load);
+}
+
+static void load_start(struct mr_worker_process *w, struct worker_job *job)
+{
+    struct load *load = xcalloc(1, sizeof(*load));
+    struct buf path = BUF_INIT;
+    task_path(TASK_PATH_FILES, w->options.data, job->id, NULL, &path);
+    load->work.run = load_run;
+    load->w = w;
+    load->job = job;
+    load->dfs = w->dfs;
+    load->spec = &job->spec;
+    load->directory = buf_detach(&path, NULL);
+    job->files = FILES_LOADING;
+    w->loading++;
+    int r = workpool_submit(w->pool, &load->work, NULL);
+    CHECK(r == 0); /* the pool takes more than mrmaster has jobs */
+}
+
+static int job_add(struct mr_worker_process *w, const struct assignment *a, struct worker_job **ret,
+                   struct err *e)
+{
+    if (!a->spec) {
+        return err_set(e, ERR_INVALID, "first task of %s came without its job", a->job);
+    }
+    struct worker_job *job = xcalloc(1, sizeof(*job));
+    struct buf bytes = BUF_INIT;
+    arena_init(&job->arena, 0);
+    job_spec_pack(a->spec, &bytes);
+    int r = job_spec_unpack((struct span){bytes.data, bytes.length}, &job->arena, &job->spec, e);
+    buf_deinit(&bytes);
+    job->id = xstrdup(a->job);
+    list_init(&job->waiting);
+    if (r < 0) {
+        worker_job_free(job);
+        return r;
+    }
+    map_put_str(&w->jobs, job->id, job);
+    load_start(w, job);
+    *ret = job;
+    return 0;
+}
+
+/* Keeps an assignment until the files are here. */
+static int keep_assignment(struct worker_job *job, const struct assignment *a, struct err *e)
+{
+    struct assigned *assigned = xcalloc(1, sizeof(*assigned));
+    struct assignment bare = *a;
+    struct master_message message = {.assign = &bare, .assign_count = 1};
+    struct master_message copy = {0};
+    struct buf bytes = BUF_INIT;
+    bare.spec = NULL;
+    arena_init(&assigned->arena, 0);
+    list_init(&assigned->link);
+    master_message_pack(&message, &bytes);
+    int r =
+        master_message_unpack((struct span){bytes.data, bytes.length}, &assigned->arena, &copy, e);
+    buf_deinit(&bytes);
+    if (r < 0) {
+        assigned_free(assigned);
+        return r;
+    }
+    assigned->a = copy.assign[0];
+    list_push_back(&job->waiting, &assigned->link);
+    return 0;
+}
+
+/* Names become paths here: only what mrmaster can have made is taken. */
+static int check_names(const struct assignment *a, struct err *e)
+{
+    struct attempt_name name;
+    bool job_ok = strncmp(a->job, "job_", 4) == 0 &&
+                  strspn(a->job + 4, "0123456789_") == strlen(a->job + 4) &&
+                  strlen(a->job) < ATTEMPT_NAME_BYTES_MAX;
+    return job_ok && attempt_name_parse(a->attempt, &name)
+               ? 0
+               : err_set(e, ERR_INVALID, "assignment of '%.100s' in '%.100s'", a->attempt, a->job);
+}
+
+int worker_take_assignment(struct mr_worker_process *w, const struct assignment *a, struct err *e)
+{
+    int r = check_names(a, e);
+    if (r < 0) {
+        return r;
+    }
+    struct worker_job *job = map_get_str(&w->jobs, a->job);
+    if (!job) {
+        r = job_add(w, a, &job, e);
+        if (r < 0) {
+            return r;
+        }
+    } else if (job->files == FILES_FAILED) {
+        load_start(w, job);
+    }
+    if (job->files == FILES_READY) {
+        task_start(w, a, &job->spec);
+        return 0;
+    }
+    return keep_assignment(job, a, e);
+}
+
+void worker_note_map_done(struct mr_worker_process *w, const struct map_done *done)
+{
+    struct worker_job *job = map_get_str(&w->jobs, done->job);
+    if (!job) {
+        return;
+    }
+    LIST_FOR_EACH(node, &job->waiting)
+    {
+        struct assigned *assigned = LIST_ENTRY(node, struct assigned, link);
+        struct assignment *a = &assigned->a;
+        if (a->reduce) {
+            struct map_done *list =
+                arena_alloc(&assigned->arena, (a->map_done_count + 1) * sizeof(list[0]));
+            memcpy(list, a->map_done, a->map_done_count * sizeof(list[0]));
+            list[a->map_done_count++] = (struct map_done){
+                .job = a->job,
+                .map = done->map,
+                .attempt = arena_strdup(&assigned->arena, done->attempt),
+                .address = arena_strdup(&assigned->arena, done->address),
+                .host = arena_strdup(&assigned->arena, done->host),
+                .withdrawn = done->withdrawn,
+            };
+            a->map_done = list;
+        }
+    }
+}
+
+void worker_drop_waiting(struct mr_worker_process *w, const char *attempt)
+{
+    MAP_FOR_EACH(it, &w->jobs)
+    {
+        struct worker_job *job = it.value;
+        LIST_FOR_EACH_SAFE(node, &job->waiting)
+        {
+            struct assigned *assigned = LIST_ENTRY(node, struct assigned, link);
+            if (!attempt || strcmp(assigned->a.attempt, attempt) == 0) {
+                assigned_free(assigned);
+            }
+        }
+    }
+}
+
+void worker_forget(struct mr_worker_process *w, const char *id)
+{
+    struct worker_job *job = map_remove_str(&w->jobs, id);
+    if (!job) {
+        return;
+    }
+    LIST_FOR_EACH_SAFE(node, &w->tasks)
+    {
+        struct task *task = LIST_ENTRY(node, struct task, link);
+        if (task->job && strcmp(task->job, id) == 0) {
+            task_kill(task, NULL);
+        }
+    }
+    LIST_FOR_EACH_SAFE(node, &job->waiting)
+    {
+        assigned_free(LIST_ENTRY(node, struct assigned, link));
+    }
+    if (job->files == FILES_LOADING) {
+        job->forgotten = true;
+        return;
+    }
+    remove_directory(w, job->id);
+    worker_job_free(job);
+}

@@ -1,0 +1,419 @@
+/* Task processes: warm ones wait for their attempt; a running one tells by its pipe; the end of a
+ * process is known when its pipe has ended and the spawner has told its status, in either order. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/sys.h"
+#include "mapreduce/mr_pack.h"
+#include "mapreduce/worker_internal.h"
+
+enum { TASK_TIMEOUT_NONE = 0 };
+
+/* ---- Ends ---- */
+
+/* The last bytes of the attempt's log, from the start of a line. */
+static char *read_log_tail(const struct task *task)
+{
+    struct buf path = BUF_INIT;
+    char *tail = xcalloc(1, WORKER_STDERR_BYTES + 1);
+    task_path(TASK_PATH_LOG, task->w->options.data, task->job, task->attempt, &path);
+    int fd = open(path.data, O_RDONLY | O_CLOEXEC);
+    struct stat stat;
+    if (fd >= 0 && fstat(fd, &stat) == 0) {
+        off_t from = stat.st_size > WORKER_STDERR_BYTES ? stat.st_size - WORKER_STDERR_BYTES : 0;
+        ssize_t n = pread(fd, tail, WORKER_STDERR_BYTES, from);
+        tail[n > 0 ? n : 0] = '\0';
+        char *line = from > 0 ? strchr(tail, '\n') : NULL;
+        if (line) {
+            memmove(tail, line + 1, strlen(line + 1) + 1);
+        }
+    }
+    sys_close(&fd);
+    buf_deinit(&path);
+    return tail;
+}
+
+static void describe_death(const struct task *task, struct buf *out)
+{
+    if (task->end_reason) {
+        buf_append_str(out, task->end_reason);
+    } else if (WIFSIGNALED(task->status)) {
+        const char *name = strsignal(WTERMSIG(task->status));
+        buf_printf(out, "the task's process was killed by signal %d (%s)", WTERMSIG(task->status),
+                   name);
+    } else {
+        buf_printf(out, "the task's process ended with status %d before its task did",
+                   WEXITSTATUS(task->status));
+    }
+}
+
+/* A process that ended without a word about its attempt. */
+static void report_death(struct task *task)
+{
+    struct buf text = BUF_INIT;
+    char *tail = read_log_tail(task);
+    describe_death(task, &text);
+    struct attempt_end end = {
+        .attempt = task->attempt, .code = ERR_TASK, .text = text.data, .stderr_tail = tail};
+    task->reported = true;
+    worker_tell_end(task->w, &end);
+    free(tail);
+    buf_deinit(&text);
+}
+
+static void remove_work_directory(const struct task *task)
+{
+    struct buf path = BUF_INIT;
+    struct err e = ERR_INIT;
+    task_path(TASK_PATH_WORK, task->w->options.data, task->job, task->attempt, &path);
+    if (sys_remove_tree(path.data, &e) < 0) {
+        log_warning("mrworker", "working directory stays error=\"%s\"", err_message(&e));
+    }
+    buf_deinit(&path);
+}
+
+/* Frees the task when process, pipe and watch are all gone. */
+static void task_settle(struct task *task)
+{
+    if (!task->exited || !task->gone) {
+        return;
+    }
+    if (task->attempt && !task->reported) {
+        report_death(task);
+    }
+    if (task->attempt) {
+        remove_work_directory(task);
+    }
+    struct mr_worker_process *w = task->w;
+    list_remove(&task->link);
+    buf_deinit(&task->in);
+    free(task->job);
+    free(task->attempt);
+    free(task->text);
+    free(task);
+    if (!w->leaving) {
+        tasks_warm(w);
+    }
+}
+
+static void on_watch_gone(void *arg)
+{
+    struct task *task = arg;
+    sys_close(&task->fd);
+    task->gone = true;
+    task_settle(task);
+}
+
+static void task_hang_up(struct task *task)
+{
+    if (!task->hung_up) {
+        task->hung_up = true;
+        fd_watch_end(task->watch, on_watch_gone, task);
+    }
+}
+
+void task_kill(struct task *task, const char *reason)
+{
+    struct err e = ERR_INIT;
+    task->reported = task->reported || reason == NULL;
+    task->end_reason = reason;
+    if (!task->exited && spawner_kill(task->w->options.spawner, task->id, &e) < 0) {
+        log_error("mrworker", "task not killed error=\"%s\"", err_message(&e));
+    }
+    task_hang_up(task);
+}
+
+void tasks_kill_all(struct mr_worker_process *w)
+{
+    LIST_FOR_EACH_SAFE(node, &w->tasks)
+    {
+        task_kill(LIST_ENTRY(node, struct task, link), NULL);
+    }
+}
+
+void tasks_check_timeouts(struct mr_worker_process *w)
+{
+    time_ms now = clock_mono_ms();
+    LIST_FOR_EACH_SAFE(node, &w->tasks)
+    {
+        struct task *task = LIST_ENTRY(node, struct task, link);
+        bool silent = task->timeout_ms != TASK_TIMEOUT_NONE && now - task->alive > task->timeout_ms;
+        if (silent && !task->reported && !task->hung_up) {
+            task_kill(
+                task,
+                "no sign of progress within the task's time limit (mr run --timeout): killed");
+        }
+    }
+}
+
+/* ---- What a task says ---- */
+
+static void take_progress(struct task *task, const struct attempt_progress *progress)
+{
+    if (strcmp(progress->attempt, task->attempt) == 0) {
+        task->permille = progress->permille;
+        free(task->text);
+        task->text = xstrdup(progress->status);
+    }
+}
+
+static void take_end(struct task *task, const struct attempt_end *end)
+{
+    if (!task->reported && strcmp(end->attempt, task->attempt) == 0) {
+        task->reported = true;
+        worker_tell_end(task->w, end);
+    }
+}
+
+static int take_frame(struct task *task, enum task_frame_kind kind, struct span payload,
+                      struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct worker_message message;
+    if (kind != TASK_BEAT || !task->attempt) {
+        return err_set(e, ERR_CORRUPT, "unexpected frame %d", (int)kind);
+    }
+    int r = worker_message_unpack(payload, &arena, &message, e);
+    if (r == 0 && !message.beat) {
+        r = err_set(e, ERR_CORRUPT, "not a beat");
+    }
+    if (r == 0) {
+        task->alive = clock_mono_ms();
+        for (size_t i = 0; i < message.beat->running_count; i++) {
+            take_progress(task, &message.beat->running[i]);
+        }
+        for (size_t i = 0; i < message.beat->ended_count; i++) {
+            take_end(task, &message.beat->ended[i]);
+        }
+    }
+    arena_deinit(&arena);
+    return r;
+}
+
+static int take_frames(struct task *task, struct err *e)
+{
+    enum task_frame_kind kind = TASK_BEAT;
+    struct span payload;
+    int r = 0;
+    while (r == 0 && task_frame_take(&task->in, &task->in_at, &kind, &payload, &r)) {
+        r = take_frame(task, kind, payload, e);
+    }
+    size_t left = task->in.length - task->in_at;
+    memmove(task->in.data, task->in.data + task->in_at, left);
+    task->in.length = left;
+    task->in_at = 0;
+    return r;
+}
+
+static void on_pipe_ready(void *arg)
+{
+    struct task *task = arg;
+    struct err e = ERR_INIT;
+    buf_reserve(&task->in, WORKER_PIPE_BYTES_MAX);
+    ssize_t n =
+        recv(task->fd, task->in.data + task->in.length, WORKER_PIPE_BYTES_MAX, MSG_DONTWAIT);
+    if (n > 0) {
+        task->in.length += (size_t)n;
+        if (take_frames(task, &e) < 0) {
+            log_warning("mrworker", "task says what is not understood attempt=%s error=\"%s\"",
+                        task->attempt ? task->attempt : "-", err_message(&e));
+            task_kill(task, "the task's process broke the protocol with its worker");
+        }
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        task_hang_up(task);
+    }
+}
+
+/* ---- Starting ---- */
+
+/* One more process. NULL: it could not be asked for; the log says why. */
+static struct task *task_new(struct mr_worker_process *w)
+{
+    struct err e = ERR_INIT;
+    int fds[2] = {-1, -1};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0) {
+        log_error("mrworker", "no pipe for a task error=\"%s\"", strerror(errno));
+        return NULL;
+    }
+    struct task *task = xcalloc(1, sizeof(*task));
+    task->w = w;
+    task->id = w->next_task++;
+    task->fd = fds[0];
+    buf_init(&task->in);
+    list_init(&task->link);
+    int r = spawner_spawn(w->options.spawner, task->id, fds[1], &e);
+    sys_close(&fds[1]);
+    r = r < 0 ? r : fd_watch_new(w->watcher, task->fd, on_pipe_ready, task, &task->watch, &e);
+    if (r < 0) {
+        log_error("mrworker", "no process for a task error=\"%s\"", err_message(&e));
+        sys_close(&task->fd);
+        buf_deinit(&task->in);
+        free(task);
+        return NULL;
+    }
+    return task;
+}
+
+void tasks_warm(struct mr_worker_process *w)
+{
+    size_t warm = 0;
+    LIST_FOR_EACH(node, &w->warm)
+    {
+        warm += node != NULL;
+    }
+    size_t wanted = w->options.slots < WORKER_WARM_MAX ? w->options.slots : WORKER_WARM_MAX;
+    while (warm < wanted && !w->spawner_gone) {
+        struct task *task = task_new(w);
+        if (!task) {
+            return;
+        }
+        list_push_back(&w->warm, &task->link);
+        warm++;
+    }
+}
+
+/* An output that is here needs no address. */
+static void localize(const struct mr_worker_process *w, struct map_done *done)
+{
+    if (strcmp(done->address, w->options.address) == 0) {
+        done->address = TASK_ADDRESS_LOCAL;
+    }
+}
+
+static void refuse(struct mr_worker_process *w, const char *attempt, const char *text)
+{
+    struct attempt_end end = {
+        .attempt = attempt, .code = ERR_CANCELLED, .text = text, .stderr_tail = ""};
+    worker_tell_end(w, &end);
+}
+
+void task_start(struct mr_worker_process *w, const struct assignment *a,
+                const struct job_spec *spec)
+{
+    struct list *warm = list_pop_front(&w->warm);
+    struct task *task = warm ? LIST_ENTRY(warm, struct task, link) : task_new(w);
+    if (!task) {
+        refuse(w, a->attempt, "the worker cannot start a process");
+        return;
+    }
+    struct assignment whole = *a;
+    whole.spec = (struct job_spec *)spec;
+    for (size_t i = 0; i < whole.map_done_count; i++) {
+        localize(w, &whole.map_done[i]);
+    }
+    struct master_message message = {.assign = &whole, .assign_count = 1};
+    struct buf bytes = BUF_INIT;
+    struct err e = ERR_INIT;
+    master_message_pack(&message, &bytes);
+    task->job = xstrdup(a->job);
+    task->attempt = xstrdup(a->attempt);
+    task->reduce = a->reduce;
+    task->alive = clock_mono_ms();
+    task->timeout_ms = spec->task_timeout_ms ? spec->task_timeout_ms : w->options.task_timeout_ms;
+    list_push_back(&w->tasks, &task->link);
+    int r = task_frame_write(task->fd, TASK_ASSIGN, (struct span){bytes.data, bytes.length}, &e);
+    buf_deinit(&bytes);
+    if (r < 0) { /* it has died while warm: not the attempt's fault */
+        task->reported = true;
+        refuse(w, a->attempt, err_message(&e));
+        task_kill(task, NULL);
+    }
+    tasks_warm(w);
+}
+
+void task_map_done(struct mr_worker_process *w, const struct map_done *done)
+{
+    struct map_done copy = *done;
+    localize(w, &copy);
+    struct master_message message = {.map_done = &copy, .map_done_count = 1};
+    struct buf bytes = BUF_INIT;
+    master_message_pack(&message, &bytes);
+    LIST_FOR_EACH_SAFE(node, &w->tasks)
+    {
+        struct task *task = LIST_ENTRY(node, struct task, link);
+        struct err e = ERR_INIT;
+        bool wants =
+            task->reduce && !task->reported && !task->hung_up && strcmp(task->job, done->job) == 0;
+        if (wants && task_frame_write(task->fd, TASK_MAP_DONE,
+                                      (struct span){bytes.data, bytes.length}, &e) < 0) {
+            task_hang_up(task);
+        }
+    }
+    buf_deinit(&bytes);
+}
+
+/* ---- What the spawner says ---- */
+
+static struct task *find_task(struct mr_worker_process *w, uint64_t id)
+{
+    struct list *lists[] = {&w->tasks, &w->warm};
+    for (int i = 0; i < 2; i++) {
+        LIST_FOR_EACH(node, lists[i])
+        {
+            struct task *task = LIST_ENTRY(node, struct task, link);
+            if (task->id == id) {
+                return task;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* A warm process that ends by itself: something is wrong with the program; do not start it again in
+ * a tight loop. */
+static void on_process_ended(struct mr_worker_process *w, const struct spawner_event *event)
+{
+    struct task *task = find_task(w, event->id);
+    if (!task) {
+        return;
+    }
+    task->exited = true;
+    task->status = event->status;
+    if (event->spawn_errno != 0) {
+        task->end_reason = "the worker cannot start a process";
+    }
+    if (!task->attempt && !w->leaving) {
+        log_error("mrworker", "task process ended before it had a task status=%d errno=%d",
+                  event->status, event->spawn_errno);
+        list_remove(&task->link);
+        list_push_back(&w->tasks, &task->link);
+    }
+    task_settle(
+        task); /* not yet, if bytes that it wrote before are still in the pipe: their end follows */
+}
+
+static void on_spawner_ready(void *arg)
+{
+    struct mr_worker_process *w = arg;
+    struct spawner_event event;
+    struct err e = ERR_INIT;
+    int r = 0;
+    while ((r = spawner_next(w->options.spawner, &event, &e)) == 1) {
+        on_process_ended(w, &event);
+    }
+    if (r < 0 && !w->spawner_gone) {
+        w->spawner_gone = true;
+        log_error("mrworker", "spawner lost, the worker ends error=\"%s\"", err_message(&e));
+        (void)raise(SIGTERM); /* nothing can run here any more: drain, and let whoever started us
+                                 start us again */
+    }
+}
+
+int tasks_open(struct mr_worker_process *w, struct err *e)
+{
+    int r = fd_watcher_start(w->options.loop, &w->watcher, e);
+    return r < 0 ? r
+                 : fd_watch_new(w->watcher, w->options.spawner->fd, on_spawner_ready, w,
+                                &w->spawner_watch, e);
+}
