@@ -8,6 +8,7 @@
  * connection (raw TCP: so many requests of 64 bytes in the pipe). Streams carry messages of 1 MiB.
  */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,7 +20,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
@@ -48,11 +48,31 @@ static void die(const char *what, const struct err *e)
 
 /* ---- CPU time ---- */
 
-static double cpu_of(clockid_t clock)
+/* Seconds that the threads of another process have run: the first figure of each schedstat is in
+ * nanoseconds. */
+static double cpu_of(pid_t pid)
 {
-    struct timespec t;
-    CHECK(clock_gettime(clock, &t) == 0);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *tasks = opendir(path);
+    double seconds = 0;
+    CHECK(tasks != NULL);
+    for (struct dirent *task = readdir(tasks); task != NULL; task = readdir(tasks)) {
+        struct buf text = BUF_INIT;
+        char *stat = xprintf("%s/%s/schedstat", path, task->d_name);
+        if (task->d_name[0] != '.' && sys_read_file(stat, 256, &text, NULL) == 0) {
+            seconds += (double)strtoull(text.data, NULL, 10) / 1e9;
+        }
+        free(stat);
+        buf_deinit(&text);
+    }
+    (void)closedir(tasks);
+    return seconds;
+}
+
+static double cpu_of_us(void)
+{
+    return (double)clock_cpu_us() / 1e6;
 }
 
 /* ---- Servers, as children ---- */
@@ -61,7 +81,6 @@ struct child {
     pid_t pid;
     int stdin_fd; /* closing it ends the child */
     int port;
-    clockid_t clock; /* CPU time of the child */
 };
 
 static struct child spawn(const char *mode)
@@ -91,7 +110,6 @@ static struct child spawn(const char *mode)
         die("no port from the server", NULL);
     }
     (void)fclose(text);
-    CHECK(clock_getcpuclockid(child.pid, &child.clock) == 0);
     return child;
 }
 
@@ -237,21 +255,14 @@ struct context {
     struct rpc_channel *bulk;
     struct arena arena;
     time_ms run_ms;
-    uint32_t *latencies_ns;
+    uint32_t *latencies_us;
     size_t latency_count;
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static void note_latency(struct context *x, uint64_t ns)
+static void note_latency(struct context *x, uint64_t us)
 {
     if (x->latency_count < LATENCIES_MAX) {
-        x->latencies_ns[x->latency_count++] = (uint32_t)ns;
+        x->latencies_us[x->latency_count++] = (uint32_t)us;
     }
 }
 
@@ -268,8 +279,8 @@ static double median_latency(struct context *x)
     if (count == 0) {
         return 0;
     }
-    qsort(x->latencies_ns, count, sizeof(*x->latencies_ns), compare_u32);
-    return x->latencies_ns[count / 2] / 1e3;
+    qsort(x->latencies_us, count, sizeof(*x->latencies_us), compare_u32);
+    return x->latencies_us[count / 2];
 }
 
 static double tcp_pingpong(struct context *x, int in_flight)
@@ -277,7 +288,7 @@ static double tcp_pingpong(struct context *x, int in_flight)
     int fd = tcp_connect(x->tcp.port, TCP_ECHO);
     char buffer[IN_FLIGHT * REQUEST_BYTES] = {0};
     double count = 0;
-    uint64_t until = now_ns() + x->run_ms * 1000000, start = 0, at = now_ns();
+    uint64_t until = clock_mono_us() + x->run_ms * 1000, start = 0, at = clock_mono_us();
     size_t bytes = (size_t)in_flight * REQUEST_BYTES;
     CHECK(write(fd, buffer, bytes) == (ssize_t)bytes);
     while (at < until) {
@@ -285,7 +296,7 @@ static double tcp_pingpong(struct context *x, int in_flight)
         ssize_t got = read(fd, buffer, sizeof(buffer));
         CHECK(got > 0);
         CHECK(write(fd, buffer, (size_t)got) == got);
-        at = now_ns();
+        at = clock_mono_us();
         count += (double)got / REQUEST_BYTES;
         if (in_flight == 1) {
             note_latency(x, at - start);
@@ -351,7 +362,7 @@ static double rpc_alone(struct context *x)
 {
     Trireme__V1__EchoRequest message = small_request();
     double count = 0;
-    uint64_t until = now_ns() + x->run_ms * 1000000, at = now_ns();
+    uint64_t until = clock_mono_us() + x->run_ms * 1000, at = clock_mono_us();
     while (at < until) {
         uint64_t start = at;
         struct rpc_request request = {x->control, &echo_unary, &message.base,
@@ -362,7 +373,7 @@ static double rpc_alone(struct context *x)
         if (rpc_call(x->loop, &request, &x->arena, &reply, &result) < 0) {
             die(result.text, NULL);
         }
-        at = now_ns();
+        at = clock_mono_us();
         note_latency(x, at - start);
         count++;
     }
@@ -388,7 +399,7 @@ static void flood_done(void *arg, const struct rpc_result *result, const Protobu
     }
     flood->count++;
     flood->in_flight--;
-    if (now_ns() < flood->until) {
+    if (clock_mono_us() < flood->until) {
         flood_one(flood);
     }
 }
@@ -404,7 +415,7 @@ static void flood_one(struct flood *flood)
 static double rpc_at_64(struct context *x)
 {
     struct flood flood = {.x = x, .message = small_request()};
-    flood.until = now_ns() + x->run_ms * 1000000;
+    flood.until = clock_mono_us() + x->run_ms * 1000;
     for (int i = 0; i < IN_FLIGHT; i++) {
         flood_one(&flood);
     }
@@ -528,13 +539,13 @@ static const struct row rows[] = {
 
 static struct sample measure(struct context *x, const struct row *row)
 {
-    clockid_t server = row->tcp ? x->tcp.clock : x->grpc.clock;
+    pid_t server = row->tcp ? x->tcp.pid : x->grpc.pid;
     struct sample s = {0};
-    double client_cpu = cpu_of(CLOCK_PROCESS_CPUTIME_ID), server_cpu = cpu_of(server);
-    uint64_t start = now_ns();
+    double client_cpu = cpu_of_us(), server_cpu = cpu_of(server);
+    uint64_t start = clock_mono_us();
     s.count = row->run(x);
-    s.seconds = (double)(now_ns() - start) / 1e9;
-    s.client_cpu = cpu_of(CLOCK_PROCESS_CPUTIME_ID) - client_cpu;
+    s.seconds = (double)(clock_mono_us() - start) / 1e6;
+    s.client_cpu = cpu_of_us() - client_cpu;
     s.server_cpu = cpu_of(server) - server_cpu;
     s.latency_us = median_latency(x);
     return s;
@@ -556,7 +567,7 @@ static void print_row(const struct row *row, const struct sample *s, bool json, 
                      first ? "[" : ",\n ", row->name, rate / 1e6, s->client_cpu / s->count * 1e9,
                      s->server_cpu / s->count * 1e9);
     } else if (json) {
-        (void)printf("%s{\"name\":\"%s\",\"calls_per_s\":%.0f,\"latency_us\":%.1f,"
+        (void)printf("%s{\"name\":\"%s\",\"calls_per_s\":%.0f,\"latency_us\":%.0f,"
                      "\"client_cpu_us_per_call\":%.2f,\"server_cpu_us_per_call\":%.2f}",
                      first ? "[" : ",\n ", row->name, rate, s->latency_us,
                      s->client_cpu / s->count * 1e6, s->server_cpu / s->count * 1e6);
@@ -566,7 +577,7 @@ static void print_row(const struct row *row, const struct sample *s, bool json, 
     } else {
         char latency[32] = "";
         if (s->latency_us > 0) {
-            (void)snprintf(latency, sizeof(latency), "%.1f us", s->latency_us);
+            (void)snprintf(latency, sizeof(latency), "%.0f us", s->latency_us);
         }
         (void)printf("%-22s %9.0f calls/s %10s   %6.2f + %.2f CPU-us/call\n", row->name, rate,
                      latency, s->client_cpu / s->count * 1e6, s->server_cpu / s->count * 1e6);
@@ -610,7 +621,7 @@ static int measure_all(unsigned seconds, unsigned repeats, bool json)
     struct context x = {.run_ms = seconds * 1000 / repeats};
     x.tcp = spawn("tcp"); /* before gRPC has threads */
     x.grpc = spawn("serve");
-    x.latencies_ns = xcalloc(LATENCIES_MAX, sizeof(*x.latencies_ns));
+    x.latencies_us = xcalloc(LATENCIES_MAX, sizeof(*x.latencies_us));
     arena_init(&x.arena, 0);
     rpc_init();
     x.loop = rpc_loop_new();
@@ -622,7 +633,7 @@ static int measure_all(unsigned seconds, unsigned repeats, bool json)
     rpc_loop_free(x.loop);
     rpc_exit();
     arena_deinit(&x.arena);
-    free(x.latencies_ns);
+    free(x.latencies_us);
     reap(&x.tcp);
     reap(&x.grpc);
     return 0;
