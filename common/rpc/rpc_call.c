@@ -338,8 +338,9 @@ static ProtobufCMessage *reply_new(struct rpc_call *call)
 
 void rpc_call_arrived(struct rpc_arrival *arrival)
 {
-    if (!rpc_server_call_began(arrival->server)) {
-        rpc_arrival_refuse(arrival, ERR_BUSY, "too many calls in progress, or shutting down");
+    int refused = rpc_server_call_began(arrival->server);
+    if (refused < 0) {
+        rpc_arrival_refuse(arrival, refused);
         return;
     }
     struct rpc_call *call = call_new(arrival);

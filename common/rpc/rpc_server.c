@@ -57,18 +57,21 @@ struct rpc_server {
 
 /* ---- Counting ---- */
 
-static bool begin(struct rpc_server *server, uint32_t *count, uint32_t count_max)
+static int begin(struct rpc_server *server, uint32_t *count, uint32_t count_max)
 {
+    int r = 0;
     pthread_mutex_lock(&server->lock);
-    bool ok = *count < count_max && !server->draining;
-    if (ok) {
+    if (server->draining) {
+        r = ERR_UNAVAILABLE;
+    } else if (*count >= count_max) {
+        r = ERR_BUSY;
+        server->stats.refused++;
+    } else {
         (*count)++;
         server->stats.calls++;
-    } else {
-        server->stats.refused++;
     }
     pthread_mutex_unlock(&server->lock);
-    return ok;
+    return r;
 }
 
 static void end(struct rpc_server *server, uint32_t *count)
@@ -82,7 +85,7 @@ static void end(struct rpc_server *server, uint32_t *count)
     pthread_mutex_unlock(&server->lock);
 }
 
-bool rpc_server_call_began(struct rpc_server *server)
+int rpc_server_call_began(struct rpc_server *server)
 {
     return begin(server, &server->stats.in_flight, server->call_count_max);
 }
@@ -92,7 +95,7 @@ void rpc_server_call_ended(struct rpc_server *server)
     end(server, &server->stats.in_flight);
 }
 
-bool rpc_server_stream_began(struct rpc_server *server)
+int rpc_server_stream_began(struct rpc_server *server)
 {
     return begin(server, &server->stats.streams, server->stream_count_max);
 }
@@ -141,8 +144,11 @@ static void refusal_done(struct rpc_tag *tag, bool ok)
     end(server, &server->refusals);
 }
 
-void rpc_arrival_refuse(struct rpc_arrival *arrival, int code, const char *text)
+void rpc_arrival_refuse(struct rpc_arrival *arrival, int code)
 {
+    const char *text = code == ERR_BUSY          ? "too many calls in progress"
+                       : code == ERR_UNAVAILABLE ? "the server is shutting down"
+                                                 : "no such method";
     struct rpc_server *server = arrival->server;
     pthread_mutex_lock(&server->lock);
     server->refusals++;
@@ -211,7 +217,7 @@ static void slot_done(struct rpc_tag *tag, bool ok)
     struct rpc_arrival arrival = slot->arrival;
     arm(slot);
     if (arrival.row == NULL) {
-        rpc_arrival_refuse(&arrival, ERR_UNSUPPORTED, "no such method");
+        rpc_arrival_refuse(&arrival, ERR_UNSUPPORTED);
     } else if (arrival.row->row->method->kind == RPC_UNARY) {
         rpc_call_arrived(&arrival);
     } else {

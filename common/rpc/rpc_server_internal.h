@@ -31,14 +31,15 @@ struct rpc_arrival {
 const struct rpc_executor *rpc_server_executor(const struct rpc_server *server,
                                                enum rpc_thread thread);
 
-/* Counting what drain waits for. `began` says no above the limit and on a draining server. */
-bool rpc_server_call_began(struct rpc_server *server);
+/* Counting what drain waits for. `began`: ERR_BUSY above the limit, ERR_UNAVAILABLE on a draining
+ * server. */
+int rpc_server_call_began(struct rpc_server *server);
 void rpc_server_call_ended(struct rpc_server *server);
-bool rpc_server_stream_began(struct rpc_server *server);
+int rpc_server_stream_began(struct rpc_server *server);
 void rpc_server_stream_ended(struct rpc_server *server);
 
-/* Answers with an error and forgets the call. Takes the arrival. */
-void rpc_arrival_refuse(struct rpc_arrival *arrival, int code, const char *text);
+/* Answers ERR_BUSY, ERR_UNAVAILABLE or ERR_UNSUPPORTED and forgets the call. Takes the arrival. */
+void rpc_arrival_refuse(struct rpc_arrival *arrival, int code);
 
 /* rpc_call.c, rpc_stream.c: take the arrival. */
 void rpc_call_arrived(struct rpc_arrival *arrival);

@@ -524,8 +524,9 @@ struct rpc_stream *rpc_stream_open(struct rpc_loop *loop, const struct rpc_reque
 
 void rpc_stream_arrived(struct rpc_arrival *arrival)
 {
-    if (!rpc_server_stream_began(arrival->server)) {
-        rpc_arrival_refuse(arrival, ERR_BUSY, "too many streams, or shutting down");
+    int refused = rpc_server_stream_began(arrival->server);
+    if (refused < 0) {
+        rpc_arrival_refuse(arrival, refused);
         return;
     }
     struct rpc_stream *stream = stream_new(arrival->loop, arrival->call, arrival->row->row->stream);

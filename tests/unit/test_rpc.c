@@ -267,7 +267,7 @@ static void test_deadline_is_unknown(void **state)
 {
     struct rpc_fixture *f = *state;
     echo_request request = TRIREME__V1__ECHO_REQUEST__INIT;
-    request.delay_ms = 300;
+    request.delay_ms = 1000;
     struct rpc_result result;
     assert_int_equal(call(f, &request, 50, &result), ERR_UNKNOWN);
     assert_int_equal(result.cause, ERR_TIMEOUT);
@@ -377,7 +377,7 @@ static void test_client_cancels(void **state)
 {
     struct rpc_fixture *f = *state;
     struct outcome outcome = {0};
-    struct rpc_pending *pending = start_slow(f, 200, &outcome);
+    struct rpc_pending *pending = start_slow(f, 1000, &outcome);
     rpc_pending_cancel(pending);
     assert_true(rpc_loop_until(f->loop, &outcome.done, clock_mono_ms() + 5000));
     assert_int_equal(outcome.result.code, ERR_UNKNOWN);
@@ -391,7 +391,7 @@ static void test_above_the_limit_is_busy(void **state)
     struct rpc_fixture *f = *state;
     rpc_fixture_restart(f, &(struct rpc_server_options){.call_count_max = 1});
     struct outcome outcome = {0};
-    struct rpc_pending *pending = start_slow(f, 100, &outcome);
+    struct rpc_pending *pending = start_slow(f, 700, &outcome);
     echo_request request = TRIREME__V1__ECHO_REQUEST__INIT;
     struct rpc_result result;
     assert_int_equal(call(f, &request, 5000, &result), ERR_BUSY);
@@ -400,6 +400,86 @@ static void test_above_the_limit_is_busy(void **state)
     assert_true(rpc_loop_until(f->loop, &outcome.done, clock_mono_ms() + 5000));
     assert_int_equal(outcome.result.code, 0);
     rpc_pending_unref(pending);
+}
+
+/* ---- Threads ---- */
+
+enum { CLIENT_THREADS = 3, CALLS_EACH = 1500 };
+
+static void *client_main(void *arg)
+{
+    struct rpc_channel *channel = arg;
+    struct rpc_loop *loop = rpc_loop_new();
+    struct arena arena = ARENA_INIT;
+    uintptr_t good = 0;
+    for (int i = 0; i < CALLS_EACH; i++) {
+        echo_request request = TRIREME__V1__ECHO_REQUEST__INIT;
+        request.text = (char *)(i % 3 == 0 ? "who" : "x");
+        struct rpc_request r = {channel, &echo_unary, &request.base, clock_mono_ms() + 20000};
+        struct rpc_result result;
+        ProtobufCMessage *reply;
+        arena_reset(&arena);
+        good += rpc_call(loop, &r, &arena, &reply, &result) == 0 &&
+                strcmp(((echo_reply *)reply)->text, request.text) == 0;
+    }
+    arena_deinit(&arena);
+    rpc_loop_free(loop);
+    return (void *)good; /* cmocka's asserts belong to the test's thread */
+}
+
+static void test_two_pollers_and_three_clients(void **state)
+{
+    struct rpc_fixture *f = *state;
+    struct rpc_loop *loops[] = {f->server_loop, rpc_loop_new()};
+    rpc_fixture_restart(f, &(struct rpc_server_options){.loops = loops, .loop_count = 2});
+    assert_int_equal(rpc_loop_start_thread(loops[1], "second", NULL), 0);
+    pthread_t threads[CLIENT_THREADS];
+    for (size_t i = 0; i < CLIENT_THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, client_main, f->channel), 0);
+    }
+    for (size_t i = 0; i < CLIENT_THREADS; i++) {
+        void *good = NULL;
+        pthread_join(threads[i], &good);
+        assert_int_equal((uintptr_t)good, CALLS_EACH);
+    }
+    assert_int_equal(rpc_server_stats(f->server).calls, CLIENT_THREADS * CALLS_EACH);
+    rpc_fixture_stop(f);
+    rpc_loop_join_thread(loops[1]);
+    rpc_loop_free(loops[1]);
+}
+
+static atomic_uint answered;
+
+static void count_answer(void *arg, const struct rpc_result *result, const ProtobufCMessage *reply)
+{
+    (void)reply;
+    if (result->code == 0 && rpc_loop_is_mine(arg)) {
+        atomic_fetch_add(&answered, 1);
+    }
+}
+
+/* An owner thread starts calls on a loop that a poller drives. */
+static void test_calls_from_a_thread_that_is_not_the_loops(void **state)
+{
+    struct rpc_fixture *f = *state;
+    struct rpc_loop *loop = rpc_loop_new();
+    assert_int_equal(rpc_loop_start_thread(loop, "poller", NULL), 0);
+    atomic_store(&answered, 0);
+    for (int i = 0; i < 2000; i++) {
+        echo_request request = TRIREME__V1__ECHO_REQUEST__INIT;
+        struct rpc_request r = {f->channel, &echo_unary, &request.base, clock_mono_ms() + 20000};
+        rpc_call_start(loop, &r, count_answer, loop);
+        if (i % 100 == 0) {
+            rpc_pending_unref(rpc_call_start_cancellable(loop, &r, count_answer, loop));
+        }
+    }
+    time_ms until = clock_mono_ms() + 20000;
+    while (atomic_load(&answered) < 2020 && clock_mono_ms() < until) {
+        clock_sleep_ms(1);
+    }
+    assert_int_equal(atomic_load(&answered), 2020);
+    rpc_loop_join_thread(loop);
+    rpc_loop_free(loop);
 }
 
 /* ---- Steps ---- */
@@ -414,7 +494,6 @@ struct steps_service {
     char order[64];        /* a letter for each step that ran */
     atomic_bool cancelled; /* seen by the worker */
     atomic_bool in_worker;
-    atomic_bool let_go; /* the worker may end */
 };
 
 static void step_note(struct steps_service *s, char letter)
@@ -472,7 +551,8 @@ static int step_worker(struct rpc_call *call, void *service)
     step_note(s, 'w');
     if (strcmp(request->text, "wait") == 0) {
         atomic_store(&s->in_worker, true);
-        while (!atomic_load(&s->let_go)) {
+        time_ms until = clock_mono_ms() + 20000;
+        while (!rpc_call_is_cancelled(call) && clock_mono_ms() < until) {
             clock_sleep_ms(1);
         }
         atomic_store(&s->cancelled, rpc_call_is_cancelled(call));
@@ -573,8 +653,6 @@ static void test_step_sees_cancellation(void **state)
     rpc_pending_cancel(pending);
     rpc_pending_unref(pending);
     assert_true(rpc_loop_until(f->loop, &outcome.done, clock_mono_ms() + 5000));
-    clock_sleep_ms(100); /* for the news to reach the server */
-    atomic_store(&s.let_go, true);
     steps_stop(&s, f);
     assert_true(atomic_load(&s.cancelled));
 }
@@ -585,7 +663,7 @@ static void test_drain_lets_calls_end(void **state)
 {
     struct rpc_fixture *f = *state;
     struct outcome outcome = {0};
-    struct rpc_pending *pending = start_slow(f, 150, &outcome);
+    struct rpc_pending *pending = start_slow(f, 500, &outcome);
     rpc_server_shutdown(f->server);
     assert_false(rpc_server_is_drained(f->server));
     assert_true(rpc_loop_until(f->loop, &outcome.done, clock_mono_ms() + 5000));
@@ -603,7 +681,7 @@ static void test_drain_cancels_at_its_deadline(void **state)
 {
     struct rpc_fixture *f = *state;
     struct outcome outcome = {0};
-    struct rpc_pending *pending = start_slow(f, 300, &outcome);
+    struct rpc_pending *pending = start_slow(f, 1500, &outcome);
     rpc_server_drain(f->server, clock_mono_ms() + 20);
     assert_true(rpc_loop_until(f->loop, &outcome.done, clock_mono_ms() + 5000));
     assert_int_equal(outcome.result.code, ERR_UNKNOWN);
@@ -742,6 +820,8 @@ int main(void)
         FIXTURE_TEST(test_many_calls_in_flight),
         FIXTURE_TEST(test_client_cancels),
         FIXTURE_TEST(test_above_the_limit_is_busy),
+        FIXTURE_TEST(test_two_pollers_and_three_clients),
+        FIXTURE_TEST(test_calls_from_a_thread_that_is_not_the_loops),
         FIXTURE_TEST(test_steps_run_on_their_threads),
         FIXTURE_TEST(test_full_owner_refuses_new_calls),
         FIXTURE_TEST(test_step_sees_cancellation),

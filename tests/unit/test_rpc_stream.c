@@ -141,6 +141,16 @@ static void settle(struct client *c, time_ms ms)
     }
 }
 
+/* Steps until the server has so many streams. */
+static void wait_streams(struct client *c, uint32_t count)
+{
+    time_ms until = clock_mono_ms() + 20000;
+    while (rpc_server_stats(c->f->server).streams != count && clock_mono_ms() < until) {
+        (void)rpc_loop_step(c->f->loop, clock_mono_ms() + 1);
+    }
+    assert_int_equal(rpc_server_stats(c->f->server).streams, count);
+}
+
 static void wait_no_streams(struct rpc_fixture *f)
 {
     time_ms until = clock_mono_ms() + 20000;
@@ -232,12 +242,13 @@ static void test_back_pressure_reaches_the_sender(void **state)
     struct rpc_channel *bulk = rpc_fixture_channel(c.f, RPC_BULK);
     /* The client reads one reply and no more: the relay stops reading, then the client stalls. */
     open_stream(&c, &echo_bidi, bulk, NULL, 60000);
-    settle(&c, 700);
-    unsigned left = c.to_send;
+    unsigned left;
+    do {
+        left = c.to_send;
+        settle(&c, 300);
+    } while (c.to_send != left);
     assert_in_range(left, 100, 199);
     assert_false(rpc_stream_writable(c.stream));
-    settle(&c, 300);
-    assert_int_equal(c.to_send, left);
     /* A sender that does not heed that meets the bound. */
     char *data = xcalloc(1, DATA_MESSAGE_BYTES_MAX);
     struct rpc_bytes *bytes = rpc_bytes_wrap(data, DATA_MESSAGE_BYTES_MAX, free, data);
@@ -344,7 +355,7 @@ static void test_client_cancels(void **state)
 {
     struct client c = {.f = *state, .keep_reading = true};
     open_stream(&c, &echo_bidi, c.f->channel, NULL, 20000);
-    settle(&c, 50);
+    wait_streams(&c, 1);
     rpc_stream_cancel(c.stream);
     rpc_stream_cancel(c.stream);
     assert_false(c.closed);
@@ -354,7 +365,7 @@ static void test_client_cancels(void **state)
 }
 
 /* A server that notes what it sees of a client that leaves. */
-static atomic_int saw_half_close, saw_close, closed_code;
+static atomic_int saw_message, saw_half_close, saw_close, closed_code;
 
 static void watch_open(struct rpc_stream *stream)
 {
@@ -364,6 +375,7 @@ static void watch_open(struct rpc_stream *stream)
 static void watch_message(struct rpc_stream *stream, struct rpc_bytes *message)
 {
     (void)message;
+    atomic_fetch_add(&saw_message, 1);
     const struct rpc_caller *caller = rpc_stream_caller(stream);
     assert_string_equal(caller->user, "alice");
     assert_memory_equal(caller->address, "127.0.0.1:", 10);
@@ -399,6 +411,7 @@ static void test_server_sees_the_client_leave(void **state)
     struct rpc_service service = {watch_rows, NULL};
     rpc_fixture_restart(f, &(struct rpc_server_options){.services = &service, .service_count = 1});
     for (int i = 0; i < 100; i++) {
+        atomic_store(&saw_message, 0);
         atomic_store(&saw_half_close, 0);
         atomic_store(&saw_close, 0);
         struct client c = {.f = f, .keep_reading = true};
@@ -406,7 +419,9 @@ static void test_server_sees_the_client_leave(void **state)
         struct rpc_bytes *empty = rpc_bytes_copy("", 0);
         assert_int_equal(rpc_stream_send_bytes(c.stream, empty), 0);
         rpc_bytes_unref(empty);
-        settle(&c, 2);
+        while (atomic_load(&saw_message) == 0) {
+            (void)rpc_loop_step(f->loop, clock_mono_ms() + 1);
+        }
         rpc_stream_cancel(c.stream);
         wait_closed(&c);
         wait_no_streams(f);
@@ -420,7 +435,7 @@ static void test_server_dies(void **state)
 {
     struct client c = {.f = *state, .keep_reading = true};
     open_stream(&c, &echo_bidi, c.f->channel, NULL, 20000);
-    settle(&c, 50);
+    wait_streams(&c, 1);
     rpc_server_cancel(c.f->server);
     wait_closed(&c);
     assert_int_equal(c.result.code, ERR_UNKNOWN);
@@ -438,7 +453,7 @@ static void test_streams_are_limited(void **state)
     rpc_fixture_restart(f, &(struct rpc_server_options){.stream_count_max = 1});
     struct client c = {.f = f, .keep_reading = true};
     open_stream(&c, &echo_bidi, f->channel, NULL, 20000);
-    settle(&c, 50);
+    wait_streams(&c, 1);
     struct client d = {.f = f, .keep_reading = true};
     open_stream(&d, &echo_bidi, f->channel, NULL, 20000);
     wait_closed(&d);
@@ -452,7 +467,7 @@ static void test_drain_ends_streams(void **state)
 {
     struct client c = {.f = *state, .keep_reading = true};
     open_stream(&c, &echo_bidi, c.f->channel, NULL, 20000);
-    settle(&c, 50);
+    wait_streams(&c, 1);
     rpc_server_drain(c.f->server, clock_mono_ms() + 50);
     assert_true(rpc_server_is_drained(c.f->server));
     wait_closed(&c);
