@@ -27,7 +27,15 @@ enum {
     CHUNK_REPLICAS_DEFAULT = 3,
     CHUNK_WRITE_REPLICAS_MIN = 2,
     CHUNK_INLINE_BYTES_MAX = CHUNK_BLOCK_BYTES, /* smaller chunks live in a chunkserver's index */
+    INDEX_SYNC_COUNT_MAX = 1 << 20, /* syncs asked for at a time; calls and streams bound it */
+    CHUNK_INLINE_WRITES_MAX = 4,    /* an inlined chunk that is saved more often moves to a file */
+    CHUNK_RESERVE_BYTES = 16 * 1024 * 1024,        /* of disk, ahead of the writer */
+    CHUNK_WRITEBACK_BYTES = 8 * 1024 * 1024,       /* write-back is started in such steps */
+    CHUNK_DISK_FREE_BYTES_MIN = 256 * 1024 * 1024, /* left for the index when chunks fill a disk */
+    APPEND_WINDOW_BYTES = 8 * 1024 * 1024,         /* received by a stream, not yet written */
     DATA_MESSAGE_BYTES_MAX = 1024 * 1024, /* of payload; ends at a block boundary unless last */
+
+    SERVER_JOB_COUNT_MAX = 65536, /* worker jobs of one daemon; calls and streams bound them */
 
     /* RPC. */
     RPC_MESSAGE_BYTES_MAX = 4 * 1024 * 1024, /* any message on a control channel */
@@ -80,7 +88,22 @@ enum {
     APPEND_ALIVE_MS = 1000,           /* a hop that owes acks repeats its last one so often */
     APPEND_STALL_MS = 2 * 1000,       /* ticks this far apart: we were stopped, blame nobody */
     APPEND_DISK_HUNG_MS = 30 * 1000,  /* own work without progress: the disk is named */
-    CHUNK_TRASH_MS = 10 * 60 * 1000,  /* deleted chunk files wait aside */
+    CHUNK_SET_ASIDE_MS = 7 * 24 * 3600 * 1000, /* what a seal cut from a replica of unknown worth */
+    DRAIN_MS = 10 * 1000, /* a daemon told to end waits so long for what is in progress */
+    DRAIN_CHECK_MS = 20,
+    TRASH_CHECK_MS = 5 * 1000,
+    TRASH_ROUND_COUNT_MAX = 1000,         /* files that go in one round */
+    SCRUB_STEP_BLOCKS = 16,               /* blocks between two waits of the scrubber */
+    SCRUB_ROUND_MS = 1000,                /* between two rounds, so that an empty server rests */
+    LOCAL_CLIENT_COUNT_MAX = 256,         /* connections of local readers; others use Read */
+    LOCAL_SEND_BUFFER_BYTES = 256 * 1024, /* holds the reply for a chunk of CHUNK_BYTES_MAX */
+    REPORT_BACKLOG_COUNT_MAX =
+        100 * 1000,                  /* changes kept for an absent master, then all is reported */
+    REPORT_DELTA_MS = 50,            /* a change is reported after this, with others */
+    REPORT_CALL_MS = 5 * 1000,       /* a call to a file master is given up after this */
+    REPORT_RETRY_MS = 200,           /* after one failed */
+    READ_WAIT_MS = 200,              /* for a watermark that the reader has seen */
+    CHUNK_TRASH_MS = 10 * 60 * 1000, /* deleted chunk files wait aside */
 
     /* Configuration file and HTTP page. */
     CONFIG_LINE_BYTES_MAX = 8 * 1024,    /* a list of a thousand masters would still fit */

@@ -1,0 +1,42 @@
+/* See command.h. */
+#include "chunkserver/command.h"
+
+#include "common/macros.h"
+
+static void command_run(struct task *t)
+{
+    struct command *cmd = CONTAINER_OF(t, struct command, task);
+    cmd->code = cmd->run(cmd);
+}
+
+static void command_done(struct task *t)
+{
+    struct command *cmd = CONTAINER_OF(t, struct command, task);
+    struct server *s = cmd->server;
+    if (cmd->effect == COMMAND_CHANGED) {
+        server_chunk_changed(s, &cmd->record);
+    } else if (cmd->effect == COMMAND_REMOVED) {
+        server_chunk_removed(s, cmd->claim.id);
+    }
+    server_release(s, &cmd->claim);
+    cmd->done(cmd);
+}
+
+static void command_granted(struct claim *c)
+{
+    struct command *cmd = CONTAINER_OF(c, struct command, claim);
+    cmd->task.run = command_run;
+    cmd->task.done = command_done;
+    server_task(cmd->server, &cmd->task, server_owner(cmd->server));
+}
+
+void command_start(struct command *cmd, struct server *s, chunk_id id)
+{
+    cmd->server = s;
+    cmd->claim = (struct claim){.id = id, .granted = command_granted};
+    if (cmd->ends_streams) {
+        server_claim_ending_streams(s, &cmd->claim, ERR_FENCED, "a newer version was granted");
+    } else {
+        server_claim(s, &cmd->claim);
+    }
+}

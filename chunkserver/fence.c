@@ -1,0 +1,213 @@
+/* See fence.h and DESIGN 4, "Failure: seal and go on". The claim keeps everybody else away, and a
+ * stream that held it has drained, so what stands on the disk here is what the fence answers for.
+ * Everything is durable before the answer; a failed sync ends the process. */
+#include "chunkserver/fence.h"
+
+#include <inttypes.h>
+
+#include "common/clock.h"
+#include "common/macros.h"
+
+static void save_durably(struct command *cmd, struct replica *r)
+{
+    struct err e = ERR_INIT;
+    struct chunk_index *index = cmd->server->disk.index;
+    struct index_batch *batch = index_batch_new(index);
+    if (cmd->term > 0) {
+        index_put_term(batch, cmd->term);
+    }
+    if (replica_save(r, &e) < 0 || chunk_index_write(index, batch, &e) < 0 ||
+        chunk_index_sync_now(index, &e) < 0) {
+        server_fatal("the chunk index cannot be made durable", &e);
+    }
+    index_batch_free(batch);
+    cmd->effect = COMMAND_CHANGED;
+    cmd->record = r->record;
+}
+
+static void close_durably(struct command *cmd, struct replica *r, enum chunk_state state,
+                          uint64_t version)
+{
+    struct err e = ERR_INIT;
+    if (replica_close_at(r, state, version, &e) < 0) {
+        server_fatal("a chunk cannot be made durable", &e);
+    }
+    save_durably(cmd, r);
+}
+
+static bool is_clean(const struct command *cmd, const struct chunk_record *record)
+{
+    switch (record->state) {
+    case CHUNK_SEALED:
+        return true;
+    case CHUNK_FENCED:
+        return record->clean;
+    case CHUNK_OPEN:
+    default:
+        return record->granted_start == cmd->server->start_count;
+    }
+}
+
+/* ---- Fence ---- */
+
+static int fence_replica(struct fence *f, struct replica *r)
+{
+    struct command *cmd = &f->command;
+    const struct chunk_record *record = &r->record;
+    if (record->ref.version > f->new_version) {
+        return err_set(&cmd->err, ERR_STALE, "chunk %" PRIu64 " is at version %" PRIu64,
+                       record->ref.id, record->ref.version);
+    }
+    if (record->ref.version < f->chunk.version) {
+        return 0; /* it missed an earlier seal: not a holder of the version that ends */
+    }
+    f->found = true;
+    f->clean = is_clean(cmd, record);
+    if (record->ref.version < f->new_version) {
+        uint64_t verified = record->length;
+        int code = f->clean ? 0 : replica_verify(r, &verified, &cmd->err);
+        if (code < 0) {
+            return code;
+        }
+        replica_settle(r, verified);
+        r->record.clean = f->clean;
+        close_durably(cmd, r, CHUNK_FENCED, f->new_version);
+    }
+    f->length = record->length;
+    return 0;
+}
+
+static int fence_run(struct command *cmd)
+{
+    struct fence *f = CONTAINER_OF(cmd, struct fence, command);
+    struct replica r = {0};
+    int code = replica_load(&r, &cmd->server->disk, f->chunk.id, &cmd->err);
+    if (code == ERR_NOT_FOUND) {
+        return 0;
+    }
+    if (code == 0) {
+        code = fence_replica(f, &r);
+        replica_deinit(&r);
+    }
+    return code;
+}
+
+void fence_init(struct fence *f)
+{
+    *f = (struct fence){.command = {.run = fence_run, .ends_streams = true}};
+}
+
+/* ---- Seal ---- */
+
+/* Whether the replica's bytes up to the sealed length are the chunk's. */
+static int may_be_sealed(struct seal *s, struct replica *r, bool *ret)
+{
+    struct chunk_record *record = &r->record;
+    *ret = false;
+    bool version_fits =
+        record->ref.version == s->chunk.version || record->ref.version <= s->fenced_version;
+    if (!version_fits || record->damaged || record->length < s->length) {
+        return 0;
+    }
+    if (record->state == CHUNK_FENCED && record->clean) {
+        *ret = true;
+        return 0;
+    }
+    uint64_t verified = 0;
+    int code = replica_verify(r, &verified, &s->command.err);
+    *ret = code == 0 && verified >= s->length;
+    return code;
+}
+
+static int seal_replica(struct seal *s, struct replica *r)
+{
+    struct command *cmd = &s->command;
+    struct chunk_record *record = &r->record;
+    if (record->ref.version > s->chunk.version) {
+        return err_set(&cmd->err, ERR_STALE, "chunk %" PRIu64 " is at version %" PRIu64,
+                       record->ref.id, record->ref.version);
+    }
+    if (record->state == CHUNK_SEALED && record->ref.version == s->chunk.version) {
+        s->kept = record->length == s->length && !record->damaged;
+        return 0;
+    }
+    bool fits = false;
+    int code = may_be_sealed(s, r, &fits);
+    if (code < 0 || !fits) {
+        return code;
+    }
+    bool aside = !is_clean(cmd, record);
+    code = aside ? replica_set_aside(r, s->length, clock_wall_ms() + CHUNK_SET_ASIDE_MS, &cmd->err)
+                 : 0;
+    if (code == 0) {
+        code = replica_cut(r, s->length, &cmd->err);
+    }
+    if (code == ERR_CORRUPT) {
+        return 0; /* damaged after all: not kept */
+    }
+    if (code == 0) {
+        close_durably(cmd, r, CHUNK_SEALED, s->chunk.version);
+        s->kept = true;
+    }
+    return code;
+}
+
+static int seal_run(struct command *cmd)
+{
+    struct seal *s = CONTAINER_OF(cmd, struct seal, command);
+    struct replica r = {0};
+    int code = replica_load(&r, &cmd->server->disk, s->chunk.id, &cmd->err);
+    if (code == ERR_NOT_FOUND || code == ERR_CORRUPT) {
+        return 0;
+    }
+    if (code == 0) {
+        code = seal_replica(s, &r);
+        replica_deinit(&r);
+    }
+    return code;
+}
+
+void seal_init(struct seal *s)
+{
+    *s = (struct seal){.command = {.run = seal_run, .ends_streams = true}};
+}
+
+/* ---- Delete ---- */
+
+static int remove_run(struct command *cmd)
+{
+    struct remove *r = CONTAINER_OF(cmd, struct remove, command);
+    struct chunk_disk *disk = &cmd->server->disk;
+    struct chunk_record record;
+    int code = chunk_index_get(disk->index, r->chunk.id, &record, &cmd->err);
+    if (code < 0) {
+        return code == ERR_NOT_FOUND ? 0 : code;
+    }
+    if (record.ref.version > r->chunk.version) {
+        return 0;
+    }
+    struct trash_entry entry = {
+        .due_wall_ms = clock_wall_ms() + r->trash_ms, .ref = record.ref, .inlined = record.inlined};
+    struct index_batch *batch = index_batch_new(disk->index);
+    index_remove_chunk(batch, record.ref.id, record.chunk_bytes);
+    if (!record.inlined) {
+        index_put_trash(batch, &entry);
+    }
+    if (cmd->term > 0) {
+        index_put_term(batch, cmd->term);
+    }
+    if (chunk_index_write(disk->index, batch, &cmd->err) < 0 ||
+        chunk_index_sync_now(disk->index, &cmd->err) < 0) {
+        server_fatal("the chunk index cannot be made durable", &cmd->err);
+    }
+    index_batch_free(batch);
+    r->removed = true;
+    cmd->effect = COMMAND_REMOVED;
+    /* The entry stands; should the rename not happen, the next start does it. */
+    return record.inlined ? 0 : chunk_file_trash(&disk->dirs, record.ref, &cmd->err);
+}
+
+void remove_init(struct remove *r)
+{
+    *r = (struct remove){.command = {.run = remove_run, .ends_streams = true}};
+}

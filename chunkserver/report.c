@@ -1,0 +1,436 @@
+/* One small state machine per master: register, then either a page of the full report or a
+ * heartbeat, one call in flight at a time. A timer starts the next: at once after a page, soon
+ * after a change, else every HEARTBEAT_MS.
+ *
+ * Changes are ids in `changed` and references in `removed`. A heartbeat moves them to `sent`; when
+ * it fails they come back, so each is sent until acknowledged. What is sent is looked up when it is
+ * sent: always the newest state. While a full report is under way nothing else is sent, so that its
+ * last page ("what was not named is gone") cannot undo a change reported in between. */
+#include "chunkserver/report.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "chunkserver/report_rpc.h"
+#include "chunkserver/server.h"
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/macros.h"
+
+/* Changes of chunks, each id once: the value says whether the chunk was removed. */
+struct removal {
+    struct chunk_ref ref;
+};
+
+struct master {
+    struct report *report;
+    char *address;
+    struct rpc_channel *channel;
+    struct rpc_timer timer;
+    struct rpc_pending *pending; /* the call in flight; NULL: none */
+    bool registered;
+    bool complained;  /* an error was logged since the last success */
+    bool want_full;   /* a full report is due or under way */
+    bool scanning;    /* a worker fetches the ids of a page */
+    bool first, last; /* of the page under way */
+    chunk_id after;   /* pages so far end here */
+    uint64_t sequence;
+    struct map changed; /* id -> &here or struct removal */
+    struct map sent;    /* the same, of the heartbeat in flight */
+    struct task task;
+    chunk_id *page; /* ids, ascending */
+    size_t page_count;
+};
+
+struct report {
+    struct server *server;
+    void (*on_registered)(struct server *s); /* NULL once called */
+    bool stopped;
+    size_t master_count;
+    struct master masters[];
+};
+
+static char here; /* value of a changed chunk that exists */
+
+static void act(void *arg);
+
+static void act_in(struct master *m, time_ms delay)
+{
+    if (!m->report->stopped) {
+        rpc_timer_set(server_owner(m->report->server), &m->timer, clock_mono_ms() + delay, act, m);
+    }
+}
+
+/* ---- Changes ---- */
+
+static void removal_free(void *value)
+{
+    if (value != NULL && value != (void *)&here) {
+        free(value);
+    }
+}
+
+static void clear_changes(struct map *changes)
+{
+    MAP_FOR_EACH(it, changes)
+    {
+        removal_free(it.value);
+    }
+    map_clear(changes);
+}
+
+static void note(struct master *m, chunk_id id, void *value)
+{
+    if (m->changed.count >= REPORT_BACKLOG_COUNT_MAX) { /* that master has been away for long */
+        clear_changes(&m->changed);
+        m->want_full = true;
+        m->first = true;
+    }
+    removal_free(map_put_u64(&m->changed, id, value));
+    bool idle = m->registered && m->pending == NULL && !m->scanning;
+    if (idle && m->timer.at > clock_mono_ms() + REPORT_DELTA_MS) {
+        act_in(m, REPORT_DELTA_MS);
+    }
+}
+
+void report_changed(struct report *r, chunk_id id)
+{
+    for (size_t i = 0; r != NULL && i < r->master_count; i++) {
+        note(&r->masters[i], id, &here);
+    }
+}
+
+void report_removed(struct report *r, struct chunk_ref ref)
+{
+    for (size_t i = 0; r != NULL && i < r->master_count; i++) {
+        struct removal *removal = xmalloc(sizeof(*removal));
+        removal->ref = ref;
+        note(&r->masters[i], ref.id, removal);
+    }
+}
+
+/* The heartbeat was lost: what it carried is due again, unless something newer is. */
+static void take_back(struct master *m)
+{
+    MAP_FOR_EACH(it, &m->sent)
+    {
+        if (map_get_u64(&m->changed, it.key) != NULL) {
+            removal_free(it.value);
+        } else {
+            (void)map_put_u64(&m->changed, it.key, it.value);
+        }
+    }
+    map_clear(&m->sent);
+}
+
+static bool replica_of(const struct server *s, chunk_id id, struct report_replica *ret)
+{
+    const struct chunk *chunk = server_chunk(s, id);
+    if (chunk == NULL) {
+        return false;
+    }
+    *ret = (struct report_replica){.ref = chunk->ref,
+                                   .length = chunk->length,
+                                   .sealed = chunk->state == CHUNK_SEALED,
+                                   .damaged = chunk->damaged};
+    return true;
+}
+
+/* ---- Calls ---- */
+
+static struct report_call call_of(struct master *m,
+                                  void (*done)(void *, const struct report_reply *))
+{
+    return (struct report_call){server_owner(m->report->server), m->channel, done, m};
+}
+
+static bool call_over(struct master *m, const struct report_reply *reply)
+{
+    rpc_pending_unref(m->pending);
+    m->pending = NULL;
+    if (reply->code < 0 && !m->complained && !m->report->stopped) {
+        log_warning("chunkserver", "file master does not answer address=%s error=%s: %s",
+                    m->address, err_name(reply->code), reply->text);
+    }
+    m->complained = reply->code < 0;
+    return reply->code == 0;
+}
+
+/* Another cluster's master, or a directory that was registered elsewhere: an operator's mistake
+ * that must not be served over. */
+static void adopt(struct master *m, const struct report_reply *reply)
+{
+    struct server *s = m->report->server;
+    struct err e = ERR_INIT;
+    if (datadir_adopt(&s->dir, reply->cluster, reply->server, &e) < 0) {
+        server_fatal("refused by the file master's cluster", &e);
+    }
+}
+
+static void register_done(void *arg, const struct report_reply *reply)
+{
+    struct master *m = arg;
+    struct report *r = m->report;
+    if (reply->code == ERR_WRONG_CLUSTER && r->on_registered != NULL) {
+        struct err e = ERR_INIT;
+        (void)err_set(&e, reply->code, "%s: %s", m->address, reply->text);
+        server_fatal("refused by the file master", &e);
+    }
+    if (!call_over(m, reply)) {
+        act_in(m, REPORT_RETRY_MS);
+        return;
+    }
+    adopt(m, reply);
+    log_info("chunkserver", "registered master=%s server=%" PRIu64, m->address, reply->server);
+    m->registered = true;
+    m->want_full = true;
+    m->first = true;
+    act_in(m, 0);
+    if (r->on_registered != NULL && !r->stopped) {
+        void (*ready)(struct server *) = r->on_registered;
+        r->on_registered = NULL;
+        ready(r->server);
+    }
+}
+
+static void send_register(struct master *m)
+{
+    struct server *s = m->report->server;
+    struct report_register plain = {
+        .cluster = s->dir.ident.cluster,
+        .key = s->dir.ident.key,
+        .host = s->host.data,
+        .rack = s->options->rack,
+        .address = s->advertised,
+        .local_socket = s->local_socket.data,
+        .start_count = s->start_count,
+    };
+    server_space(s, &plain.capacity_bytes, &plain.free_bytes);
+    struct report_call call = call_of(m, register_done);
+    m->pending = report_send_register(&call, &plain);
+}
+
+static void heartbeat_done(void *arg, const struct report_reply *reply)
+{
+    struct master *m = arg;
+    if (!call_over(m, reply)) {
+        take_back(m);
+        act_in(m, REPORT_RETRY_MS);
+        return;
+    }
+    clear_changes(&m->sent);
+    if (reply->register_again) {
+        m->registered = false;
+    } else if (reply->report_again) {
+        m->want_full = true;
+        m->first = true;
+    }
+    bool more = !m->registered || m->want_full;
+    act_in(m, more ? 0 : m->changed.count > 0 ? REPORT_DELTA_MS : HEARTBEAT_MS);
+}
+
+static void send_heartbeat(struct master *m)
+{
+    struct server *s = m->report->server;
+    size_t count = MIN(m->changed.count, (size_t)REPORT_PAGE_COUNT_MAX);
+    struct report_replica *changed = xreallocarray(NULL, count + 1, sizeof(*changed));
+    struct chunk_ref *removed = xreallocarray(NULL, count + 1, sizeof(*removed));
+    struct report_heartbeat plain = {
+        .server = s->dir.ident.member,
+        .start_count = s->start_count,
+        .chunk_count = s->chunks.count,
+        .used_bytes = s->used_bytes,
+        .changed = changed,
+        .removed = removed,
+        .sequence = ++m->sequence,
+        .streams = (uint32_t)MIN(s->stream_count, (uint64_t)UINT32_MAX),
+    };
+    size_t taken = 0;
+    MAP_FOR_EACH(it, &m->changed)
+    {
+        if (taken++ == count) {
+            break;
+        }
+        const struct removal *removal = it.value == (void *)&here ? NULL : it.value;
+        (void)map_put_u64(&m->sent, it.key, it.value);
+        (void)map_remove_u64(&m->changed, it.key);
+        if (removal != NULL) {
+            removed[plain.removed_count++] = removal->ref;
+        } else if (replica_of(s, it.key, &changed[plain.changed_count])) {
+            plain.changed_count++;
+        }
+    }
+    server_space(s, &plain.capacity_bytes, &plain.free_bytes);
+    struct report_call call = call_of(m, heartbeat_done);
+    m->pending = report_send_heartbeat(&call, &plain);
+    free(changed);
+    free(removed);
+}
+
+/* ---- Full report ---- */
+
+static int collect(void *arg, const struct chunk_record *record)
+{
+    struct master *m = arg;
+    m->page[m->page_count++] = record->ref.id;
+    return m->page_count == REPORT_PAGE_COUNT_MAX ? 1 : 0;
+}
+
+static void scan_run(struct task *t)
+{
+    struct master *m = CONTAINER_OF(t, struct master, task);
+    struct err e = ERR_INIT;
+    int r = chunk_index_scan(m->report->server->disk.index, m->after, collect, m, &e);
+    if (r < 0) {
+        server_fatal("the chunk index cannot be read", &e);
+    }
+    m->last = r == 0;
+}
+
+static void page_done(void *arg, const struct report_reply *reply)
+{
+    struct master *m = arg;
+    if (!call_over(m, reply)) {
+        m->first = true; /* from the beginning: the master may have lost what it had */
+        m->registered = reply->code != ERR_STALE && reply->code != ERR_NOT_FOUND;
+        act_in(m, REPORT_RETRY_MS);
+        return;
+    }
+    m->first = false;
+    m->want_full = !m->last;
+    act_in(m, 0);
+}
+
+static void scan_done(struct task *t)
+{
+    struct master *m = CONTAINER_OF(t, struct master, task);
+    struct server *s = m->report->server;
+    m->scanning = false;
+    struct report_replica *replicas = xreallocarray(NULL, m->page_count + 1, sizeof(*replicas));
+    struct report_page plain = {
+        .server = s->dir.ident.member,
+        .start_count = s->start_count,
+        .replicas = replicas,
+        .first = m->first,
+        .last = m->last,
+    };
+    for (size_t i = 0; i < m->page_count; i++) {
+        m->after = m->page[i];
+        if (replica_of(s, m->page[i], &replicas[plain.replica_count])) {
+            plain.replica_count++;
+        }
+    }
+    if (!m->report->stopped) {
+        struct report_call call = call_of(m, page_done);
+        m->pending = report_send_page(&call, &plain);
+    }
+    free(replicas);
+    free(m->page);
+    m->page = NULL;
+}
+
+static void start_page(struct master *m)
+{
+    m->after = m->first ? 0 : m->after;
+    m->page = xreallocarray(NULL, REPORT_PAGE_COUNT_MAX, sizeof(*m->page));
+    m->page_count = 0;
+    m->scanning = true;
+    m->task.run = scan_run;
+    m->task.done = scan_done;
+    server_task(m->report->server, &m->task, server_owner(m->report->server));
+}
+
+static void act(void *arg)
+{
+    struct master *m = arg;
+    if (m->pending != NULL || m->scanning || m->report->stopped) {
+        return;
+    }
+    if (!m->registered) {
+        send_register(m);
+    } else if (m->want_full) {
+        start_page(m);
+    } else {
+        send_heartbeat(m);
+    }
+}
+
+/* ---- Life ---- */
+
+static void ready_without_masters(void *arg)
+{
+    struct report *r = arg;
+    void (*ready)(struct server *) = r->on_registered;
+    r->on_registered = NULL;
+    ready(r->server);
+}
+
+struct report *report_new(struct server *s, void (*on_registered)(struct server *s))
+{
+    const struct config_list *addresses = &s->options->masters;
+    struct report *r = xcalloc(1, sizeof(*r) + addresses->count * sizeof(struct master));
+    r->server = s;
+    r->on_registered = on_registered;
+    for (size_t i = 0; i < addresses->count; i++) {
+        if (addresses->items[i][0] == '\0') {
+            continue; /* --masters '' */
+        }
+        struct master *m = &r->masters[r->master_count];
+        struct err e = ERR_INIT;
+        if (rpc_pool_get(s->channels, addresses->items[i], RPC_CONTROL, &m->channel, &e) < 0) {
+            server_fatal("--masters", &e);
+        }
+        m->report = r;
+        m->address = xstrdup(addresses->items[i]);
+        r->master_count++;
+        act_in(m, 0);
+    }
+    if (r->master_count == 0) {
+        rpc_loop_post(server_owner(s), ready_without_masters, r);
+    }
+    return r;
+}
+
+void report_stop(struct report *r)
+{
+    r->stopped = true;
+    for (size_t i = 0; i < r->master_count; i++) {
+        struct master *m = &r->masters[i];
+        rpc_timer_cancel(server_owner(r->server), &m->timer);
+        if (m->pending != NULL) {
+            rpc_pending_cancel(m->pending);
+        }
+    }
+}
+
+bool report_idle(const struct report *r)
+{
+    for (size_t i = 0; i < r->master_count; i++) {
+        if (r->masters[i].pending != NULL || r->masters[i].scanning) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void report_free(struct report *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < r->master_count; i++) {
+        struct master *m = &r->masters[i];
+        rpc_timer_cancel(server_owner(r->server), &m->timer);
+        clear_changes(&m->changed);
+        clear_changes(&m->sent);
+        map_deinit(&m->changed);
+        map_deinit(&m->sent);
+        rpc_channel_unref(m->channel);
+        free(m->address);
+        free(m->page);
+    }
+    free(r);
+}

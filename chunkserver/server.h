@@ -1,0 +1,197 @@
+/* The chunkserver as one process: what all its parts share, and the table of chunks.
+ *
+ * Threads. Loop 0 is the owner: it alone touches the table of chunks, the uses, the term and the
+ * counters below. Every loop, loop 0 included, serves calls; a stream lives on the loop that it
+ * came in on and talks to the owner by posts (which are plain calls where both are the same
+ * thread). Workers do disk, checksums and RocksDB and know only their job.
+ *
+ * Exclusive use. Whoever changes a chunk (an append stream, fence, seal, delete, copy) claims its
+ * id first; claims wait in order. Readers claim nothing: bytes below the readable length never
+ * change, and a deleted file stays readable while it is open. */
+#ifndef CHUNKSERVER_SERVER_H
+#define CHUNKSERVER_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "chunkserver/replica.h"
+#include "common/config.h" /* struct config_list */
+#include "common/ident.h"
+#include "common/ids.h"
+#include "common/list.h"
+#include "common/map.h"
+#include "common/rpc/rpc.h"
+#include "common/rpc/rpc_server.h"
+#include "common/workpool.h"
+
+struct chain;
+struct report;
+struct scrub;
+struct trash;
+struct local_read;
+struct metrics;
+struct http_server;
+
+/* As main() reads them. */
+struct server_options {
+    const char *data;
+    const char *listen;
+    const char *advertise; /* NULL: the listen address with the port bound */
+    const char *host;      /* NULL: the machine's name */
+    const char *rack;
+    struct config_list masters; /* addresses; none: no reports, for tests */
+    const char *local_socket;   /* NULL: DATA/local.sock */
+    const char *http;           /* NULL: none */
+    const char *tls_ca, *tls_cert, *tls_key;
+    bool insecure;
+    uint64_t capacity_bytes; /* 0: what the disk has */
+    uint64_t scrub_bytes;    /* per second; 0: no scrubbing */
+    uint64_t trash_ms;
+    int64_t pollers; /* loops */
+    int64_t workers;
+    int64_t ready_fd; /* -1: none */
+    const char *log_level;
+};
+
+/* One chunk in the owner's table; 48 bytes. */
+struct chunk {
+    struct chunk_ref ref;
+    uint64_t length;      /* bytes that the index has */
+    uint64_t readable;    /* served up to here: the length when sealed, else the watermark */
+    uint64_t chunk_bytes; /* never grows beyond */
+    uint8_t state;        /* enum chunk_state */
+    bool inlined;
+    bool damaged;
+    bool clean; /* sealed, or not restarted since this version was granted */
+};
+
+/* Work on a worker, then back home. Lies in its owner's struct until `done` has run. */
+struct task {
+    struct job job;               /* private */
+    struct rpc_loop *home;        /* where `done` runs */
+    void (*run)(struct task *t);  /* on a worker; may block */
+    void (*done)(struct task *t); /* on home */
+};
+
+/* A turn at exclusive use of a chunk id. Lies in its owner's struct until released. */
+struct claim {
+    struct list link;                 /* private */
+    chunk_id id;                      /* claimed */
+    void (*granted)(struct claim *c); /* on the owner, maybe from within server_claim() */
+    struct chain *chain; /* set if the holder is an append stream, which can be stopped */
+};
+
+/* Somebody who waits on the owner for the readable length of a chunk to grow. */
+struct chunk_waiter {
+    struct list link; /* private */
+    chunk_id id;
+    void (*changed)(
+        struct chunk_waiter *w); /* on the owner, after each change; may remove itself */
+};
+
+struct server_counters {
+    struct counter *appended_bytes, *read_bytes, *sealed_chunks, *failed_appends, *damaged_blocks,
+        *copied_chunks, *deleted_chunks, *local_reads;
+    struct gauge *chunks, *streams;
+};
+
+struct server {
+    const struct server_options *options;
+    struct datadir dir;
+    struct chunk_disk disk;
+    struct workpool *pool;
+    struct rpc_loop **loops; /* [0] is the owner */
+    size_t loop_count;
+    struct rpc_tls *tls; /* NULL: plain text */
+    struct rpc_pool *channels;
+    struct rpc_server *rpc;
+    struct metrics *metrics;
+    struct http_server *http; /* NULL: none */
+    struct server_counters counters;
+    char advertised[LIMIT_ADDRESS_BYTES_MAX];
+    struct buf host;         /* label */
+    struct buf local_socket; /* path; empty: none */
+    uint64_t start_count;
+
+    /* The owner's. */
+    struct map chunks;  /* id -> struct chunk */
+    struct map uses;    /* id -> struct chunk_use */
+    struct map waiters; /* id -> struct list of chunk_waiter */
+    term_no term;       /* highest seen from a file master */
+    uint64_t used_bytes;
+    uint64_t stream_count;        /* appends, reads and copies in progress */
+    bool draining;                /* no new writes */
+    time_ms drain_deadline;       /* what is not over by then is cut off */
+    struct rpc_timer drain_timer; /* looks whether all is over */
+    struct report *report;
+    struct scrub *scrub;
+    struct trash *trash;
+    struct local_read *local_read;
+};
+
+/* ---- Life ---- */
+
+/* Opens the data directory, loads the table, listens. */
+int server_start(struct server *s, const struct server_options *options, struct err *e) MUST_CHECK;
+/* Runs the owner until server_stop() and what follows from it is done. */
+void server_run(struct server *s);
+/* Drains: refuses new work, ends streams, stops the owner. Any thread. */
+void server_stop(struct server *s);
+/* Tells every append stream to end (owner). */
+void server_stop_chains(struct server *s, int code, const char *why);
+void server_deinit(struct server *s); /* accepts zeroed and half-started */
+
+/* A disk that failed a sync, an index that cannot be written: ends the process at once, nothing is
+ * acknowledged any more. Any thread. */
+void server_fatal(const char *what, const struct err *e) __attribute__((noreturn));
+
+/* ---- Threads ---- */
+
+static inline struct rpc_loop *server_owner(const struct server *s)
+{
+    return s->loops[0];
+}
+
+/* Runs fn(arg) on the loop: at once if this is its thread, else posted. */
+void server_call(struct rpc_loop *loop, rpc_fn fn, void *arg);
+/* Any thread. Never fails: tasks are bounded by the calls and streams that start them. */
+void server_task(struct server *s, struct task *t, struct rpc_loop *home);
+
+/* ---- Table (owner) ---- */
+
+struct chunk *server_chunk(const struct server *s, chunk_id id); /* NULL: not here */
+/* Makes the table agree with the record of a chunk, adds it if it is new, and reports the change.
+ */
+void server_chunk_changed(struct server *s, const struct chunk_record *record);
+void server_chunk_removed(struct server *s, chunk_id id);
+/* A block did not verify: remembered in the index, reported; the master replaces the replica. */
+void server_chunk_damaged(struct server *s, chunk_id id);
+/* Progress of an open chunk: no report, but waiting readers hear of it. */
+void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t readable);
+
+/* A chunk may take so many more bytes. ERR_NO_SPACE: the volume is full. Any thread. */
+int server_space_check(const struct server *s, uint64_t bytes, struct err *e) MUST_CHECK;
+void server_space(const struct server *s, uint64_t *ret_capacity, uint64_t *ret_free);
+
+/* ---- Exclusive use (owner) ---- */
+
+/* Grants now or later, in order. */
+void server_claim(struct server *s, struct claim *c);
+/* The same; if an append stream holds the chunk it is told to end. */
+void server_claim_ending_streams(struct server *s, struct claim *c, int code, const char *why);
+void server_release(struct server *s, struct claim *c);
+bool server_is_claimed(const struct server *s, chunk_id id);
+
+void server_wait(struct server *s, struct chunk_waiter *w);
+void server_unwait(struct server *s, struct chunk_waiter *w); /* no-op when it does not wait */
+
+/* ---- File masters (owner) ---- */
+
+/* Every command of a master passes here. ERR_STALE: a lower term than one seen before;
+ * ERR_WRONG_CLUSTER. A higher term is in memory at once; the caller puts server.term into the index
+ * batch of what it does, which is synced before it answers. */
+int server_check_master(struct server *s, term_no term, const char *cluster_id,
+                        struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,292 @@
+/* The owner's tables: chunks, exclusive use, waiting readers. See server.h. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+
+#include "chunkserver/chain.h"
+#include "chunkserver/report.h"
+#include "chunkserver/server.h"
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/log.h"
+#include "common/macros.h"
+#include "common/metrics.h"
+
+/* One chunk id that somebody has to himself. */
+struct chunk_use {
+    struct claim *holder;
+    struct list waiting; /* of claims, in order */
+};
+
+/* ---- Chunks ---- */
+
+struct chunk *server_chunk(const struct server *s, chunk_id id)
+{
+    return map_get_u64(&s->chunks, id);
+}
+
+static void wake_waiters(struct server *s, chunk_id id)
+{
+    struct list *waiting = map_get_u64(&s->waiters, id);
+    if (waiting == NULL) {
+        return;
+    }
+    struct list due = LIST_INIT(due);
+    list_splice_back(&due, waiting);
+    for (struct list *node = list_pop_front(&due); node != NULL; node = list_pop_front(&due)) {
+        struct chunk_waiter *w = LIST_ENTRY(node, struct chunk_waiter, link);
+        list_push_back(waiting, &w->link); /* stays unless it removes itself, which may free both */
+        w->changed(w);
+        waiting = map_get_u64(&s->waiters, id);
+        if (waiting == NULL) {
+            break;
+        }
+    }
+}
+
+void server_chunk_changed(struct server *s, const struct chunk_record *record)
+{
+    struct chunk *chunk = server_chunk(s, record->ref.id);
+    if (chunk == NULL) {
+        chunk = xcalloc(1, sizeof(*chunk));
+        (void)map_put_u64(&s->chunks, record->ref.id, chunk);
+        gauge_set(s->counters.chunks, (int64_t)s->chunks.count);
+    }
+    bool sealed = record->state == CHUNK_SEALED;
+    s->used_bytes += record->length - chunk->length;
+    *chunk = (struct chunk){
+        .ref = record->ref,
+        .length = record->length,
+        .readable = sealed ? record->length : record->acked,
+        .chunk_bytes = record->chunk_bytes,
+        .state = (uint8_t)record->state,
+        .inlined = record->inlined,
+        .damaged = record->damaged,
+        .clean =
+            sealed || (record->state == CHUNK_FENCED ? record->clean
+                                                     : record->granted_start == s->start_count),
+    };
+    report_changed(s->report, record->ref.id);
+    wake_waiters(s, record->ref.id);
+}
+
+void server_chunk_removed(struct server *s, chunk_id id)
+{
+    struct chunk *chunk = map_remove_u64(&s->chunks, id);
+    if (chunk == NULL) {
+        return;
+    }
+    s->used_bytes -= chunk->length;
+    gauge_set(s->counters.chunks, (int64_t)s->chunks.count);
+    report_removed(s->report, chunk->ref);
+    free(chunk);
+    wake_waiters(s, id);
+}
+
+void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t readable)
+{
+    struct chunk *chunk = server_chunk(s, id);
+    CHECK(chunk != NULL); /* the stream that reports holds it */
+    s->used_bytes += length - chunk->length;
+    chunk->length = length;
+    chunk->readable = MAX(chunk->readable, readable);
+    wake_waiters(s, id);
+}
+
+/* ---- Damage ---- */
+
+struct damage_task {
+    struct task task;
+    struct server *server;
+    struct claim claim;
+    struct chunk_record record;
+    bool found;
+};
+
+static void damage_run(struct task *t)
+{
+    struct damage_task *d = CONTAINER_OF(t, struct damage_task, task);
+    struct err e = ERR_INIT;
+    struct chunk_index *index = d->server->disk.index;
+    if (chunk_index_get(index, d->claim.id, &d->record, &e) < 0 || d->record.damaged) {
+        return;
+    }
+    d->record.damaged = true;
+    struct index_batch *batch = index_batch_new(index);
+    index_put_chunk(batch, &d->record);
+    if (chunk_index_write(index, batch, &e) < 0) {
+        server_fatal("the chunk index cannot be written", &e);
+    }
+    index_batch_free(batch);
+    d->found = true;
+}
+
+static void damage_done(struct task *t)
+{
+    struct damage_task *d = CONTAINER_OF(t, struct damage_task, task);
+    if (d->found) {
+        server_chunk_changed(d->server, &d->record);
+        log_error("chunkserver", "chunk is damaged chunk=%" PRIu64 " version=%" PRIu64,
+                  d->record.ref.id, d->record.ref.version);
+    }
+    server_release(d->server, &d->claim);
+    free(d);
+}
+
+static void damage_granted(struct claim *c)
+{
+    struct damage_task *d = CONTAINER_OF(c, struct damage_task, claim);
+    server_task(d->server, &d->task, server_owner(d->server));
+}
+
+void server_chunk_damaged(struct server *s, chunk_id id)
+{
+    struct chunk *chunk = server_chunk(s, id);
+    if (chunk == NULL || chunk->damaged) {
+        return;
+    }
+    chunk->damaged = true; /* one report is enough; the record follows */
+    counter_add(s->counters.damaged_blocks, 1);
+    struct damage_task *d = xcalloc(1, sizeof(*d));
+    d->server = s;
+    d->task.run = damage_run;
+    d->task.done = damage_done;
+    d->claim = (struct claim){.id = id, .granted = damage_granted};
+    server_claim(s, &d->claim);
+}
+
+/* ---- Space ---- */
+
+void server_space(const struct server *s, uint64_t *ret_capacity, uint64_t *ret_free)
+{
+    struct statvfs fs;
+    uint64_t capacity = 0;
+    uint64_t available = 0;
+    if (statvfs(s->dir.path, &fs) == 0) {
+        capacity = (uint64_t)fs.f_blocks * fs.f_frsize;
+        available = (uint64_t)fs.f_bavail * fs.f_frsize;
+        available -= MIN(available, (uint64_t)CHUNK_DISK_FREE_BYTES_MIN);
+    }
+    uint64_t limit = s->options->capacity_bytes;
+    if (limit > 0) {
+        capacity = limit;
+        available = MIN(available, limit - MIN(limit, s->used_bytes));
+    }
+    *ret_capacity = capacity;
+    *ret_free = available;
+}
+
+int server_space_check(const struct server *s, uint64_t bytes, struct err *e)
+{
+    uint64_t capacity;
+    uint64_t available;
+    server_space(s, &capacity, &available);
+    if (available < bytes) {
+        return err_set(e, ERR_NO_SPACE,
+                       "the chunkserver's volume is full: %" PRIu64 " of %" PRIu64 " bytes left",
+                       available, capacity);
+    }
+    return 0;
+}
+
+/* ---- Exclusive use ---- */
+
+void server_claim(struct server *s, struct claim *c)
+{
+    list_init(&c->link);
+    struct chunk_use *use = map_get_u64(&s->uses, c->id);
+    if (use != NULL) {
+        list_push_back(&use->waiting, &c->link);
+        return;
+    }
+    use = xcalloc(1, sizeof(*use));
+    list_init(&use->waiting);
+    use->holder = c;
+    (void)map_put_u64(&s->uses, c->id, use);
+    c->granted(c);
+}
+
+void server_claim_ending_streams(struct server *s, struct claim *c, int code, const char *why)
+{
+    struct chunk_use *use = map_get_u64(&s->uses, c->id);
+    if (use != NULL && use->holder->chain != NULL) {
+        chain_stop(use->holder->chain, code, why);
+    }
+    server_claim(s, c);
+}
+
+void server_release(struct server *s, struct claim *c)
+{
+    struct chunk_use *use = map_get_u64(&s->uses, c->id);
+    CHECK(use != NULL);
+    CHECK(use->holder == c);
+    struct list *next = list_pop_front(&use->waiting);
+    if (next == NULL) {
+        (void)map_remove_u64(&s->uses, c->id);
+        free(use);
+        return;
+    }
+    use->holder = LIST_ENTRY(next, struct claim, link);
+    use->holder->granted(use->holder);
+}
+
+bool server_is_claimed(const struct server *s, chunk_id id)
+{
+    return map_get_u64(&s->uses, id) != NULL;
+}
+
+void server_stop_chains(struct server *s, int code, const char *why)
+{
+    MAP_FOR_EACH(it, &s->uses)
+    {
+        const struct chunk_use *use = it.value;
+        if (use->holder->chain != NULL) {
+            chain_stop(use->holder->chain, code, why);
+        }
+    }
+}
+
+/* ---- Waiting readers ---- */
+
+void server_wait(struct server *s, struct chunk_waiter *w)
+{
+    struct list *waiting = map_get_u64(&s->waiters, w->id);
+    if (waiting == NULL) {
+        waiting = xmalloc(sizeof(*waiting));
+        list_init(waiting);
+        (void)map_put_u64(&s->waiters, w->id, waiting);
+    }
+    list_push_back(waiting, &w->link);
+}
+
+void server_unwait(struct server *s, struct chunk_waiter *w)
+{
+    if (!list_linked(&w->link)) {
+        return;
+    }
+    list_remove(&w->link);
+    struct list *waiting = map_get_u64(&s->waiters, w->id);
+    if (waiting != NULL && list_empty(waiting)) {
+        (void)map_remove_u64(&s->waiters, w->id);
+        free(waiting);
+    }
+}
+
+/* ---- File masters ---- */
+
+int server_check_master(struct server *s, term_no term, const char *cluster_id, struct err *e)
+{
+    char own[CLUSTER_ID_TEXT_BYTES];
+    if (cluster_id_known(s->dir.ident.cluster)) {
+        (void)cluster_id_format(s->dir.ident.cluster, own);
+        if (strcmp(own, cluster_id) != 0) {
+            return err_set(e, ERR_WRONG_CLUSTER, "this chunkserver belongs to cluster %s", own);
+        }
+    }
+    if (term < s->term) {
+        return err_set(e, ERR_STALE, "term %" PRIu64 " is over, %" PRIu64 " was seen", term,
+                       s->term);
+    }
+    s->term = term;
+    return 0;
+}
