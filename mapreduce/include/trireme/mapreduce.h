@@ -172,7 +172,7 @@ struct mr_host {
     void (*counter_add)(struct mr_ctx *ctx, const char *group, const char *name, int64_t amount);
     void (*status)(struct mr_ctx *ctx, const char *text);
     const char *(*config)(struct mr_ctx *ctx, const char *name);
-    void (*fail)(struct mr_ctx *ctx, const char *text);
+    void (*fail_task)(struct mr_ctx *ctx, const char *text);
     size_t (*split_words)(struct mr_span *text, struct mr_span *words, size_t words_max);
 };
 
@@ -228,7 +228,7 @@ static inline const char *mr_config(struct mr_ctx *ctx, const char *name)
  * what was wrong. */
 static inline void mr_fail(struct mr_ctx *ctx, const char *text)
 {
-    ctx->host->fail(ctx, text);
+    ctx->host->fail_task(ctx, text);
 }
 
 /* ---- Byte strings ---- */

@@ -1,0 +1,153 @@
+#!/bin/bash
+# mr run --local over real text, native and with programs, against what sort and uniq say.
+set -u -o pipefail
+build=${TRIREME_BUILD:-$(cd "$(dirname "$0")/../.." && pwd)/build/release}
+mr="$build/bin/mr"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+export LC_ALL=C
+failures=0
+
+fail() {
+    echo "FAILED: $*"
+    failures=$((failures + 1))
+}
+
+expect() { # NAME WANTED GOT: two files
+    if cmp -s "$2" "$3"; then echo "ok: $1"; else fail "$1"; diff "$2" "$3" | head -5; fi
+}
+
+refuse() { # NAME TEXT COMMAND...: fails, and says TEXT
+    local name=$1 text=$2
+    shift 2
+    if "$@" >said 2>&1; then fail "$name: succeeded"; elif grep -qF -- "$text" said; then echo "ok: $name"
+    else fail "$name: said $(cat said)"; fi
+}
+
+run() { "$mr" run --local -q "$@"; }
+
+# Text that is on every machine that builds this: perl's library and the documentation.
+mkdir books
+find /usr/share/perl /usr/share/doc /usr/share/common-licenses -type f -size -3000k \
+    \( -name '*.pm' -o -name '*.pl' -o -name '*.pod' -o -name copyright -o -name 'GPL*' \) -print0 2>/dev/null |
+    sort -z | head -z -n 4000 | xargs -0 cat >all.txt
+[ -s all.txt ] || seq 1 200000 | sed 's/$/ the quick brown fox/' >all.txt
+split -n l/7 all.txt books/part
+printf 'no newline at the end of this file' >books/z-last
+cat books/* >all.txt
+tr -s '[:space:]' '\n' <all.txt | grep -v '^$' | sort | uniq -c | awk '{print $2 "\t" $1}' | sort >count.ref
+echo "$(wc -c <all.txt) bytes, $(wc -l <count.ref) words"
+
+# ---- Native ----
+for variant in "-r 1" "-r 5" "-r 3 --memory 1M --split 300000" "-r 2 -j 1" \
+    "-r 2 --memory 1M --split 777777 -D mapreduce.map.output.compress=true"; do
+    rm -rf out
+    # shellcheck disable=SC2086
+    run --lib "$build/wordcount.so" -i books -o out $variant || fail "wordcount $variant"
+    sort out/part-* >got
+    expect "wordcount $variant" count.ref got
+    [ -f out/_SUCCESS ] || fail "no _SUCCESS"
+done
+
+sort all.txt >sort.ref
+for variant in "-r 1" "-r 4" "-r 4 --memory 1M --split 1000003"; do
+    rm -rf out
+    # shellcheck disable=SC2086
+    run --lib "$build/sort.so" -i all.txt -o out $variant || fail "sort $variant"
+    cat out/part-* >got
+    expect "sort $variant: the files together are in order" sort.ref got
+done
+
+head -c 9999900 /dev/urandom >records
+rm -rf out
+run --lib "$build/sort.so" --format fixed:100 --output-format raw -D sort.key.bytes=10 -r 3 --memory 2M \
+    -i records -o out || fail "sort of records"
+python3 - records out/part-* >got <<'PY' || fail "sort of records: order or content"
+import sys
+data = open(sys.argv[1], "rb").read()
+records = sorted((data[i:i + 100] for i in range(0, len(data), 100)), key=lambda r: r[:10])
+sys.exit(b"".join(records) != b"".join(open(f, "rb").read() for f in sys.argv[2:]))
+PY
+
+rm -rf out
+run --lib "$build/grep.so" -D grep.pattern='sub\s+\w+_\w+' -r 0 -i all.txt -o out --split 500000 || fail grep
+grep -P 'sub\s+\w+_\w+' all.txt >grep.ref
+cat out/part-* >got
+expect "grep, map only" grep.ref got
+
+rm -rf out
+run --lib "$build/index.so" -i books -o out -r 2 || fail index
+word=$(sort -t "$(printf '\t')" -k2,2n count.ref | tail -1 | cut -f1)
+for book in books/*; do
+    [ "$(tr -s "[:space:]" "\n" <"$book" | grep -cxF -- "$word")" -gt 0 ] && echo "$book"
+done | paste -sd, | sed 's/,/, /g' >index.ref
+cat out/part-* | grep -F -- "$word$(printf '\t')" | awk -F '\t' -v w="$word" '($1 "") == w {print $2}' >got
+expect "index: the files of '$word'" index.ref got
+
+# ---- Programs ----
+cat >map.py <<'PY'
+import os, sys
+print("reporter:counter:Words,Tasks,1", file=sys.stderr)
+print("reporter:status:begun", file=sys.stderr)
+assert os.environ["mapreduce_task_is_map"] == "true"
+assert os.environ["mapreduce_map_input_file"].endswith(("part" + os.environ["mapreduce_map_input_file"][-2:], "z-last"))
+assert os.environ["COLOUR"] == "blue"
+for line in sys.stdin.buffer:
+    for word in line.split():
+        sys.stdout.buffer.write(word + b"\t1\n")
+PY
+cat >reduce.awk <<'AWK'
+BEGIN { FS = "\t" }
+NR > 1 && ($1 "") != last { print last "\t" sum; sum = 0 }
+{ last = $1; sum += $2 }
+END { if (NR) print last "\t" sum }
+AWK
+# The words as awk and python divide them: python's bytes.split() knows VT and FF as tr does.
+for combiner in "" "awk -f reduce.awk"; do
+    rm -rf out
+    "$mr" run --local -input books -output out -mapper "python3 map.py" -reducer "awk -f reduce.awk" \
+        ${combiner:+-combiner "$combiner"} -file map.py -file reduce.awk -numReduceTasks 3 --memory 4M \
+        -cmdenv COLOUR=blue 2>said || fail "streaming: $(tail -3 said)"
+    sort out/part-* >got
+    expect "streaming word count, combiner '$combiner'" count.ref got
+    grep -q 'Tasks=[1-9]' said || fail "counter of a program"
+done
+
+rm -rf out
+run --mapper "tr -s '[:space:]' '\n'" --reducer 'uniq -c' -r 1 -i all.txt -o out || fail "shell commands"
+awk 'NF == 2 {print $2 "\t" $1}' out/part-00000 | sort >got
+expect "shell commands as mapper and reducer" count.ref got
+
+rm -rf out
+run --mapper 'head -n 1' -r 1 -i all.txt -o out --split 100M || fail "a mapper that stops reading"
+head -n 1 all.txt >one.ref
+expect "a mapper that stops reading" one.ref out/part-00000
+
+rm -rf out
+run --mapper cat --reducer NONE -i books/z-last -o out || fail "map only"
+printf 'no newline at the end of this file\n' >last.ref
+expect "map-only program" last.ref out/part-00000
+
+# ---- Nothing, and what must fail ----
+: >empty
+rm -rf out
+run --lib "$build/wordcount.so" -i empty -o out -r 2 || fail "empty input"
+[ "$(cat out/part-00000 out/part-00001 | wc -c)" = 0 ] && echo "ok: empty input" || fail "empty input"
+refuse "output exists" "already exists" run --lib "$build/wordcount.so" -i books -o out
+rm -rf out
+refuse "input missing" "no-such-file" run --lib "$build/wordcount.so" -i no-such-file -o out
+refuse "no library" "no-such.so" run --lib ./no-such.so -i books -o out
+refuse "not a job" "mr_job_v1" run --lib "$(ldconfig -p | awk '/libz.so.1 /{print $NF; exit}')" -i books -o out
+refuse "mapper fails" "status 3" run --mapper 'cat >/dev/null; echo my last words >&2; exit 3' -i books -o out
+grep -q 'my last words' said || fail "last words of a failed program"
+refuse "mapper crashes" "signal" run --mapper 'kill -SEGV $$' -i books -o out
+refuse "mapper is not there" "cannot start" run --mapper no-such-program -i books -o out
+refuse "record too long" "offset" run --lib "$build/sort.so" \
+    -D mapreduce.input.linerecordreader.line.maxlength=20 -i all.txt -o out
+refuse "cut records" "offset" run --lib "$build/sort.so" --format fixed:1000 -i books/z-last -o out
+[ -e out ] && fail "a failed job left its output"
+[ -z "$(find . -maxdepth 1 -name '.out*')" ] || fail "a failed job left its temporary directory"
+
+[ "$failures" = 0 ] && echo "all passed"
+exit "$((failures > 0))"
