@@ -90,7 +90,8 @@ static void check(make_key_fn make, size_t count, uint32_t partitions)
         uint32_t partition = (uint32_t)rng_below(&rng, partitions);
         assert_true(recbuf_add(&b, partition, mr_bytes(key, length), mr_bytes(&i, sizeof(i))));
     }
-    struct sort_entry *expected = xmemdup(b.entries, count * sizeof(*expected) + 1);
+    struct sort_entry *expected = xreallocarray(NULL, count + 1, sizeof(*expected));
+    memcpy(expected, b.entries, count * sizeof(*expected));
     base = b.region.data;
     qsort(expected, count, sizeof(*expected), compare);
     recbuf_sort(&b);
