@@ -141,6 +141,8 @@ enum {
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
     LOG_BATCH_BYTES_MAX = 16 * 1024 * 1024, /* a longer append is cut into batches of about that */
     LOG_ZERO_BYTES = 1024 * 1024,           /* zeroed ahead, once a MiB a sync pays for it */
+    LOG_PERSIST_BYTES = 16 * 1024 * 1024,   /* applied between two flushes of the state: a start
+                                               after a crash replays about that */
     LOG_SPARE_COUNT_MAX = 2,                /* dropped segments kept for reuse */
     LOG_IDLE_MS = 1000,                     /* then an empty batch vouches for the last one */
 
