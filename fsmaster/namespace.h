@@ -43,7 +43,7 @@ enum effect_kind {
     EFFECT_CHUNK_SEALED,    /* inode, chunk, length, wanted, servers (the set that was open) */
     EFFECT_CHUNK_FREED,     /* chunk at its last version; servers if it was not sealed */
     EFFECT_CHUNK_WANTED,    /* chunk, length, wanted: replication of its file has changed */
-    EFFECT_LEASE_GRANTED,   /* inode, epoch, session */
+    EFFECT_LEASE_GRANTED,   /* inode, epoch, session, wanted: of the file's next chunk */
     EFFECT_LEASE_ORPHANED,  /* inode, epoch: nobody renews it; recover the last chunk, expire it */
     EFFECT_LEASE_ENDED,     /* inode, epoch */
     EFFECT_SERVER_REGISTERED, /* server */

@@ -47,6 +47,7 @@ static void lease_grant(struct namespace *ns, struct ns_node *file)
     effect->inode = file->id;
     effect->epoch = lease.lease.epoch;
     effect->session = ns->session;
+    effect->wanted = file->row.replication;
 }
 
 /* Its writer is gone, but its last chunk is open: the lease belongs to nobody until the leader has
