@@ -1,0 +1,186 @@
+/* What applied entries mean for the soft state: every effect in the order in which it happened,
+ * then the proposals' completions. Every member does the same; telling chunkservers is left to the
+ * leader's care. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "fsmaster/server_internal.h"
+
+/* ---- Chunks --------------------------------------------------------------------------------- */
+
+static void chunk_allocated(struct server *s, const struct effect *effect)
+{
+    struct location_fact fact = {.chunk = effect->chunk,
+                                 .state = LOCATION_OPEN,
+                                 .wanted = effect->wanted,
+                                 .servers = effect->servers,
+                                 .server_count = effect->server_count};
+    locations_learn(s->locations, &fact);
+    scan_touch(s, effect->chunk.id, false, effect->wanted);
+}
+
+static void chunk_sealing(struct server *s, const struct effect *effect)
+{
+    struct location_fact fact = {.chunk = effect->chunk, .state = LOCATION_SEALING};
+    locations_learn(s->locations, &fact);
+    scan_touch(s, effect->chunk.id, false, 0);
+}
+
+/* A writer's seal says that its whole set holds this length; after a recovery only those hold it
+ * that were told so and have said yes. */
+static void chunk_sealed(struct server *s, const struct effect *effect)
+{
+    struct location known;
+    bool recovered = locations_find(s->locations, effect->chunk.id, &known) &&
+                     known.state == LOCATION_SEALING;
+    struct location_fact fact = {.chunk = effect->chunk,
+                                 .state = LOCATION_SEALED,
+                                 .length = effect->length,
+                                 .wanted = effect->wanted,
+                                 .servers = effect->servers,
+                                 .server_count = recovered ? 0 : effect->server_count};
+    locations_learn(s->locations, &fact);
+    scan_touch(s, effect->chunk.id, false, effect->wanted);
+}
+
+/* Nothing names the chunk any more. Whoever may hold a replica is told. */
+static void chunk_freed(struct server *s, const struct effect *effect)
+{
+    struct location known;
+    if (locations_find(s->locations, effect->chunk.id, &known)) {
+        for (uint32_t i = 0; i < known.count; i++) {
+            uint64_t version = known.replicas[i].version > effect->chunk.version
+                                   ? known.replicas[i].version
+                                   : effect->chunk.version;
+            care_delete(s, known.replicas[i].server,
+                        (struct chunk_ref){effect->chunk.id, version}, 0);
+        }
+    } else {
+        for (uint32_t i = 0; i < effect->server_count; i++) {
+            care_delete(s, effect->servers[i], effect->chunk, 0);
+        }
+    }
+    locations_forget(s->locations, effect->chunk.id);
+    repair_queue_drop(s->repair, effect->chunk.id);
+    scan_touch(s, effect->chunk.id, true, 0);
+}
+
+static void chunk_wanted(struct server *s, const struct effect *effect)
+{
+    locations_set_wanted(s->locations, effect->chunk.id, effect->wanted);
+    scan_touch(s, effect->chunk.id, false, effect->wanted);
+}
+
+/* ---- All effects ---------------------------------------------------------------------------- */
+
+static void run_effect(struct server *s, const struct effect *effect, time_ms now)
+{
+    switch (effect->kind) {
+    case EFFECT_CHUNK_ALLOCATED:
+        chunk_allocated(s, effect);
+        break;
+    case EFFECT_CHUNK_SEALING:
+        chunk_sealing(s, effect);
+        break;
+    case EFFECT_CHUNK_SEALED:
+        chunk_sealed(s, effect);
+        break;
+    case EFFECT_CHUNK_FREED:
+        chunk_freed(s, effect);
+        break;
+    case EFFECT_CHUNK_WANTED:
+        chunk_wanted(s, effect);
+        break;
+    case EFFECT_LEASE_GRANTED:
+        lease_table_grant(s->leases, effect->inode, effect->epoch, effect->wanted, now);
+        break;
+    case EFFECT_LEASE_ORPHANED:
+        lease_table_grant(s->leases, effect->inode, effect->epoch, 0, now);
+        lease_table_orphan(s->leases, effect->inode, effect->epoch);
+        break;
+    case EFFECT_LEASE_ENDED:
+        lease_table_end(s->leases, effect->inode, effect->epoch);
+        break;
+    case EFFECT_SERVER_REGISTERED:
+        (void)chunkservers_put(s->servers, effect->server, now);
+        break;
+    case EFFECT_REMOVAL_QUEUED:
+        break; /* the totals say how many wait; care_tick() looks at them */
+    }
+}
+
+void server_applied(void *ctx, void *outcome)
+{
+    struct server *s = ctx;
+    struct applied_group *group = outcome;
+    time_ms now = clock_mono_ms();
+    s->totals = group->totals;
+    s->status.applied = s->totals.applied.index;
+    for (size_t i = 0; i < group->count; i++) {
+        const struct apply_result *result = &group->entries[i].result;
+        for (uint32_t k = 0; k < result->effect_count; k++) {
+            run_effect(s, &result->effects[k], now);
+        }
+    }
+    for (size_t i = 0; i < group->count; i++) {
+        struct proposal *p = group->entries[i].proposal;
+        if (p) {
+            p->done(p, 0, &group->entries[i].result);
+        }
+    }
+    applied_group_free(group);
+}
+
+/* ---- Leadership ----------------------------------------------------------------------------- */
+
+static void format_done(struct command *c, int code, const struct apply_result *result)
+{
+    struct server *s = c->server;
+    code = code == 0 ? result->code : code;
+    if (code < 0 && code != ERR_EXISTS) {
+        (void)err_set(&s->failure, code, "form the cluster: %s", err_text(code));
+    } else {
+        log_info("fsmaster", "cluster formed id=%s replication=%" PRIu32, s->totals.cluster_id,
+                 s->totals.default_replication);
+        server_open_doors(s);
+    }
+    command_deinit(c);
+    free(c);
+}
+
+static void propose_format(struct server *s)
+{
+    char id[CLUSTER_ID_TEXT_BYTES];
+    struct log_entry entry = {
+        .kind = ENTRY_FORMAT,
+        .format = {.cluster_id = cluster_id_format(s->datadir.ident.cluster, id),
+                   .superuser = s->superuser,
+                   .default_replication = (uint32_t)s->options.replication},
+    };
+    command_propose(xcalloc(1, sizeof(struct command)), s, &entry, format_done);
+}
+
+void server_changed(void *ctx, const struct consensus_status *status)
+{
+    struct server *s = ctx;
+    time_ms now = clock_mono_ms();
+    s->status = *status;
+    gauge_set(s->metrics.leading, status->is_leader);
+    gauge_set(s->metrics.term, (int64_t)status->term);
+    log_info("fsmaster", "%s term=%" PRIu64 " applied=%" PRIu64,
+             status->is_leader ? "leading" : "not leading", status->term, status->applied);
+    if (!status->is_leader) {
+        return;
+    }
+    s->cluster_base_ms = s->totals.cluster_ms;
+    s->cluster_mono_ms = now;
+    lease_table_renew_all(s->leases, now);
+    if (s->totals.cluster_id[0] == '\0') {
+        propose_format(s);
+    } else {
+        server_open_doors(s);
+    }
+}

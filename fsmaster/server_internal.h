@@ -1,0 +1,209 @@
+/* What the parts of the server share: the owner's state. Everything here is for the owner thread,
+ * but for functions named _on_worker.
+ *
+ *   server.c           start, loop, drain
+ *   server_apply.c     effects of applied entries on the soft state
+ *   server_commands.c  entries: the server's own, and clients' requests with placement
+ *   server_recovery.c  seal and go on; leases that run out
+ *   server_care.c      repair, surplus, orphans; deletion; background removal
+ *   server_scan.c      soft state from the state on disk, at start
+ *   fs_rpc.c           the service table: wire to plain and back
+ *   chunk_rpc.c        calls to chunkservers */
+#ifndef FSMASTER_SERVER_INTERNAL_H
+#define FSMASTER_SERVER_INTERNAL_H
+
+#include "common/ident.h"
+#include "common/list.h"
+#include "common/mailbox.h"
+#include "common/map.h"
+#include "common/metrics.h"
+#include "common/rng.h"
+#include "common/rpc/rpc.h"
+#include "common/rpc/rpc_server.h"
+#include "common/workpool.h"
+#include "fsmaster/chunk_rpc.h"
+#include "fsmaster/chunkservers.h"
+#include "fsmaster/consensus.h"
+#include "fsmaster/leases.h"
+#include "fsmaster/locations.h"
+#include "fsmaster/namespace.h"
+#include "fsmaster/recovery.h"
+#include "fsmaster/repair.h"
+#include "fsmaster/server.h"
+#include "fsmaster/state.h"
+
+enum { SERVER_LOOP_COUNT = 1 }; /* one poller: with two cores more only get in each other's way */
+
+/* A command on its way through consensus. Embedded in whatever waits for it. */
+struct command {
+    struct proposal proposal;
+    struct buf bytes;
+    struct server *server;
+    void (*done)(struct command *c, int code, const struct apply_result *result);
+};
+
+/* Progress of the scan of chunk records at start. */
+struct scan {
+    struct job job;
+    bool busy;
+    bool complete;
+    chunk_id after;               /* rows up to here have been taken */
+    struct chunk_record *rows;    /* of the page */
+    size_t row_count;
+    int code;
+    struct map touched; /* chunk id -> what effects said of it while the page was read */
+};
+
+struct server_metrics {
+    struct metrics *registry;
+    struct counter *operations[OPERATION_RAISE_FENCE + 1]; /* by kind, as applied */
+    struct counter *operation_errors;
+    struct histogram *mutate;  /* arrival on the owner to reply */
+    struct counter *reads[3];  /* stat, list, locate */
+    struct gauge *mailbox, *workers;
+    struct gauge *chunks[LOCATION_CLASS_COUNT];
+    struct gauge *repair_waiting, *repair_running, *recoveries, *leases, *removal_queue;
+    struct gauge *servers_live, *deletes_waiting;
+    struct counter *copies, *copy_failures, *deletes, *recoveries_done, *unverified_seals;
+    struct gauge *leading, *term;
+};
+
+struct server {
+    struct server_options options;
+    struct datadir datadir;
+    struct mailbox *mailbox;
+    struct workpool *workers;
+    struct rpc_loop *loops[SERVER_LOOP_COUNT];
+    struct rpc_server *rpc;
+    struct rpc_pool *pool;
+    struct rpc_tls *tls;
+    struct http_server *http;
+    struct server_metrics metrics;
+    char address[LIMIT_ADDRESS_BYTES_MAX]; /* advertised */
+    const char *superuser;
+
+    struct state *state;
+    struct consensus *consensus;
+    struct consensus_status status;
+    struct namespace_totals totals; /* as of the last applied group */
+    time_ms cluster_base_ms;        /* cluster time when ... */
+    time_ms cluster_mono_ms;        /* ... the monotonic clock said this */
+
+    struct chunkservers *servers;
+    struct locations *locations;
+    struct lease_table *leases;
+    struct repair_queue *repair;
+    struct rng rng;
+    struct scan scan;
+
+    struct map recoveries;   /* chunk id -> struct recovering */
+    struct list allocations; /* struct mutate that waits for servers, oldest first */
+    struct map deletions;    /* server id -> struct deletion */
+    size_t deletions_waiting; /* replicas in them */
+    struct lease_ref expiring[NAMESPACE_BATCH_COUNT_MAX]; /* leases to end by the next command */
+    uint32_t expiring_count;
+    bool expire_running; /* an EXPIRE_LEASES is on its way */
+    bool reap_running;
+    bool tick_running;
+    time_ms ticked_ms;       /* last ENTRY_TICK */
+    uint32_t mutates;        /* client requests in progress */
+    uint32_t calls;          /* chunk calls in progress */
+    uint32_t jobs;           /* own jobs on workers in progress */
+
+    bool rpc_running;
+    bool stopping;  /* drain has begun */
+    bool impatient; /* ... and was asked for again */
+    struct mail stop_mail;
+    unsigned stop_count;
+    struct err failure; /* code != 0: the process must end */
+};
+
+/* ---- server.c ---- */
+
+time_ms server_cluster_now(const struct server *s);
+/* A job of the server's own on a worker; done on the owner must call server_job_end(). Its slot is
+ * always there. */
+void server_job_start(struct server *s, struct job *job, void (*run)(struct job *),
+                      void (*done)(struct job *));
+void server_job_end(struct server *s);
+/* Starts serving, once this member leads for the first time. */
+void server_open_doors(struct server *s);
+
+/* ---- server_apply.c ---- */
+
+void server_applied(void *ctx, void *outcome);
+void server_changed(void *ctx, const struct consensus_status *status);
+
+/* ---- server_commands.c ---- */
+
+/* Stamps the times, encodes and proposes. done comes later in any case. */
+void command_propose(struct command *c, struct server *s, struct log_entry *entry,
+                     void (*done)(struct command *, int, const struct apply_result *));
+void command_deinit(struct command *c);
+
+/* A client's request on its way; lives in the call's arena. */
+struct mutate {
+    struct server *server;
+    struct rpc_call *call;
+    struct cmd_mutate request; /* operations writable */
+    struct caller caller;
+    struct command command;
+    struct list link; /* in server->allocations */
+    time_ms give_up_ms;
+    uint64_t begun_us;
+};
+
+/* Owner. Finishes the call sooner or later. */
+void mutate_start(struct mutate *m);
+/* Allocations that wait for servers try again; all of them after their time. */
+void mutates_retry(struct server *s, time_ms now);
+
+/* ---- server_recovery.c ---- */
+
+/* One asker of a recovery. */
+struct recovery_waiter {
+    struct list link;
+    time_ms give_up_ms;
+    /* code 0: chunk as it is now, sealed length, 0 when the extent is gone. text for a human. */
+    void (*done)(struct recovery_waiter *w, int code, const char *text, struct chunk_ref chunk,
+                 uint64_t length);
+};
+
+struct recovery_ask {
+    struct chunk_record record; /* open or sealing */
+    uint64_t acked;
+    const server_id *blamed;
+    size_t blamed_count;
+};
+
+/* waiter may be NULL. */
+void recovery_ask(struct server *s, const struct recovery_ask *ask, struct recovery_waiter *waiter);
+void recoveries_tick(struct server *s, time_ms now);
+void leases_tick(struct server *s, time_ms now);
+void recoveries_free(struct server *s);
+
+/* ---- server_care.c ---- */
+
+void server_care(void *arg, chunk_id chunk, enum location_class class); /* location_care_fn */
+void care_tick(struct server *s, time_ms now);
+/* A replica that has to go. Only live servers are told; others are found out when they report. */
+void care_delete(struct server *s, server_id server, struct chunk_ref chunk, uint32_t copies_left);
+void care_server_lost(struct server *s, struct chunkserver *server);
+void care_server_found(struct server *s, struct chunkserver *server);
+bool care_all_heard(const struct server *s);
+void care_free(struct server *s);
+
+/* ---- server_scan.c ---- */
+
+/* Servers, leases and unsealed chunks; blocks, before anything runs. */
+int scan_tables(struct server *s, struct err *e) MUST_CHECK;
+void scan_tick(struct server *s); /* the next page of chunk records */
+/* An effect has said this of a chunk. wanted 0: nothing about that. */
+void scan_touch(struct server *s, chunk_id chunk, bool freed, uint32_t wanted);
+void scan_free(struct server *s);
+
+/* ---- fs_rpc.c ---- */
+
+extern const struct rpc_service_row fs_service[];
+
+#endif
