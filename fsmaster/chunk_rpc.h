@@ -11,10 +11,12 @@
 #include "common/arena.h"
 #include "common/err.h"
 #include "common/ids.h"
+#include "common/list.h"
 #include "common/mailbox.h"
 #include "fsmaster/command.h" /* struct server_record */
 
 struct rpc_loop;
+struct rpc_pending;
 struct rpc_pool;
 
 enum chunk_call_kind {
@@ -48,12 +50,12 @@ struct chunk_call {
     size_t source_count;
 
     /* Answer. */
-    int code;         /* 0, or ERR_* */
-    const char *text; /* for the log, "" for 0 */
-    bool found;       /* FENCE */
-    bool clean;       /* FENCE */
-    bool kept;        /* SEAL */
-    uint64_t held;    /* FENCE: bytes */
+    int code;                        /* 0, or ERR_* */
+    const char *text;                /* for the log, "" for 0 */
+    bool found;                      /* FENCE */
+    bool clean;                      /* FENCE */
+    bool kept;                       /* SEAL */
+    uint64_t held;                   /* FENCE: bytes */
     const struct chunk_ref *deleted; /* DELETE */
     size_t deleted_count;
 
@@ -63,16 +65,28 @@ struct chunk_call {
     void *arg;     /* likewise */
 
     struct arena arena;
-    struct mailbox *home; /* private from here on */
+    struct list link; /* in the list of calls in progress; private from here on */
+    struct mailbox *home;
     struct mail mail;
+    struct rpc_pending *pending;
 };
 
 /* Zeroed but for kind, with an empty arena. Never NULL. */
 struct chunk_call *chunk_call_new(enum chunk_call_kind kind);
 void chunk_call_free(struct chunk_call *call); /* accepts NULL */
 
-/* Sends it; a slot for the answer is reserved in home (CHECK: home is large enough). */
-void chunk_call_start(struct chunk_call *call, struct rpc_loop *loop, struct rpc_pool *pool,
-                      struct mailbox *home);
+/* Where calls are made from; the server's own. */
+struct chunk_caller {
+    struct rpc_loop *loop;
+    struct rpc_pool *pool;
+    struct mailbox *home;
+    struct list calls; /* in progress */
+};
+
+/* Sends it; a slot for the answer is reserved at home (CHECK: there is room). */
+void chunk_call_start(struct chunk_call *call, struct chunk_caller *caller);
+
+/* All calls in progress fail soon. */
+void chunk_calls_cancel(struct chunk_caller *caller);
 
 #endif

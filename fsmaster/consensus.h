@@ -71,7 +71,8 @@ struct consensus_status {
 
 /* What is replicated. All of one member's calls to apply come from one thread, in order. */
 struct consensus_machine {
-    void *ctx;
+    void *ctx;       /* of apply and persist */
+    void *owner_ctx; /* of the callbacks on the owner */
     /* Apply thread. Applies the entries and commits them together with the index of the last one.
      * *ret_outcome goes to applied(). An error stops the member: state never goes on by guessing.
      */

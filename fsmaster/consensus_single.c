@@ -123,7 +123,7 @@ static void fail(struct consensus *c, const struct err *e)
     }
     c->broken = true;
     c->leading = false;
-    c->options.machine.failed(c->options.machine.ctx, e);
+    c->options.machine.failed(c->options.machine.owner_ctx, e);
 }
 
 /* ---- One flush ------------------------------------------------------------------------------ */
@@ -282,7 +282,7 @@ static void apply_done(struct job *job)
     bool replayed = f->replayed;
     bool takes_lead = !replayed && !c->leading && !c->broken && f->entries[0].bytes.length == 0 &&
                       f->entries[0].term == c->hard.term;
-    machine->applied(machine->ctx, f->outcome);
+    machine->applied(machine->owner_ctx, f->outcome);
     flush_settle(f);
     if (replayed) {
         replay_next(c);
@@ -291,7 +291,7 @@ static void apply_done(struct job *job)
     if (takes_lead) {
         c->leading = true;
         struct consensus_status status = status_of(c);
-        machine->changed(machine->ctx, &status);
+        machine->changed(machine->owner_ctx, &status);
     }
     flush_next(c);
 }

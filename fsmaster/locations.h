@@ -104,9 +104,8 @@ void locations_forget(struct locations *l, chunk_id chunk);
 
 /* ---- What servers say ---- */
 
-/* ERR_INVALID: id 0, or a version or length that no chunk has; nothing is noted. */
-int locations_report(struct locations *l, server_id server, const struct location_report *report)
-    __attribute__((warn_unused_result));
+/* 0. ERR_INVALID: id 0, or a version or length that no chunk has; nothing is noted. */
+int locations_report(struct locations *l, server_id server, const struct location_report *report);
 void locations_remove(struct locations *l, server_id server, chunk_id chunk);
 
 /* A full list comes: from locations_report_begin() on, replicas that are not reported again go at

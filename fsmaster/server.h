@@ -11,27 +11,27 @@
 
 /* All strings live as long as the server; "" or NULL where something may be absent. */
 struct server_options {
-    const char *data;         /* directory */
-    const char *listen;       /* HOST:PORT, port 0: any free one */
-    const char *advertise;    /* HOST:PORT that others use; absent: as listen, with the port bound */
-    const char *host;         /* labels; absent: the machine's name, "default" */
+    const char *data;      /* directory */
+    const char *listen;    /* HOST:PORT, port 0: any free one */
+    const char *advertise; /* HOST:PORT that others use; absent: as listen, with the port bound */
+    const char *host;      /* labels; absent: the machine's name, "default" */
     const char *rack;
-    const char *cluster_id;   /* 32 hex digits; absent: drawn at the first start */
-    int64_t replication;      /* default copies of a new cluster; 0: 3, or 1 with `single` */
-    bool single;              /* a cluster on one machine */
-    const char *superuser;    /* absent: whoever runs the process */
-    int64_t ready_fd;         /* -1: none */
-    const char *http;         /* address of metrics; absent: none */
-    bool insecure;            /* plain text on other addresses than loopback */
-    const char *tls_ca;       /* three PEM files, or none of them */
+    const char *cluster_id; /* 32 hex digits; absent: drawn at the first start */
+    int64_t replication;    /* default copies of a new cluster; 0: 3, or 1 with `single` */
+    bool single;            /* a cluster on one machine */
+    const char *superuser;  /* absent: whoever runs the process */
+    int64_t ready_fd;       /* -1: none */
+    const char *http;       /* address of metrics; absent: none */
+    bool insecure;          /* plain text on other addresses than loopback */
+    const char *tls_ca;     /* three PEM files, or none of them */
     const char *tls_cert;
     const char *tls_key;
-    uint64_t server_dead_ms;  /* silence of a chunkserver */
-    uint64_t lease_ms;        /* a writer's lease without renewal */
-    uint64_t cache_bytes;     /* RocksDB's */
-    uint64_t persist_bytes;   /* of log between two flushes of the state */
-    int64_t workers;          /* threads for reads */
-    bool audit;               /* a log line for each change and each denial */
+    uint64_t server_dead_ms; /* silence of a chunkserver */
+    uint64_t lease_ms;       /* a writer's lease without renewal */
+    uint64_t cache_bytes;    /* RocksDB's */
+    uint64_t persist_bytes;  /* of log between two flushes of the state */
+    int64_t workers;         /* threads for reads */
+    bool audit;              /* a log line for each change and each denial */
     const char *log_level;
 };
 
@@ -39,15 +39,16 @@ struct server;
 
 /* Opens the data directory, replays the log, listens, and serves when this member leads. The first
  * start on an empty directory forms the cluster. Release with server_free(). */
-int server_start(const struct server_options *options, struct server **ret, struct err *e)
-    MUST_CHECK;
+int server_start(const struct server_options *options, struct server **ret,
+                 struct err *e) MUST_CHECK;
 
 /* Serves on the calling thread, the owner, until server_stop() has drained everything or nothing
  * can go on. 0, or why not, in e. */
 int server_run(struct server *s, struct err *e) MUST_CHECK;
 
-/* Begin to drain; a second call cancels what is still in progress. Any thread. */
-void server_stop(struct server *s);
+/* Begin to drain (count 1), or cancel what is still in progress (2); each at most once. Any thread.
+ */
+void server_stop(struct server *s, int count);
 
 void server_free(struct server *s); /* accepts NULL */
 

@@ -34,8 +34,8 @@ static void chunk_sealing(struct server *s, const struct effect *effect)
 static void chunk_sealed(struct server *s, const struct effect *effect)
 {
     struct location known;
-    bool recovered = locations_find(s->locations, effect->chunk.id, &known) &&
-                     known.state == LOCATION_SEALING;
+    bool recovered =
+        locations_find(s->locations, effect->chunk.id, &known) && known.state == LOCATION_SEALING;
     struct location_fact fact = {.chunk = effect->chunk,
                                  .state = LOCATION_SEALED,
                                  .length = effect->length,
@@ -55,8 +55,8 @@ static void chunk_freed(struct server *s, const struct effect *effect)
             uint64_t version = known.replicas[i].version > effect->chunk.version
                                    ? known.replicas[i].version
                                    : effect->chunk.version;
-            care_delete(s, known.replicas[i].server,
-                        (struct chunk_ref){effect->chunk.id, version}, 0);
+            care_delete(s, known.replicas[i].server, (struct chunk_ref){effect->chunk.id, version},
+                        0);
         }
     } else {
         for (uint32_t i = 0; i < effect->server_count; i++) {
@@ -178,6 +178,7 @@ void server_changed(void *ctx, const struct consensus_status *status)
     s->cluster_base_ms = s->totals.cluster_ms;
     s->cluster_mono_ms = now;
     lease_table_renew_all(s->leases, now);
+    recoveries_resume(s);
     if (s->totals.cluster_id[0] == '\0') {
         propose_format(s);
     } else {

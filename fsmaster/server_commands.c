@@ -157,8 +157,7 @@ static void mutate_applied(struct command *c, int code, const struct apply_resul
 
 static void mutate_propose(struct mutate *m)
 {
-    struct log_entry entry = {
-        .kind = ENTRY_MUTATE, .caller = m->caller, .mutate = m->request};
+    struct log_entry entry = {.kind = ENTRY_MUTATE, .caller = m->caller, .mutate = m->request};
     command_propose(&m->command, m->server, &entry, mutate_applied);
 }
 
@@ -216,8 +215,8 @@ static void renew_leases(const struct mutate *m, time_ms now)
     for (uint32_t i = 0; i < m->request.operation_count; i++) {
         const struct operation *op = &m->request.operations[i];
         if (op->kind == OPERATION_ALLOCATE) {
-            (void)lease_table_renew(m->server->leases, op->allocate.inode,
-                                    op->allocate.lease_epoch, now);
+            (void)lease_table_renew(m->server->leases, op->allocate.inode, op->allocate.lease_epoch,
+                                    now);
         }
     }
 }
@@ -241,14 +240,14 @@ void mutate_start(struct mutate *m)
     }
     m->give_up_ms = now + ALLOCATE_WAIT_MS;
     list_push_back(&s->allocations, &m->link);
-    log_info("placement",
-             "an allocation waits for servers live=%" PRIu32 " least=%d user=%s",
+    log_info("placement", "an allocation waits for servers live=%" PRIu32 " least=%d user=%s",
              chunkservers_live_count(s->servers), CHUNK_WRITE_REPLICAS_MIN, m->caller.user);
 }
 
 void mutates_retry(struct server *s, time_ms now)
 {
-    LIST_FOR_EACH_SAFE(node, &s->allocations) {
+    LIST_FOR_EACH_SAFE(node, &s->allocations)
+    {
         struct mutate *m = LIST_ENTRY(node, struct mutate, link);
         bool over = now >= m->give_up_ms || s->stopping || !s->status.is_leader ||
                     rpc_call_is_cancelled(m->call);

@@ -47,8 +47,8 @@ struct scan {
     struct job job;
     bool busy;
     bool complete;
-    chunk_id after;               /* rows up to here have been taken */
-    struct chunk_record *rows;    /* of the page */
+    chunk_id after;            /* rows up to here have been taken */
+    struct chunk_record *rows; /* of the page */
     size_t row_count;
     int code;
     struct map touched; /* chunk id -> what effects said of it while the page was read */
@@ -58,8 +58,8 @@ struct server_metrics {
     struct metrics *registry;
     struct counter *operations[OPERATION_RAISE_FENCE + 1]; /* by kind, as applied */
     struct counter *operation_errors;
-    struct histogram *mutate;  /* arrival on the owner to reply */
-    struct counter *reads[3];  /* stat, list, locate */
+    struct histogram *mutate; /* arrival on the owner to reply */
+    struct counter *reads[3]; /* stat, list, locate */
     struct gauge *mailbox, *workers;
     struct gauge *chunks[LOCATION_CLASS_COUNT];
     struct gauge *repair_waiting, *repair_running, *recoveries, *leases, *removal_queue;
@@ -75,7 +75,7 @@ struct server {
     struct workpool *workers;
     struct rpc_loop *loops[SERVER_LOOP_COUNT];
     struct rpc_server *rpc;
-    struct rpc_pool *pool;
+    struct chunk_caller chunk_caller; /* with its pool of channels */
     struct rpc_tls *tls;
     struct http_server *http;
     struct server_metrics metrics;
@@ -96,26 +96,25 @@ struct server {
     struct rng rng;
     struct scan scan;
 
-    struct map recoveries;   /* chunk id -> struct recovering */
-    struct list allocations; /* struct mutate that waits for servers, oldest first */
-    struct map deletions;    /* server id -> struct deletion */
+    struct map recoveries;    /* chunk id -> struct recovering */
+    struct list allocations;  /* struct mutate that waits for servers, oldest first */
+    struct map deletions;     /* server id -> struct deletion */
     size_t deletions_waiting; /* replicas in them */
     struct lease_ref expiring[NAMESPACE_BATCH_COUNT_MAX]; /* leases to end by the next command */
     uint32_t expiring_count;
     bool expire_running; /* an EXPIRE_LEASES is on its way */
     bool reap_running;
     bool tick_running;
-    time_ms ticked_ms;       /* last ENTRY_TICK */
-    uint32_t mutates;        /* client requests in progress */
-    uint32_t calls;          /* chunk calls in progress */
-    uint32_t jobs;           /* own jobs on workers in progress */
+    time_ms ticked_ms; /* last ENTRY_TICK */
+    uint32_t mutates;  /* client requests in progress */
+    uint32_t jobs;     /* own jobs on workers in progress */
 
     bool rpc_running;
-    bool stopping;  /* drain has begun */
-    bool impatient; /* ... and was asked for again */
-    struct mail stop_mail;
-    unsigned stop_count;
-    struct err failure; /* code != 0: the process must end */
+    bool stopping;             /* drain has begun */
+    struct mail stop_mails[2]; /* drain; and cancel what is left */
+    int stop_count;            /* of them that have come */
+    time_ms stop_by_ms;        /* then it is cancelled anyway */
+    struct err failure;        /* code != 0: the process must end */
 };
 
 /* ---- server.c ---- */
@@ -178,6 +177,8 @@ struct recovery_ask {
 
 /* waiter may be NULL. */
 void recovery_ask(struct server *s, const struct recovery_ask *ask, struct recovery_waiter *waiter);
+/* A new leader goes on with what the log says is being sealed. */
+void recoveries_resume(struct server *s);
 void recoveries_tick(struct server *s, time_ms now);
 void leases_tick(struct server *s, time_ms now);
 void recoveries_free(struct server *s);

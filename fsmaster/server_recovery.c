@@ -86,8 +86,8 @@ static void end_done(struct command *c, int code, const struct apply_result *res
                   " length=%" PRIu64 " acked=%" PRIu64,
                   r->core.chunk.id, r->inode, result->length, r->core.acked);
     } else {
-        log_info("recovery", "sealed chunk=%" PRIu64 " inode=%" PRIu64 " length=%" PRIu64
-                 " ms=%" PRIu64,
+        log_info("recovery",
+                 "sealed chunk=%" PRIu64 " inode=%" PRIu64 " length=%" PRIu64 " ms=%" PRIu64,
                  r->core.chunk.id, r->inode, result->length, clock_mono_ms() - r->begun_ms);
     }
     struct chunk_ref now = {r->core.chunk.id, r->core.new_version};
@@ -135,7 +135,6 @@ static void fence_done(struct chunk_call *call)
                                      .kind = RECOVERY_ANSWER_FAILED,
                                      .length = call->held,
                                      .clean = call->clean};
-    s->calls--;
     if (call->code == 0) {
         answer.kind = call->found ? RECOVERY_ANSWER_HELD : RECOVERY_ANSWER_NOT_FOUND;
         note_fence(s, call);
@@ -156,7 +155,6 @@ static void fence_done(struct chunk_call *call)
 static void seal_done(struct chunk_call *call)
 {
     struct server *s = call->context;
-    s->calls--;
     if (call->code == 0) {
         /* One that was not kept is as good as damaged: replaced from a good one, then deleted. */
         struct location_report report = {.chunk = call->chunk,
@@ -178,7 +176,6 @@ static struct chunk_call *call_new(struct server *s, enum chunk_call_kind kind, 
     call->cluster_id = s->totals.cluster_id;
     call->timeout_ms = RECOVERY_FENCE_MS;
     call->context = s;
-    s->calls++;
     return call;
 }
 
@@ -189,7 +186,7 @@ static void send_fence(struct recovering *r, server_id server)
     call->chunk = r->core.chunk;
     call->new_version = r->core.new_version;
     call->done = fence_done;
-    chunk_call_start(call, s->loops[0], s->pool, s->mailbox);
+    chunk_call_start(call, &s->chunk_caller);
 }
 
 static void send_seal(struct recovering *r, server_id server)
@@ -200,7 +197,7 @@ static void send_seal(struct recovering *r, server_id server)
     call->length = r->core.length;
     call->fenced_version = r->core.new_version;
     call->done = seal_done;
-    chunk_call_start(call, s->loops[0], s->pool, s->mailbox);
+    chunk_call_start(call, &s->chunk_caller);
 }
 
 static void recovering_pump(struct recovering *r)
@@ -265,6 +262,57 @@ void recovery_ask(struct server *s, const struct recovery_ask *ask, struct recov
     recovering_pump(r);
 }
 
+/* ---- Resuming ------------------------------------------------------------------------------- */
+
+struct resumption {
+    struct server *server;
+    struct job job;
+    struct chunk_record *records;
+    size_t count;
+};
+
+static int collect_sealing(void *arg, const struct chunk_record *record)
+{
+    struct resumption *r = arg;
+    if (record->state == CHUNK_SEALING) {
+        r->records = xreallocarray(r->records, r->count + 1, sizeof(*r->records));
+        r->records[r->count++] = *record;
+    }
+    return 0;
+}
+
+static void resume_on_worker(struct job *job)
+{
+    struct resumption *r = CONTAINER_OF(job, struct resumption, job);
+    struct state_read read;
+    state_read_begin(r->server->state, &read);
+    /* A failure only delays: the leases of these files run out. */
+    int code = namespace_scan_open_chunks(&read.view, 0, collect_sealing, r);
+    r->count = code < 0 ? 0 : r->count;
+    state_read_end(&read);
+}
+
+static void resume_done(struct job *job)
+{
+    struct resumption *r = CONTAINER_OF(job, struct resumption, job);
+    server_job_end(r->server);
+    for (size_t i = 0; i < r->count && r->server->status.is_leader && !r->server->stopping; i++) {
+        struct recovery_ask ask = {.record = r->records[i]};
+        recovery_ask(r->server, &ask, NULL);
+    }
+    free(r->records);
+    free(r);
+}
+
+void recoveries_resume(struct server *s)
+{
+    struct resumption *r = xcalloc(1, sizeof(*r));
+    r->server = s;
+    server_job_start(s, &r->job, resume_on_worker, resume_done);
+}
+
+/* ---- Waiting -------------------------------------------------------------------------------- */
+
 static void tell_why(struct recovering *r, struct recovery_waiter *only, time_ms now)
 {
     server_id waits[CHUNK_REPLICAS_MAX];
@@ -292,11 +340,13 @@ static void tell_why(struct recovering *r, struct recovery_waiter *only, time_ms
 
 void recoveries_tick(struct server *s, time_ms now)
 {
-    MAP_FOR_EACH(it, &s->recoveries) {
+    MAP_FOR_EACH(it, &s->recoveries)
+    {
         struct recovering *r = it.value;
         recovery_tick(&r->core, now);
         recovering_pump(r);
-        LIST_FOR_EACH_SAFE(node, &r->waiters) {
+        LIST_FOR_EACH_SAFE(node, &r->waiters)
+        {
             struct recovery_waiter *w = LIST_ENTRY(node, struct recovery_waiter, link);
             if (now >= w->give_up_ms || s->stopping) {
                 list_remove(&w->link);
@@ -310,7 +360,8 @@ void recoveries_tick(struct server *s, time_ms now)
 
 void recoveries_free(struct server *s)
 {
-    MAP_FOR_EACH(it, &s->recoveries) {
+    MAP_FOR_EACH(it, &s->recoveries)
+    {
         struct recovering *r = it.value;
         command_deinit(&r->command);
         free(r);

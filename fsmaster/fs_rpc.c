@@ -1,0 +1,750 @@
+/* The service trireme.v1.FsMaster: one row per method with its steps, and the conversion between
+ * wire and plain structs. What a method means is elsewhere; here is only how it gets there.
+ *
+ * Reads: the owner says from which moment on a state will do (read index), a worker reads a
+ * snapshot and answers. Locate goes back to the owner, who alone knows where replicas are. */
+#include <inttypes.h>
+#include <string.h>
+
+#include <proto/fs.pb-c.h>
+
+#include "common/alloc.h"
+#include "common/arena.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/macros.h"
+#include "fsmaster/command_rpc.h"
+#include "fsmaster/server_internal.h"
+
+/* ---- Callers and refusals ------------------------------------------------------------------- */
+
+static struct caller caller_of(struct rpc_call *call, const struct server *s)
+{
+    const char *user = rpc_call_caller(call)->user;
+    user = user[0] ? user : "nobody";
+    return (struct caller){.user = user, .is_superuser = strcmp(user, s->superuser) == 0};
+}
+
+static int not_leader(struct rpc_call *call, const struct server *s)
+{
+    rpc_call_set_leader(call, s->status.leader);
+    return ERR_NOT_LEADER;
+}
+
+/* ---- Mutate --------------------------------------------------------------------------------- */
+
+static int mutate_decode(struct rpc_call *call, void *service)
+{
+    struct mutate *m = arena_calloc(rpc_call_arena(call), sizeof(*m));
+    m->server = service;
+    m->call = call;
+    m->caller = caller_of(call, service);
+    rpc_call_set_state(call, m);
+    return command_from_request(rpc_call_request(call), rpc_call_arena(call), &m->request,
+                                rpc_call_err(call));
+}
+
+static int mutate_run(struct rpc_call *call, void *service)
+{
+    (void)service;
+    mutate_start(rpc_call_state(call));
+    return RPC_PENDING;
+}
+
+/* ---- Reads: the read index ------------------------------------------------------------------ */
+
+struct read_wait {
+    struct read_index index;
+    struct rpc_call *call;
+    struct server *server;
+    bool away;    /* the step has returned RPC_PENDING */
+    bool settled; /* code stands */
+    int code;
+    void *result; /* of the worker's step */
+};
+
+static void read_index_done(struct read_index *index, int code)
+{
+    struct read_wait *wait = CONTAINER_OF(index, struct read_wait, index);
+    wait->settled = true;
+    wait->code = code;
+    if (!wait->away) {
+        return;
+    }
+    if (code == 0) {
+        rpc_call_resume(wait->call);
+    } else {
+        rpc_call_set_leader(wait->call, wait->server->status.leader);
+        rpc_call_finish(wait->call, code, NULL);
+    }
+}
+
+static int read_begin(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    struct read_wait *wait = arena_calloc(rpc_call_arena(call), sizeof(*wait));
+    wait->call = call;
+    wait->server = s;
+    wait->index.done = read_index_done;
+    rpc_call_set_state(call, wait);
+    consensus_read_index(s->consensus, &wait->index);
+    if (wait->settled) {
+        return wait->code < 0 ? not_leader(call, s) : 0;
+    }
+    wait->away = true;
+    return RPC_PENDING;
+}
+
+/* A namespace error as the caller hears it. A broken storage is told with its own words. */
+static int read_error(struct rpc_call *call, const struct state_read *read, int code,
+                      const struct target *target)
+{
+    const struct err *storage = state_read_error(read);
+    if (storage && storage->code < 0) {
+        return err_set(rpc_call_err(call), storage->code, "%s", err_message(storage));
+    }
+    if (target->path[0]) {
+        return err_set(rpc_call_err(call), code, "%s: %s", target->path, err_text(code));
+    }
+    return err_set(rpc_call_err(call), code, "inode %" PRIu64 ": %s", target->inode,
+                   err_text(code));
+}
+
+/* ---- Reads: messages ------------------------------------------------------------------------ */
+
+static Trireme__V1__Attributes *attributes_message(struct arena *arena, const struct attributes *a)
+{
+    Trireme__V1__Attributes *m = arena_alloc(arena, sizeof(*m));
+    trireme__v1__attributes__init(m);
+    m->inode = a->inode;
+    m->kind =
+        a->kind == INODE_FILE ? TRIREME__V1__KIND__KIND_FILE : TRIREME__V1__KIND__KIND_DIRECTORY;
+    m->mode = a->mode;
+    m->owner = (char *)a->owner;
+    m->group = (char *)a->group;
+    m->mtime_ms = a->mtime_ms;
+    m->length = a->length;
+    m->replication = a->replication;
+    m->chunk_bytes = a->chunk_bytes;
+    m->open = a->open;
+    m->child_count = a->child_count;
+    m->subtree_files = a->subtree_files;
+    m->subtree_directories = a->subtree_directories;
+    m->subtree_bytes = a->subtree_bytes;
+    m->subtree_replica_bytes = a->subtree_replica_bytes;
+    return m;
+}
+
+static Trireme__V1__ChunkRef *ref_message(struct arena *arena, struct chunk_ref ref)
+{
+    Trireme__V1__ChunkRef *m = arena_alloc(arena, sizeof(*m));
+    trireme__v1__chunk_ref__init(m);
+    m->id = ref.id;
+    m->version = ref.version;
+    return m;
+}
+
+static Trireme__V1__Server *server_message(struct arena *arena, const struct chunkserver *server)
+{
+    Trireme__V1__Server *m = arena_alloc(arena, sizeof(*m));
+    trireme__v1__server__init(m);
+    m->id = server->record.id;
+    m->host = arena_strdup(arena, server->record.host);
+    m->rack = arena_strdup(arena, server->record.rack);
+    m->address = arena_strdup(arena, server->record.address);
+    m->local_socket = arena_strdup(arena, server->record.local_socket);
+    return m;
+}
+
+static int stat_read(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__StatRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__StatReply *a = (void *)rpc_call_reply(call);
+    struct target target = {.path = q->path, .inode = q->inode};
+    struct caller caller = caller_of(call, s);
+    struct attributes attributes;
+    struct state_read read;
+    state_read_begin(s->state, &read);
+    int r = namespace_stat(&read.view, &caller, &target, rpc_call_arena(call), &attributes);
+    if (r < 0) {
+        r = read_error(call, &read, r, &target);
+    } else {
+        a->attributes = attributes_message(rpc_call_arena(call), &attributes);
+        counter_add(s->metrics.reads[0], 1);
+    }
+    state_read_end(&read);
+    return r;
+}
+
+static void list_message(struct arena *arena, const struct list_page *page,
+                         Trireme__V1__ListReply *a)
+{
+    a->more = page->more;
+    a->entries = arena_alloc(arena, page->count * sizeof(*a->entries));
+    a->n_entries = page->count;
+    for (uint32_t i = 0; i < page->count; i++) {
+        Trireme__V1__ListReply__Entry *entry = arena_alloc(arena, sizeof(*entry));
+        trireme__v1__list_reply__entry__init(entry);
+        entry->name = (char *)page->entries[i].name;
+        entry->attributes = attributes_message(arena, &page->entries[i].attributes);
+        a->entries[i] = entry;
+    }
+}
+
+static int list_read(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__ListRequest *q = (const void *)rpc_call_request(call);
+    struct list_request request = {.path = q->path, .after = q->after, .limit = q->limit};
+    struct target target = {.path = q->path};
+    struct caller caller = caller_of(call, s);
+    struct list_page page;
+    struct state_read read;
+    state_read_begin(s->state, &read);
+    int r = namespace_list(&read.view, &caller, &request, rpc_call_arena(call), &page);
+    if (r < 0) {
+        r = read_error(call, &read, r, &target);
+    } else {
+        list_message(rpc_call_arena(call), &page, (void *)rpc_call_reply(call));
+        counter_add(s->metrics.reads[1], 1);
+    }
+    state_read_end(&read);
+    return r;
+}
+
+/* ---- Locate --------------------------------------------------------------------------------- */
+
+static int locate_read(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__LocateRequest *q = (const void *)rpc_call_request(call);
+    struct read_wait *wait = rpc_call_state(call);
+    struct locate_request request = {
+        .target = {.path = q->path, .inode = q->inode}, .offset = q->offset, .length = q->length};
+    struct caller caller = caller_of(call, s);
+    struct located *located = arena_calloc(rpc_call_arena(call), sizeof(*located));
+    struct state_read read;
+    state_read_begin(s->state, &read);
+    int r = namespace_locate(&read.view, &caller, &request, rpc_call_arena(call), located);
+    if (r < 0) {
+        r = read_error(call, &read, r, &request.target);
+    }
+    state_read_end(&read);
+    wait->result = located;
+    return r;
+}
+
+/* The servers that a LocateReply names, each once. */
+struct named_servers {
+    struct server *server;
+    struct arena *arena;
+    struct map places; /* server id -> place + 1 */
+    Trireme__V1__Server **messages;
+    size_t count;
+    size_t capacity;
+};
+
+/* False: not known or not live. */
+static bool name_server(struct named_servers *n, server_id id, uint32_t *ret_place)
+{
+    uintptr_t place = (uintptr_t)map_get_u64(&n->places, id);
+    if (place == 0) {
+        const struct chunkserver *server = chunkservers_find(n->server->servers, id);
+        if (!server || server->state != CHUNKSERVER_LIVE) {
+            return false;
+        }
+        if (n->count == n->capacity) {
+            n->capacity = n->capacity ? 2 * n->capacity : 8;
+            Trireme__V1__Server **grown = arena_alloc(n->arena, n->capacity * sizeof(*grown));
+            if (n->count > 0) {
+                memcpy(grown, n->messages, n->count * sizeof(*grown));
+            }
+            n->messages = grown;
+        }
+        n->messages[n->count++] = server_message(n->arena, server);
+        place = n->count;
+        (void)map_put_u64(&n->places, id, (void *)place);
+    }
+    *ret_place = (uint32_t)place - 1;
+    return true;
+}
+
+/* Replicas that a reader may be sent to. The snapshot may be newer than the soft state, so they are
+ * compared with what the snapshot says. */
+static bool may_read(const struct chunk_record *record, const struct location_replica *replica)
+{
+    if (!replica->live || replica->damaged) {
+        return false;
+    }
+    if (record->state == CHUNK_SEALED) {
+        return replica->version == record->ref.version && replica->sealed &&
+               replica->length == record->length;
+    }
+    return true;
+}
+
+static void extent_replicas(struct named_servers *n, const struct chunk_record *record,
+                            Trireme__V1__Extent *m)
+{
+    struct location known = {.count = 0};
+    uint32_t place;
+    (void)locations_find(n->server->locations, record->ref.id, &known);
+    size_t most = known.count + record->server_count;
+    m->replicas = arena_alloc(n->arena, MAX(most, (size_t)1) * sizeof(*m->replicas));
+    if (record->state != CHUNK_SEALED) {
+        for (uint32_t i = 0; i < record->server_count; i++) {
+            if (name_server(n, record->servers[i], &place)) {
+                m->replicas[m->n_replicas++] = place;
+            }
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < known.count; i++) {
+        if (may_read(record, &known.replicas[i]) &&
+            name_server(n, known.replicas[i].server, &place)) {
+            m->replicas[m->n_replicas++] = place;
+        }
+    }
+}
+
+static int locate_answer(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const struct read_wait *wait = rpc_call_state(call);
+    const struct located *located = wait->result;
+    struct arena *arena = rpc_call_arena(call);
+    Trireme__V1__LocateReply *a = (void *)rpc_call_reply(call);
+    struct named_servers named = {.server = s, .arena = arena};
+    bool all_heard = care_all_heard(s);
+    map_init(&named.places, 0);
+    a->attributes = attributes_message(arena, &located->attributes);
+    a->more = located->more;
+    a->extents = arena_alloc(arena, MAX(located->count, 1U) * sizeof(*a->extents));
+    for (uint32_t i = 0; i < located->count; i++) {
+        const struct located_extent *extent = &located->extents[i];
+        Trireme__V1__Extent *m = arena_alloc(arena, sizeof(*m));
+        trireme__v1__extent__init(m);
+        m->offset = extent->offset;
+        m->length = extent->length;
+        m->chunk = ref_message(arena, extent->chunk.ref);
+        m->open = extent->chunk.state != CHUNK_SEALED;
+        extent_replicas(&named, &extent->chunk, m);
+        m->unheard = m->n_replicas == 0 && !all_heard;
+        a->extents[a->n_extents++] = m;
+    }
+    a->servers = named.messages;
+    a->n_servers = named.count;
+    map_deinit(&named.places);
+    counter_add(s->metrics.reads[2], 1);
+    return 0;
+}
+
+/* ---- Leases --------------------------------------------------------------------------------- */
+
+static int renew_leases(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__RenewLeasesRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__RenewLeasesReply *a = (void *)rpc_call_reply(call);
+    time_ms now = clock_mono_ms();
+    if (!s->status.is_leader) {
+        return not_leader(call, s);
+    }
+    a->held = arena_alloc(rpc_call_arena(call), MAX(q->n_leases, (size_t)1) * sizeof(*a->held));
+    a->n_held = q->n_leases;
+    for (size_t i = 0; i < q->n_leases; i++) {
+        a->held[i] = lease_table_renew(s->leases, q->leases[i]->inode, q->leases[i]->epoch, now);
+    }
+    return 0;
+}
+
+/* ---- RecoverChunk --------------------------------------------------------------------------- */
+
+struct recover {
+    struct recovery_waiter waiter;
+    struct rpc_call *call;
+    struct chunk_record record;
+    struct lease_record lease;
+    int chunk_code; /* of reading the two */
+    int lease_code;
+};
+
+static int recover_begin(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__RecoverChunkRequest *q = (const void *)rpc_call_request(call);
+    if (!s->status.is_leader || s->stopping) {
+        return not_leader(call, s);
+    }
+    if (!q->chunk || q->chunk->id == 0) {
+        return err_set(rpc_call_err(call), ERR_INVALID, "RecoverChunk without a chunk");
+    }
+    struct recover *r = arena_calloc(rpc_call_arena(call), sizeof(*r));
+    r->call = call;
+    rpc_call_set_state(call, r);
+    return 0;
+}
+
+static int recover_read(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__RecoverChunkRequest *q = (const void *)rpc_call_request(call);
+    struct recover *r = rpc_call_state(call);
+    struct state_read read;
+    state_read_begin(s->state, &read);
+    r->chunk_code = namespace_chunk(&read.view, q->chunk->id, &r->record);
+    r->lease_code = namespace_lease(&read.view, q->inode, &r->lease);
+    state_read_end(&read);
+    return 0;
+}
+
+static void recover_reply(struct rpc_call *call, struct chunk_ref chunk, uint64_t length)
+{
+    Trireme__V1__RecoverChunkReply *a = (void *)rpc_call_reply(call);
+    a->chunk = ref_message(rpc_call_arena(call), chunk);
+    a->length = length;
+}
+
+static void recover_done(struct recovery_waiter *waiter, int code, const char *text,
+                         struct chunk_ref chunk, uint64_t length)
+{
+    struct recover *r = CONTAINER_OF(waiter, struct recover, waiter);
+    if (code == 0) {
+        recover_reply(r->call, chunk, length);
+    }
+    rpc_call_finish(r->call, code, text);
+}
+
+static int recover_run(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__RecoverChunkRequest *q = (const void *)rpc_call_request(call);
+    struct recover *r = rpc_call_state(call);
+    if (r->chunk_code == ERR_NOT_FOUND) {
+        recover_reply(call, (struct chunk_ref){q->chunk->id, q->chunk->version}, 0);
+        return 0;
+    }
+    if (r->chunk_code < 0) {
+        return r->chunk_code;
+    }
+    if (r->record.inode != q->inode) {
+        return err_set(rpc_call_err(call), ERR_INVALID,
+                       "chunk %" PRIu64 " does not belong to inode %" PRIu64, q->chunk->id,
+                       q->inode);
+    }
+    if (r->record.state == CHUNK_SEALED) {
+        recover_reply(call, r->record.ref, r->record.length);
+        return 0;
+    }
+    if (r->lease_code < 0 || r->lease.epoch != q->lease_epoch) {
+        return err_set(rpc_call_err(call), ERR_FENCED,
+                       "another writer has the lease of inode %" PRIu64, q->inode);
+    }
+    if (!s->status.is_leader || s->stopping) {
+        return not_leader(call, s);
+    }
+    struct recovery_ask ask = {.record = r->record,
+                               .acked = q->acked_length,
+                               .blamed = q->blamed,
+                               .blamed_count = q->n_blamed};
+    r->waiter.done = recover_done;
+    r->waiter.give_up_ms = clock_mono_ms() + RECOVERY_WAIT_MS;
+    list_init(&r->waiter.link);
+    recovery_ask(s, &ask, &r->waiter);
+    return RPC_PENDING;
+}
+
+/* ---- Report --------------------------------------------------------------------------------- */
+
+static void report_servers(struct server *s, struct arena *arena, Trireme__V1__ReportReply *a)
+{
+    time_ms now = clock_mono_ms();
+    size_t count = chunkservers_count(s->servers);
+    a->servers = arena_alloc(arena, MAX(count, (size_t)1) * sizeof(*a->servers));
+    a->n_servers = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct chunkserver *server = chunkservers_at(s->servers, i);
+        Trireme__V1__ServerStatus *m = arena_alloc(arena, sizeof(*m));
+        trireme__v1__server_status__init(m);
+        m->server = server_message(arena, server);
+        m->live = server->state == CHUNKSERVER_LIVE;
+        m->heartbeat_age_ms = now - server->heard_ms;
+        m->capacity_bytes = server->capacity_bytes;
+        m->free_bytes = server->free_bytes;
+        m->chunk_count = server->chunk_count;
+        m->used_bytes = server->used_bytes;
+        a->servers[i] = m;
+    }
+}
+
+static int report(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    struct arena *arena = rpc_call_arena(call);
+    Trireme__V1__ReportReply *a = (void *)rpc_call_reply(call);
+    uint64_t none = locations_class_count(s->locations, LOCATION_CLASS_NONE);
+    /* Records that the scan has not come to are unheard of as well. */
+    uint64_t known = locations_count(s->locations) -
+                     locations_class_count(s->locations, LOCATION_CLASS_RUMOURED);
+    uint64_t unseen = s->scan.complete || s->totals.chunks < known ? 0 : s->totals.chunks - known;
+    bool all_heard = care_all_heard(s);
+    report_servers(s, arena, a);
+    a->cluster_id = arena_strdup(arena, s->totals.cluster_id);
+    a->chunk_count = s->totals.chunks;
+    a->under_replicated = locations_class_count(s->locations, LOCATION_CLASS_UNDER);
+    a->missing = all_heard ? none : 0;
+    a->unheard = all_heard ? 0 : none + unseen;
+    a->repair_queue = repair_queue_waiting(s->repair);
+    a->repairing = repair_queue_taken(s->repair);
+    a->file_count = s->totals.files;
+    a->directory_count = s->totals.directories;
+    a->byte_count = s->totals.bytes;
+    a->applied_index = s->totals.applied.index;
+    a->term = s->status.term;
+    a->default_replication = s->totals.default_replication;
+    a->removal_queue = s->totals.removal_queue;
+    a->replicas_deleting = s->deletions_waiting;
+    return 0;
+}
+
+/* ---- Chunkservers: registration ------------------------------------------------------------- */
+
+struct registration {
+    struct command command;
+    struct rpc_call *call;
+    struct member_key key;
+};
+
+static void register_answer(struct rpc_call *call, struct server *s, struct chunkserver *server)
+{
+    const Trireme__V1__RegisterRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__RegisterReply *a = (void *)rpc_call_reply(call);
+    struct chunkserver_load load = {.capacity_bytes = q->capacity_bytes,
+                                    .free_bytes = q->free_bytes};
+    bool found = chunkservers_join(s->servers, server, q->start_count, clock_mono_ms());
+    chunkserver_set_load(server, &load);
+    if (found) {
+        care_server_found(s, server);
+    }
+    log_info("fsmaster",
+             "chunkserver joined server=%" PRIu64 " host=%s rack=%s address=%s start=%" PRIu64,
+             server->record.id, server->record.host, server->record.rack, server->record.address,
+             q->start_count);
+    a->cluster_id = arena_strdup(rpc_call_arena(call), s->totals.cluster_id);
+    a->server = server->record.id;
+    a->term = s->status.term;
+}
+
+static void registered(struct command *c, int code, const struct apply_result *result)
+{
+    struct registration *r = CONTAINER_OF(c, struct registration, command);
+    struct rpc_call *call = r->call;
+    const char *text = NULL;
+    command_deinit(c);
+    if (code == 0) {
+        code = result->code;
+        text = code < 0 ? result->text : NULL;
+    }
+    if (code == 0) {
+        register_answer(call, c->server, chunkservers_find_key(c->server->servers, r->key));
+    }
+    rpc_call_finish(call, code, text);
+}
+
+static int register_check(struct rpc_call *call, const struct server *s)
+{
+    const Trireme__V1__RegisterRequest *q = (const void *)rpc_call_request(call);
+    if (s->totals.cluster_id[0] == '\0') {
+        return not_leader(call, s);
+    }
+    if (q->cluster_id[0] && strcmp(q->cluster_id, s->totals.cluster_id) != 0) {
+        return err_set(rpc_call_err(call), ERR_WRONG_CLUSTER,
+                       "chunkserver %s belongs to cluster %s, this is %s", q->address,
+                       q->cluster_id, s->totals.cluster_id);
+    }
+    if (q->wire_version != TRIREME_WIRE_VERSION) {
+        return err_set(rpc_call_err(call), ERR_VERSION,
+                       "chunkserver %s speaks wire version %" PRIu32 ", this master %d", q->address,
+                       q->wire_version, TRIREME_WIRE_VERSION);
+    }
+    if (q->member_key.len != sizeof(struct member_key) || !q->address[0] || !q->host[0]) {
+        return err_set(rpc_call_err(call), ERR_INVALID,
+                       "a registration needs key, host and address");
+    }
+    return 0;
+}
+
+static bool is_unchanged(const struct chunkserver *server, const Trireme__V1__RegisterRequest *q)
+{
+    return strcmp(server->record.host, q->host) == 0 && strcmp(server->record.rack, q->rack) == 0 &&
+           strcmp(server->record.address, q->address) == 0 &&
+           strcmp(server->record.local_socket, q->local_socket) == 0;
+}
+
+static int register_server(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__RegisterRequest *q = (const void *)rpc_call_request(call);
+    int r = register_check(call, s);
+    if (r < 0) {
+        return r;
+    }
+    struct registration *registration = arena_calloc(rpc_call_arena(call), sizeof(*registration));
+    memcpy(registration->key.bytes, q->member_key.data, sizeof(registration->key.bytes));
+    struct chunkserver *server = chunkservers_find_key(s->servers, registration->key);
+    if (server && server->joined && server->state == CHUNKSERVER_LIVE &&
+        q->start_count < server->start_count) {
+        return err_set(rpc_call_err(call), ERR_STALE,
+                       "chunkserver %" PRIu64 " has registered in a later start: is its data "
+                       "directory in use twice?",
+                       server->record.id);
+    }
+    if (server && is_unchanged(server, q)) {
+        register_answer(call, s, server);
+        return 0;
+    }
+    if (!s->status.is_leader) {
+        return not_leader(call, s);
+    }
+    registration->call = call;
+    struct log_entry entry = {.kind = ENTRY_REGISTER_SERVER,
+                              .register_server = {.key = registration->key,
+                                                  .host = q->host,
+                                                  .rack = q->rack,
+                                                  .address = q->address,
+                                                  .local_socket = q->local_socket}};
+    command_propose(&registration->command, s, &entry, registered);
+    return RPC_PENDING;
+}
+
+/* ---- Chunkservers: heartbeats and reports ---------------------------------------------------- */
+
+static void take_replicas(struct server *s, server_id server, Trireme__V1__Replica **replicas,
+                          size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!replicas[i]->chunk) {
+            continue;
+        }
+        struct location_report taken = {
+            .chunk = {replicas[i]->chunk->id, replicas[i]->chunk->version},
+            .length = replicas[i]->length,
+            .sealed = replicas[i]->sealed,
+            .damaged = replicas[i]->damaged,
+        };
+        if (locations_report(s->locations, server, &taken) < 0) {
+            log_warning("fsmaster",
+                        "impossible replica reported server=%" PRIu64 " chunk=%" PRIu64
+                        " version=%" PRIu64 " length=%" PRIu64,
+                        server, taken.chunk.id, taken.chunk.version, taken.length);
+        }
+    }
+}
+
+static int hear(struct server *s, server_id id, uint64_t start_count, struct chunkserver **ret)
+{
+    bool revived = false;
+    int r = chunkservers_hear(s->servers, id, start_count, clock_mono_ms(), ret, &revived);
+    if (r == 0 && revived) {
+        log_info("fsmaster", "chunkserver heard again server=%" PRIu64, id);
+        care_server_found(s, *ret);
+    }
+    return r;
+}
+
+static int heartbeat(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__HeartbeatRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__HeartbeatReply *a = (void *)rpc_call_reply(call);
+    struct chunkserver *server = NULL;
+    a->term = s->status.term;
+    int r = hear(s, q->server, q->start_count, &server);
+    if (r == ERR_NOT_FOUND) {
+        a->register_again = true;
+        return 0;
+    }
+    if (r < 0 || q->sequence < server->sequence) {
+        return ERR_STALE;
+    }
+    server->sequence = q->sequence;
+    struct chunkserver_load load = {.capacity_bytes = q->capacity_bytes,
+                                    .free_bytes = q->free_bytes,
+                                    .used_bytes = q->used_bytes,
+                                    .chunk_count = q->chunk_count,
+                                    .streams = q->streams};
+    chunkserver_set_load(server, &load);
+    take_replicas(s, q->server, q->changed, q->n_changed);
+    for (size_t i = 0; i < q->n_removed; i++) {
+        locations_remove(s->locations, q->server, q->removed[i]->id);
+    }
+    a->report_again = !server->reported && !server->listing;
+    return 0;
+}
+
+static int report_chunks(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__ReportChunksRequest *q = (const void *)rpc_call_request(call);
+    struct chunkserver *server = NULL;
+    int r = hear(s, q->server, q->start_count, &server);
+    if (r < 0) {
+        return r == ERR_NOT_FOUND ? err_set(rpc_call_err(call), r, "register first") : r;
+    }
+    if (q->n_replicas > REPORT_PAGE_COUNT_MAX) {
+        return ERR_TOO_LARGE;
+    }
+    if (q->first) {
+        server->listing = true;
+        locations_report_begin(s->locations, q->server);
+    } else if (!server->listing) {
+        return err_set(rpc_call_err(call), ERR_STALE, "a report begins with its first page");
+    }
+    take_replicas(s, q->server, q->replicas, q->n_replicas);
+    if (q->last) {
+        server->listing = false;
+        server->reported = true;
+        locations_report_end(s->locations, q->server);
+        if (chunkservers_all_reported(s->servers)) {
+            locations_sweep_again(s->locations); /* what could not be judged before */
+            repair_queue_hurry(s->repair);
+        }
+    }
+    return 0;
+}
+
+/* ---- The table ------------------------------------------------------------------------------ */
+
+#define METHOD(variable, name, request, reply)                                                     \
+    static const struct rpc_method variable = {"/trireme.v1.FsMaster/" name, RPC_UNARY,            \
+                                               &trireme__v1__##request##__descriptor,              \
+                                               &trireme__v1__##reply##__descriptor}
+
+METHOD(method_mutate, "Mutate", mutate_request, mutate_reply);
+METHOD(method_stat, "Stat", stat_request, stat_reply);
+METHOD(method_list, "List", list_request, list_reply);
+METHOD(method_locate, "Locate", locate_request, locate_reply);
+METHOD(method_renew, "RenewLeases", renew_leases_request, renew_leases_reply);
+METHOD(method_recover, "RecoverChunk", recover_chunk_request, recover_chunk_reply);
+METHOD(method_report, "Report", report_request, report_reply);
+METHOD(method_register, "RegisterServer", register_request, register_reply);
+METHOD(method_heartbeat, "Heartbeat", heartbeat_request, heartbeat_reply);
+METHOD(method_report_chunks, "ReportChunks", report_chunks_request, report_chunks_reply);
+
+const struct rpc_service_row fs_service[] = {
+    {&method_mutate, .steps = {{RPC_POLLER, mutate_decode}, {RPC_OWNER, mutate_run}}},
+    {&method_stat, .steps = {{RPC_OWNER, read_begin}, {RPC_WORKER, stat_read}}},
+    {&method_list, .steps = {{RPC_OWNER, read_begin}, {RPC_WORKER, list_read}}},
+    {&method_locate,
+     .steps = {{RPC_OWNER, read_begin}, {RPC_WORKER, locate_read}, {RPC_OWNER, locate_answer}}},
+    {&method_renew, .steps = {{RPC_OWNER, renew_leases}}},
+    {&method_recover,
+     .steps = {{RPC_OWNER, recover_begin}, {RPC_WORKER, recover_read}, {RPC_OWNER, recover_run}}},
+    {&method_report, .steps = {{RPC_OWNER, report}}},
+    {&method_register, .steps = {{RPC_OWNER, register_server}}},
+    {&method_heartbeat, .steps = {{RPC_OWNER, heartbeat}}},
+    {&method_report_chunks, .steps = {{RPC_OWNER, report_chunks}}},
+    {NULL},
+};

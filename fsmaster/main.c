@@ -1,0 +1,222 @@
+/* fsmaster: the file master's daemon. See docs/operations.md. */
+#include <stddef.h>
+#include <unistd.h>
+
+#include "common/config.h"
+#include "common/daemon.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/macros.h"
+#include "common/rpc/rpc.h"
+#include "fsmaster/server.h"
+
+#define AT(field) offsetof(struct server_options, field)
+
+/* table */
+static const struct config_row rows[] = {
+    {.key = "data",
+     .type = CONFIG_STRING,
+     .offset = AT(data),
+     .value_name = "DIR",
+     .flags = CONFIG_REQUIRED,
+     .help = "Directory of the log and the state. An empty or missing one is made, and forms a new "
+             "cluster."},
+    {.key = "listen",
+     .type = CONFIG_STRING,
+     .offset = AT(listen),
+     .value_name = "HOST:PORT",
+     .default_text = "127.0.0.1:7000",
+     .help = "Address to serve at; port 0 takes any free one."},
+    {.key = "advertise",
+     .type = CONFIG_STRING,
+     .offset = AT(advertise),
+     .value_name = "HOST:PORT",
+     .help = "Address that clients are told; the default is the one listened at."},
+    {.key = "host",
+     .type = CONFIG_STRING,
+     .offset = AT(host),
+     .value_name = "LABEL",
+     .help = "Host label of this machine; the default is its name."},
+    {.key = "rack",
+     .type = CONFIG_STRING,
+     .offset = AT(rack),
+     .value_name = "LABEL",
+     .default_text = "default",
+     .help = "Rack label of this machine."},
+    {.type = CONFIG_HEADING, .key = "", .help = "Settings of a new cluster"},
+    {.key = "cluster-id",
+     .type = CONFIG_STRING,
+     .offset = AT(cluster_id),
+     .value_name = "HEX",
+     .help = "Identity of the cluster, 32 hexadecimal digits; the default is drawn at random. A "
+             "directory of another cluster is refused."},
+    {.key = "replication",
+     .type = CONFIG_INT,
+     .offset = AT(replication),
+     .value_name = "N",
+     .default_text = "0",
+     .min = 0,
+     .max = CHUNK_REPLICAS_MAX,
+     .help = "Copies of each chunk unless a file asks for another number. 0 means 3, or 1 with "
+             "--single."},
+    {.key = "single",
+     .type = CONFIG_BOOL,
+     .offset = AT(single),
+     .default_text = "false",
+     .help = "The cluster lives on this one machine: one copy by default. dfs report says so."},
+    {.key = "superuser",
+     .type = CONFIG_STRING,
+     .offset = AT(superuser),
+     .value_name = "NAME",
+     .help = "User who passes every permission check; the default is whoever runs the daemon."},
+    {.type = CONFIG_HEADING, .key = "", .help = "Security"},
+    {.key = "insecure",
+     .type = CONFIG_BOOL,
+     .offset = AT(insecure),
+     .default_text = "false",
+     .help = "Serve plain text at an address that is not loopback."},
+    {.key = "tls-ca",
+     .type = CONFIG_STRING,
+     .offset = AT(tls_ca),
+     .value_name = "FILE",
+     .help = "Certificate of the cluster's CA; with it and the next two, TLS is used."},
+    {.key = "tls-cert",
+     .type = CONFIG_STRING,
+     .offset = AT(tls_cert),
+     .value_name = "FILE",
+     .help = "Certificate of this daemon."},
+    {.key = "tls-key",
+     .type = CONFIG_STRING,
+     .offset = AT(tls_key),
+     .value_name = "FILE",
+     .help = "Its key."},
+    {.type = CONFIG_HEADING, .key = "", .help = "Behaviour"},
+    {.key = "server-dead-ms",
+     .type = CONFIG_INT,
+     .offset = AT(server_dead_ms),
+     .value_name = "MS",
+     .default_text = "10000",
+     .min = 200,
+     .max = 24 * 3600 * 1000,
+     .help = "A chunkserver that is silent for so long counts as lost, and its chunks are copied."},
+    {.key = "lease-ms",
+     .type = CONFIG_INT,
+     .offset = AT(lease_ms),
+     .value_name = "MS",
+     .default_text = "60000",
+     .min = 200,
+     .max = 24 * 3600 * 1000,
+     .help = "A writer that does not renew its lease for so long loses its file."},
+    {.key = "cache",
+     .type = CONFIG_SIZE,
+     .offset = AT(cache_bytes),
+     .default_text = "64M",
+     .min = 1 << 20,
+     .max = INT64_MAX,
+     .help = "Memory for rows of the state that are read often."},
+    {.key = "persist",
+     .type = CONFIG_SIZE,
+     .offset = AT(persist_bytes),
+     .default_text = "16M",
+     .min = 4096,
+     .max = INT64_MAX,
+     .help = "The state is made durable each time the log has grown by so much, which bounds what "
+             "a start after a crash has to replay."},
+    {.key = "workers",
+     .type = CONFIG_INT,
+     .offset = AT(workers),
+     .value_name = "N",
+     .default_text = "2",
+     .min = 1,
+     .max = 256,
+     .help = "Threads that answer reads."},
+    {.type = CONFIG_HEADING, .key = "", .help = "Seeing inside"},
+    {.key = "http",
+     .type = CONFIG_STRING,
+     .offset = AT(http),
+     .value_name = "HOST:PORT",
+     .help = "Serve /metrics, /healthz and /varz here."},
+    {.key = "audit",
+     .type = CONFIG_BOOL,
+     .offset = AT(audit),
+     .default_text = "true",
+     .help = "Log a line for each change of the namespace and each denied operation."},
+    {.key = "log-level",
+     .type = CONFIG_STRING,
+     .offset = AT(log_level),
+     .default_text = "info",
+     .choices = "error|warning|info|debug",
+     .help = "What is logged, to stderr."},
+    {.key = "ready-fd",
+     .type = CONFIG_INT,
+     .offset = AT(ready_fd),
+     .value_name = "FD",
+     .default_text = "-1",
+     .min = -1,
+     .max = 1 << 20,
+     .flags = CONFIG_FLAG_ONLY,
+     .help = "Write \"ready HOST:PORT\" to this descriptor and close it, once clients are served."},
+};
+
+static const struct config_program program = {
+    .name = "fsmaster",
+    .summary = "file master of a Trireme cluster: names, chunks, leases, placement",
+    .description = "Keeps the namespace and knows where every chunk is. Everything that it has "
+                   "acknowledged is on its disk. SIGTERM ends it cleanly.",
+    .footer = "Example:\n  fsmaster --data /var/lib/trireme/fsmaster --listen 127.0.0.1:7000\n",
+    .rows = rows,
+    .row_count = ARRAY_COUNT(rows),
+};
+
+static struct server *served; /* for the signal thread; NULL until it may be stopped */
+
+static void on_signal(void *context, int signal_number, int count)
+{
+    (void)context;
+    (void)signal_number;
+    if (!served) {
+        _exit(0); /* nothing is served yet, and the disk is always ready for a crash */
+    }
+    server_stop(served, count);
+}
+
+static int run(const struct server_options *options)
+{
+    struct err e = ERR_INIT;
+    enum log_level level = LOG_LEVEL_INFO;
+    if (log_level_from_name(options->log_level, &level, &e) < 0) {
+        log_error("fsmaster", "%s", err_message(&e));
+        return 2;
+    }
+    log_init(level, NULL, NULL);
+    struct daemon_signals *signals = daemon_signals_start(on_signal, NULL); /* before threads */
+    rpc_init();
+    struct server *s = NULL;
+    if (server_start(options, &s, &e) < 0) {
+        log_error("fsmaster", "cannot start: %s", err_message(&e));
+        return 1;
+    }
+    served = s;
+    if (server_run(s, &e) < 0) {
+        /* What is in memory is not to be trusted with the disk any more: go at once. */
+        log_error("fsmaster", "stopped: %s", err_message(&e));
+        _exit(1);
+    }
+    server_free(s);
+    daemon_signals_stop(signals);
+    rpc_exit();
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct config config;
+    struct server_options options;
+    int exit_code = config_start(&config, &program, &options, argc, argv);
+    if (exit_code >= 0) {
+        return exit_code;
+    }
+    exit_code = run(&options);
+    config_deinit(&config);
+    return exit_code;
+}

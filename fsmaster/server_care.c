@@ -1,0 +1,530 @@
+/* Care for chunks as repair.h decides it: copies, adoptions, deletions; and the removal of deleted
+ * files in the background. Only a leader cares. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "common/alloc.h"
+#include "common/arena.h"
+#include "common/check.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/macros.h"
+#include "fsmaster/placement.h"
+#include "fsmaster/server_internal.h"
+
+enum {
+    SWEEP_BUDGET = 100000,           /* places of the location table per tick: about 2 ms */
+    DELETIONS_WAITING_MAX = 1 << 20, /* of one server; the rest is found when it reports */
+    DELETE_RETRY_MS = 1000,
+    REAP_GENTLE_COUNT = 200,                     /* per step while clients are at work ... */
+    REAP_HASTY_COUNT = NAMESPACE_REAP_COUNT_MAX, /* ... and while they are not */
+    TICK_MS = 10 * 1000, /* between two ENTRY_TICK while there are sessions to expire */
+};
+
+bool care_all_heard(const struct server *s)
+{
+    return s->status.is_leader && s->scan.complete && chunkservers_all_reported(s->servers);
+}
+
+void server_care(void *arg, chunk_id chunk, enum location_class class)
+{
+    struct server *s = arg;
+    struct location known;
+    uint32_t left = UINT32_MAX; /* what only wastes space comes last */
+    if ((class == LOCATION_CLASS_UNDER || class == LOCATION_CLASS_NONE) &&
+        locations_find(s->locations, chunk, &known)) {
+        left = known.good_count;
+    }
+    repair_queue_add(s->repair, chunk, left, clock_mono_ms());
+}
+
+/* ---- Deletion ------------------------------------------------------------------------------- */
+
+/* Replicas that one server has to delete. */
+struct deletion {
+    server_id server;
+    struct chunk_delete *items; /* waiting */
+    size_t count;
+    size_t capacity;
+    bool sending; /* one batch is on its way: the first `sent` items */
+    size_t sent;
+    time_ms again_ms; /* after a failure */
+};
+
+static struct deletion *deletion_of(struct server *s, server_id id)
+{
+    struct deletion *d = map_get_u64(&s->deletions, id);
+    if (!d) {
+        d = xcalloc(1, sizeof(*d));
+        d->server = id;
+        (void)map_put_u64(&s->deletions, id, d);
+    }
+    return d;
+}
+
+void care_delete(struct server *s, server_id server, struct chunk_ref chunk, uint32_t copies_left)
+{
+    const struct chunkserver *known = chunkservers_find(s->servers, server);
+    if (!s->status.is_leader || !known || known->state != CHUNKSERVER_LIVE) {
+        return;
+    }
+    struct deletion *d = deletion_of(s, server);
+    if (d->count >= DELETIONS_WAITING_MAX) {
+        return;
+    }
+    if (d->count == d->capacity) {
+        d->capacity = d->capacity ? 2 * d->capacity : 64;
+        d->items = xreallocarray(d->items, d->capacity, sizeof(*d->items));
+    }
+    d->items[d->count++] = (struct chunk_delete){chunk, copies_left};
+    s->deletions_waiting++;
+}
+
+static void deletion_forget(struct server *s, struct deletion *d, size_t count)
+{
+    for (size_t i = count; i < d->count; i++) {
+        d->items[i - count] = d->items[i];
+    }
+    d->count -= count;
+    s->deletions_waiting -= count;
+}
+
+static void delete_done(struct chunk_call *call)
+{
+    struct server *s = call->context;
+    struct deletion *d = map_get_u64(&s->deletions, call->server);
+    if (d && d->sending) {
+        d->sending = false;
+        if (call->code == 0) {
+            deletion_forget(s, d, MIN(d->sent, d->count));
+            counter_add(s->metrics.deletes, call->deleted_count);
+        } else {
+            d->again_ms = clock_mono_ms() + DELETE_RETRY_MS;
+            log_info("care", "replicas not deleted yet server=%" PRIu64 " count=%zu error=%s",
+                     call->server, call->item_count, call->text);
+        }
+    }
+    chunk_call_free(call);
+}
+
+static struct chunk_call *call_new(struct server *s, enum chunk_call_kind kind, server_id id)
+{
+    struct chunk_call *call = chunk_call_new(kind);
+    const struct chunkserver *server = chunkservers_find(s->servers, id);
+    call->server = id;
+    call->address = server ? arena_strdup(&call->arena, server->record.address) : "";
+    call->term = s->status.term;
+    call->cluster_id = s->totals.cluster_id;
+    call->timeout_ms = RECOVERY_FENCE_MS;
+    call->context = s;
+    return call;
+}
+
+static void call_start(struct server *s, struct chunk_call *call, void (*done)(struct chunk_call *))
+{
+    call->done = done;
+    chunk_call_start(call, &s->chunk_caller);
+}
+
+static void deletions_tick(struct server *s, time_ms now)
+{
+    MAP_FOR_EACH(it, &s->deletions)
+    {
+        struct deletion *d = it.value;
+        if (d->sending || d->count == 0 || now < d->again_ms) {
+            continue;
+        }
+        d->sending = true;
+        d->sent = MIN(d->count, (size_t)DELETE_BATCH_COUNT_MAX);
+        struct chunk_call *call = call_new(s, CHUNK_CALL_DELETE, d->server);
+        call->items = arena_copy(&call->arena, d->items, d->sent * sizeof(*d->items));
+        call->item_count = d->sent;
+        call_start(s, call, delete_done);
+    }
+}
+
+/* ---- Copies --------------------------------------------------------------------------------- */
+
+static void copy_done(struct chunk_call *call)
+{
+    struct server *s = call->context;
+    time_ms now = clock_mono_ms();
+    struct chunkserver *target = chunkservers_find(s->servers, call->server);
+    struct chunkserver *source = chunkservers_find(s->servers, call->sources[0].id);
+    target->copies_in--;
+    source->copies_out--;
+    if (call->code == 0) {
+        struct location_report report = {
+            .chunk = call->chunk, .length = call->length, .sealed = true};
+        (void)locations_report(s->locations, call->server, &report);
+        repair_queue_finish(s->repair, call->chunk.id, now);
+        counter_add(s->metrics.copies, 1);
+    } else {
+        repair_queue_put_off(s->repair, call->chunk.id, now);
+        counter_add(s->metrics.copy_failures, 1);
+        log_info("care", "not copied chunk=%" PRIu64 " target=%" PRIu64 " error=%s", call->chunk.id,
+                 call->server, call->text);
+    }
+    chunk_call_free(call);
+}
+
+/* Where one more copy may go. `busy` tells that servers were passed over only because they copy
+ * enough already. 0: nowhere. */
+static server_id choose_target(struct server *s, const struct location *chunk, bool *ret_busy)
+{
+    server_id holders[LOCATION_REPLICAS_MAX];
+    size_t holder_count = 0;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        holders[holder_count++] = chunk->replicas[i].server;
+    }
+    struct placement_request request = {.wanted = 1,
+                                        .chunk_bytes = MAX(chunk->length, 1U),
+                                        .holders = holders,
+                                        .holder_count = holder_count};
+    request.servers = chunkservers_candidates(s->servers, &request.server_count);
+    server_id *busy = xcalloc(request.server_count + 1, sizeof(*busy));
+    size_t busy_count = 0;
+    for (size_t i = 0; i < request.server_count; i++) {
+        const struct chunkserver *server = chunkservers_at(s->servers, i);
+        if (server->copies_in >= REPAIR_SERVER_COUNT_MAX) {
+            busy[busy_count++] = server->record.id;
+        }
+    }
+    request.exclude = busy;
+    request.exclude_count = busy_count;
+    server_id chosen[CHUNK_REPLICAS_MAX];
+    uint32_t count = placement_choose(&request, &s->rng, chosen);
+    *ret_busy = count == 0 && busy_count > 0;
+    free(busy);
+    return count > 0 ? chosen[0] : 0;
+}
+
+/* The sources with the least busy one first. 0: all of them are busy enough. */
+static size_t choose_sources(struct server *s, const struct repair_plan *plan,
+                             struct server_record *ret)
+{
+    size_t count = 0;
+    size_t best = 0;
+    uint32_t least = REPAIR_SERVER_COUNT_MAX;
+    for (uint32_t i = 0; i < plan->source_count; i++) {
+        const struct chunkserver *server = chunkservers_find(s->servers, plan->sources[i]);
+        if (!server) {
+            continue;
+        }
+        if (server->copies_out < least) {
+            least = server->copies_out;
+            best = count;
+        }
+        ret[count++] = server->record;
+    }
+    if (count == 0 || least == REPAIR_SERVER_COUNT_MAX) {
+        return 0;
+    }
+    struct server_record first = ret[best];
+    ret[best] = ret[0];
+    ret[0] = first;
+    return count;
+}
+
+static void sources_keep(struct chunk_call *call, const struct server_record *sources, size_t count)
+{
+    struct server_record *kept =
+        arena_copy(&call->arena, sources, count * sizeof(struct server_record));
+    for (size_t i = 0; i < count; i++) {
+        kept[i].host = arena_strdup(&call->arena, sources[i].host);
+        kept[i].rack = arena_strdup(&call->arena, sources[i].rack);
+        kept[i].address = arena_strdup(&call->arena, sources[i].address);
+        kept[i].local_socket = arena_strdup(&call->arena, sources[i].local_socket);
+    }
+    call->sources = kept;
+    call->source_count = count;
+}
+
+static void start_copy(struct server *s, const struct location *chunk,
+                       const struct repair_plan *plan, server_id target)
+{
+    struct server_record sources[LOCATION_REPLICAS_MAX];
+    size_t count = choose_sources(s, plan, sources);
+    if (count == 0) {
+        repair_queue_put_off(s->repair, chunk->chunk.id, clock_mono_ms());
+        return;
+    }
+    struct chunk_call *call = call_new(s, CHUNK_CALL_COPY, target);
+    sources_keep(call, sources, count);
+    call->chunk = chunk->chunk;
+    call->length = chunk->length;
+    call->chunk_bytes = chunk->length;
+    call->timeout_ms = REPAIR_COPY_MS;
+    chunkservers_find(s->servers, target)->copies_in++;
+    chunkservers_find(s->servers, sources[0].id)->copies_out++;
+    call_start(s, call, copy_done);
+}
+
+/* ---- Adoption ------------------------------------------------------------------------------- */
+
+static void adopt_done(struct chunk_call *call)
+{
+    struct server *s = call->context;
+    time_ms now = clock_mono_ms();
+    if (call->code == 0) {
+        struct location_report report = {.chunk = call->chunk,
+                                         .length = call->length,
+                                         .sealed = call->kept,
+                                         .damaged = !call->kept};
+        (void)locations_report(s->locations, call->server, &report);
+        repair_queue_finish(s->repair, call->chunk.id, now);
+    } else {
+        repair_queue_put_off(s->repair, call->chunk.id, now);
+    }
+    chunk_call_free(call);
+}
+
+static void start_adoption(struct server *s, const struct location *chunk,
+                           const struct repair_plan *plan)
+{
+    struct chunk_call *call = call_new(s, CHUNK_CALL_SEAL, plan->server);
+    call->chunk = chunk->chunk;
+    call->length = chunk->length;
+    call->fenced_version = plan->version;
+    call_start(s, call, adopt_done);
+}
+
+/* ---- Orphans: looked up in the state before anything is deleted ------------------------------ */
+
+struct orphan {
+    struct server *server;
+    struct job job;
+    chunk_id chunk;
+    int code; /* ERR_NOT_FOUND: the state does not know it */
+};
+
+static void orphan_on_worker(struct job *job)
+{
+    struct orphan *o = CONTAINER_OF(job, struct orphan, job);
+    struct chunk_record record;
+    struct state_read read;
+    state_read_begin(o->server->state, &read);
+    o->code = namespace_chunk(&read.view, o->chunk, &record);
+    state_read_end(&read);
+}
+
+/* Chunk ids are never used again, so what is not in the state now, while this member leads and the
+ * soft state does not know it either, was freed or never was. */
+static void orphan_done(struct job *job)
+{
+    struct orphan *o = CONTAINER_OF(job, struct orphan, job);
+    struct server *s = o->server;
+    struct location known;
+    server_job_end(s);
+    if (o->code == ERR_NOT_FOUND && care_all_heard(s) &&
+        locations_find(s->locations, o->chunk, &known) && known.state == LOCATION_RUMOURED) {
+        for (uint32_t i = 0; i < known.count; i++) {
+            care_delete(s, known.replicas[i].server,
+                        (struct chunk_ref){o->chunk, known.replicas[i].version}, 0);
+            locations_remove(s->locations, known.replicas[i].server, o->chunk);
+        }
+        log_info("care", "orphan deleted chunk=%" PRIu64 " replicas=%" PRIu32, o->chunk,
+                 known.count);
+        repair_queue_finish(s->repair, o->chunk, clock_mono_ms());
+    } else {
+        repair_queue_put_off(s->repair, o->chunk, clock_mono_ms());
+    }
+    free(o);
+}
+
+static void start_orphan(struct server *s, chunk_id chunk)
+{
+    struct orphan *o = xcalloc(1, sizeof(*o));
+    o->server = s;
+    o->chunk = chunk;
+    server_job_start(s, &o->job, orphan_on_worker, orphan_done);
+}
+
+/* ---- One chunk ------------------------------------------------------------------------------ */
+
+/* Of too many good copies the one on the fullest server goes, but never the last on a rack if
+ * another rack has two. */
+static server_id choose_surplus(const struct server *s, const struct location *chunk)
+{
+    const struct chunkserver *worst = NULL;
+    bool worst_shares = false;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        const struct chunkserver *server = chunkservers_find(s->servers, chunk->replicas[i].server);
+        if (!chunk->replicas[i].good || !server) {
+            continue;
+        }
+        bool shares = false;
+        for (uint32_t k = 0; k < chunk->count; k++) {
+            const struct chunkserver *other =
+                chunkservers_find(s->servers, chunk->replicas[k].server);
+            shares = shares ||
+                     (k != i && chunk->replicas[k].good && other && other->rack == server->rack);
+        }
+        if (!worst || (shares && !worst_shares) ||
+            (shares == worst_shares && server->free_bytes < worst->free_bytes)) {
+            worst = server;
+            worst_shares = shares;
+        }
+    }
+    return worst ? worst->record.id : 0;
+}
+
+static void start_delete(struct server *s, const struct location *chunk,
+                         const struct repair_plan *plan)
+{
+    struct chunk_ref ref = {chunk->chunk.id, plan->version};
+    log_info("care",
+             "replica deleted chunk=%" PRIu64 " server=%" PRIu64 " version=%" PRIu64
+             " copies_left=%" PRIu32,
+             ref.id, plan->server, ref.version, plan->copies_left);
+    care_delete(s, plan->server, ref, plan->copies_left);
+    locations_remove(s->locations, plan->server, ref.id); /* which asks for care again if needed */
+    repair_queue_finish(s->repair, ref.id, clock_mono_ms());
+}
+
+static void care_for(struct server *s, chunk_id id, time_ms now)
+{
+    struct location chunk;
+    struct repair_plan plan;
+    server_id target = 0;
+    if (!locations_find(s->locations, id, &chunk)) {
+        repair_queue_finish(s->repair, id, now);
+        return;
+    }
+    struct repair_view view = {.chunk = &chunk, .all_heard = care_all_heard(s)};
+    view.surplus = chunk.good_count > chunk.wanted ? choose_surplus(s, &chunk) : 0;
+    repair_decide(&view, &plan);
+    if (plan.kind == REPAIR_COPY) {
+        bool busy = false;
+        target = choose_target(s, &chunk, &busy);
+        view.no_target = target == 0 && !busy;
+        plan.kind = busy ? REPAIR_WAIT : plan.kind;
+        if (view.no_target) {
+            repair_decide(&view, &plan);
+        }
+    }
+    switch (plan.kind) {
+    case REPAIR_NOTHING:
+        repair_queue_finish(s->repair, id, now);
+        break;
+    case REPAIR_WAIT:
+        repair_queue_put_off(s->repair, id, now);
+        break;
+    case REPAIR_COPY:
+        start_copy(s, &chunk, &plan, target);
+        break;
+    case REPAIR_ADOPT:
+        start_adoption(s, &chunk, &plan);
+        break;
+    case REPAIR_DELETE:
+        if (chunk.state == LOCATION_RUMOURED) {
+            start_orphan(s, id);
+        } else {
+            start_delete(s, &chunk, &plan);
+        }
+        break;
+    }
+}
+
+/* ---- Servers come and go -------------------------------------------------------------------- */
+
+void care_server_lost(struct server *s, struct chunkserver *server)
+{
+    struct deletion *d = map_get_u64(&s->deletions, server->record.id);
+    log_warning("fsmaster", "chunkserver lost server=%" PRIu64 " host=%s address=%s",
+                server->record.id, server->record.host, server->record.address);
+    locations_set_live(s->locations, server->record.id, false);
+    if (d && !d->sending) {
+        deletion_forget(s, d, d->count); /* it will report what it still has */
+    }
+    repair_queue_hurry(s->repair);
+}
+
+void care_server_found(struct server *s, struct chunkserver *server)
+{
+    locations_set_live(s->locations, server->record.id, true);
+    repair_queue_hurry(s->repair);
+}
+
+/* ---- Background ----------------------------------------------------------------------------- */
+
+static void background_done(struct command *c, int code, const struct apply_result *result)
+{
+    struct server *s = c->server;
+    (void)code; /* it comes again with the next tick */
+    (void)result;
+    command_deinit(c);
+    free(c);
+    s->reap_running = false;
+}
+
+static void tick_done(struct command *c, int code, const struct apply_result *result)
+{
+    struct server *s = c->server;
+    if (code == 0 && result->more) {
+        s->ticked_ms = 0;
+    }
+    command_deinit(c);
+    free(c);
+    s->tick_running = false;
+}
+
+static void background_tick(struct server *s, time_ms now)
+{
+    if (!s->reap_running && s->totals.removal_queue + s->totals.rewant_queue > 0) {
+        struct log_entry entry = {
+            .kind = ENTRY_REAP,
+            .reap = {.count = s->mutates > 0 ? REAP_GENTLE_COUNT : REAP_HASTY_COUNT}};
+        s->reap_running = true;
+        command_propose(xcalloc(1, sizeof(struct command)), s, &entry, background_done);
+    }
+    if (!s->tick_running && s->totals.sessions > 0 && now >= s->ticked_ms + TICK_MS) {
+        struct log_entry entry = {.kind = ENTRY_TICK};
+        s->tick_running = true;
+        s->ticked_ms = now;
+        command_propose(xcalloc(1, sizeof(struct command)), s, &entry, tick_done);
+    }
+}
+
+static void show_metrics(struct server *s)
+{
+    for (int i = 0; i < LOCATION_CLASS_COUNT; i++) {
+        uint64_t count = locations_class_count(s->locations, (enum location_class)i);
+        gauge_set(s->metrics.chunks[i], (int64_t)count);
+    }
+    gauge_set(s->metrics.repair_waiting, (int64_t)repair_queue_waiting(s->repair));
+    gauge_set(s->metrics.repair_running, (int64_t)repair_queue_taken(s->repair));
+    gauge_set(s->metrics.removal_queue, (int64_t)s->totals.removal_queue);
+    gauge_set(s->metrics.deletes_waiting, (int64_t)s->deletions_waiting);
+    gauge_set(s->metrics.servers_live, (int64_t)chunkservers_live_count(s->servers));
+}
+
+void care_tick(struct server *s, time_ms now)
+{
+    struct chunkserver *lost;
+    while ((lost = chunkservers_expire(s->servers, now)) != NULL) {
+        care_server_lost(s, lost);
+    }
+    (void)locations_sweep(s->locations, SWEEP_BUDGET);
+    show_metrics(s);
+    if (!s->status.is_leader || s->stopping) {
+        return;
+    }
+    chunk_id chunk;
+    while ((chunk = repair_queue_take(s->repair, now)) != 0) {
+        care_for(s, chunk, now);
+    }
+    deletions_tick(s, now);
+    background_tick(s, now);
+}
+
+void care_free(struct server *s)
+{
+    MAP_FOR_EACH(it, &s->deletions)
+    {
+        struct deletion *d = it.value;
+        free(d->items);
+        free(d);
+    }
+    map_deinit(&s->deletions);
+}
