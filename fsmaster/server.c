@@ -25,7 +25,6 @@ enum {
     OWNER_POSTS_MAX = 64,
     OWNER_RESERVED_MAX = 1 << 18, /* above all calls, jobs and flushes together */
     WORKER_JOBS_MAX = 1 << 16,
-    DRAIN_MS = 10 * 1000,
     CANCEL_MS = 500, /* for chunk calls: they are begun again by the next leader */
 };
 
