@@ -121,6 +121,13 @@ enum {
     JOB_COUNT_MAX = 1000, /* not ended, at one time */
     WORKER_SLOT_COUNT_MAX = 1024,
 
+    /* A task process. */
+    TASK_BEAT_MS = 200,             /* progress is told so often at most */
+    TASK_FETCH_COUNT = 4,           /* segments fetched at a time, by one reduce */
+    TASK_FETCH_TRIES = 3,           /* then the map output counts as lost */
+    TASK_FETCH_RETRY_MS = 500,      /* before the second try; each later one waits 4 times longer */
+    TASK_FETCH_IDLE_MS = 30 * 1000, /* a fetch without a byte for so long has failed */
+
     /* Care of the file master for chunks. */
     REPAIR_COUNT_MAX = 64,           /* copies in flight in the whole cluster, from one master */
     REPAIR_SERVER_COUNT_MAX = 4,     /* of them to, and from, one server: clients go on */

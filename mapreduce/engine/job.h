@@ -36,6 +36,7 @@ struct job {
     uint32_t output_format;      /* enum mr_output or JOB_FORMAT_DEFAULT */
     uint32_t record_bytes;       /* for fixed-length records; 0: as the library says */
     uint64_t sort_bytes;         /* memory for a task's map output; 0: the default */
+    uint64_t program_bytes;      /* address space of a program; 0: no limit */
     struct settings settings;    /* owned */
     struct settings environment; /* for programs, beside the settings; owned */
 

@@ -32,6 +32,14 @@ void run_index_deinit(struct run_index *index); /* accepts NULL and zeroed */
 /* Reads the index at a file's end. ERR_CORRUPT, ERR_VERSION. */
 int run_index_read(struct source *file, struct run_index *ret_index, struct err *e) MUST_CHECK;
 
+/* One partition of one map output. The source is borrowed. */
+struct task_segment {
+    struct source *source;
+    uint64_t offset;
+    uint64_t length;
+    uint64_t records;
+};
+
 /* ---- Writing ---- */
 
 struct run_writer {

@@ -107,6 +107,13 @@ static int spawn(struct stream *s, const struct command *command, const int ends
         s->pid = 0;
         return err_set(e, ERR_TASK, "cannot start '%s': %s", s->options.command, strerror(r));
     }
+    rlim_t most = s->options.job->program_bytes;
+    if (most > 0) { /* before it gets any input; it cannot raise it again */
+        struct rlimit limit = {most, most};
+        if (prlimit(s->pid, RLIMIT_AS, &limit, NULL) < 0) {
+            return err_errno(e, "limit the memory of '%s'", s->options.command);
+        }
+    }
     return 0;
 }
 

@@ -67,14 +67,6 @@ struct map_task {
  * failure there is no map output file. */
 int map_task_run(const struct map_task *t, struct task_result *result, struct err *e) MUST_CHECK;
 
-/* One partition of one map output. The source is borrowed. */
-struct task_segment {
-    struct source *source;
-    uint64_t offset;
-    uint64_t length;
-    uint64_t records;
-};
-
 struct reduce_task {
     const struct job *job;
     const struct task_identity *identity;

@@ -1,0 +1,24 @@
+/* From a job as it was submitted to one that the engine runs. Any thread. */
+#ifndef MAPREDUCE_TASK_JOB_H
+#define MAPREDUCE_TASK_JOB_H
+
+#include <stdint.h>
+
+#include "common/err.h"
+#include "mapreduce/engine/job.h"
+#include "mapreduce/job_types.h"
+
+struct task_job_options {
+    const char *id;              /* "job_7_0001" */
+    const struct job_spec *spec; /* borrowed for the job's life, like all that is here */
+    const struct mr_job *native; /* of the library; NULL: none */
+    uint32_t reduces;            /* as the master chose; 0: map-only */
+    uint64_t sort_bytes;         /* when the job does not say */
+};
+
+/* Fills in a zeroed job and resolves it. The caller gives it to job_deinit() in any case.
+ * ERR_INVALID with a text for the user. */
+int task_job_init(struct job *job, const struct task_job_options *options,
+                  struct err *e) MUST_CHECK;
+
+#endif
