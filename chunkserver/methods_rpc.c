@@ -31,7 +31,7 @@ const struct rpc_method chunkserver_methods[CHUNKSERVER_METHOD_COUNT] = {
 };
 
 const struct rpc_method report_methods[FSMASTER_REPORT_METHOD_COUNT] = {
-    [FSMASTER_REGISTER] = {FSMASTER "Register", RPC_UNARY,
+    [FSMASTER_REGISTER] = {FSMASTER "RegisterServer", RPC_UNARY,
                            &trireme__v1__register_request__descriptor,
                            &trireme__v1__register_reply__descriptor},
     [FSMASTER_HEARTBEAT] = {FSMASTER "Heartbeat", RPC_UNARY,
