@@ -8,7 +8,11 @@
 
 #include <string.h>
 
+#include "chunkserver/methods_rpc.h"
 #include "common/macros.h"
+#include "common/rpc/rpc_server.h"
+#include "fsmaster/server_internal.h"
+#include "mapreduce/mr_methods.h"
 #include "tests/lib/echo_rpc.h"
 #include "tests/lib/rpc_methods.h"
 
@@ -29,6 +33,51 @@ static void test_echo(void **state)
     const struct rpc_method *methods[] = {&echo_unary, &echo_client_stream, &echo_server_stream,
                                           &echo_bidi};
     check_table("proto/echo.proto", methods, ARRAY_COUNT(methods));
+}
+
+/* Tables of one side only: what they name must be as the .proto has it. */
+static void check_part(const char *proto, const struct rpc_method *methods, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct rpc_method *one = &methods[i];
+        struct err e = ERR_INIT;
+        if (rpc_methods_check(proto, &one, 1, &e) < 0) {
+            fail_msg("%s", err_message(&e));
+        }
+    }
+}
+
+static void test_chunkserver(void **state)
+{
+    (void)state;
+    const struct rpc_method *methods[CHUNKSERVER_METHOD_COUNT];
+    for (size_t i = 0; i < CHUNKSERVER_METHOD_COUNT; i++) {
+        methods[i] = &chunkserver_methods[i];
+    }
+    check_table("proto/chunk.proto", methods, CHUNKSERVER_METHOD_COUNT);
+    check_part("proto/fs.proto", report_methods, FSMASTER_REPORT_METHOD_COUNT);
+}
+
+static void test_fsmaster(void **state)
+{
+    (void)state;
+    const struct rpc_method *methods[32];
+    size_t count = 0;
+    while (fs_service[count].method) {
+        assert_true(count < ARRAY_COUNT(methods));
+        methods[count] = fs_service[count].method;
+        count++;
+    }
+    check_table("proto/fs.proto", methods, count);
+}
+
+static void test_mapreduce(void **state)
+{
+    (void)state;
+    const struct rpc_method *methods[] = {
+        &mr_submit,  &mr_watch, &mr_get_job,     &mr_list_jobs,     &mr_kill,
+        &mr_workers, &mr_work,  &mr_task_report, &mr_fetch_segment, &mr_read_log};
+    check_table("proto/mr.proto", methods, ARRAY_COUNT(methods));
 }
 
 static void test_differences_are_found(void **state)
@@ -52,6 +101,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_echo),
+        cmocka_unit_test(test_chunkserver),
+        cmocka_unit_test(test_fsmaster),
+        cmocka_unit_test(test_mapreduce),
         cmocka_unit_test(test_differences_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
