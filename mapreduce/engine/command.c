@@ -15,7 +15,7 @@
 
 extern char **environ;
 
-void command_deinit(struct command *c)
+void child_command_deinit(struct child_command *c)
 {
     for (char **arg = c->argv; arg && *arg; arg++) {
         free(*arg);
@@ -25,7 +25,7 @@ void command_deinit(struct command *c)
     }
     free(c->argv);
     free(c->envp);
-    *c = (struct command){NULL, NULL};
+    *c = (struct child_command){NULL, NULL};
 }
 
 /* ---- Words ---- */
@@ -36,7 +36,7 @@ static bool needs_shell(const char *text)
     return strpbrk(text, "|&;<>()$`\\*?[]#~{}!\n") || memchr(text, '=', first_word);
 }
 
-static void push(struct command *c, size_t *count, char *word)
+static void push(struct child_command *c, size_t *count, char *word)
 {
     c->argv = xreallocarray(c->argv, *count + 2, sizeof(*c->argv));
     c->argv[(*count)++] = word;
@@ -59,7 +59,7 @@ static int take_word(const char **at, struct buf *word, struct err *e)
     return quote ? err_set(e, ERR_INVALID, "missing %c", quote) : 0;
 }
 
-static int split_words(struct command *c, const char *text, struct err *e)
+static int split_words(struct child_command *c, const char *text, struct err *e)
 {
     size_t count = 0;
     for (const char *at = text; *(at += strspn(at, " \t"));) {
@@ -77,7 +77,7 @@ static int split_words(struct command *c, const char *text, struct err *e)
 }
 
 /* A program among the job's files is meant before one of the same name in PATH. */
-static void find_in_directory(struct command *c, const char *directory)
+static void find_in_directory(struct child_command *c, const char *directory)
 {
     struct stat st;
     char *path = xprintf("%s/%s", directory, c->argv[0]);
@@ -190,7 +190,7 @@ static int collect_environment(struct settings *env, const struct command_option
     return r;
 }
 
-static int make_environment(struct command *c, const struct command_options *o, struct err *e)
+static int make_environment(struct child_command *c, const struct command_options *o, struct err *e)
 {
     struct settings env = SETTINGS_INIT;
     int r = collect_environment(&env, o, e);
@@ -204,9 +204,10 @@ static int make_environment(struct command *c, const struct command_options *o, 
     return r;
 }
 
-int command_init(struct command *c, const struct command_options *options, struct err *e)
+int child_command_init(struct child_command *c, const struct command_options *options,
+                       struct err *e)
 {
-    *c = (struct command){NULL, NULL};
+    *c = (struct child_command){NULL, NULL};
     int r = 0;
     if (needs_shell(options->text)) {
         size_t count = 0;
@@ -221,7 +222,7 @@ int command_init(struct command *c, const struct command_options *options, struc
     }
     r = r < 0 ? r : make_environment(c, options, e);
     if (r < 0) {
-        command_deinit(c);
+        child_command_deinit(c);
     }
     return r;
 }

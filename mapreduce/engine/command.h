@@ -8,7 +8,7 @@
 #include "common/err.h"
 #include "mapreduce/engine/task.h"
 
-struct command {
+struct child_command {
     char **argv; /* NULL-terminated; owned */
     char **envp; /* NULL-terminated "NAME=value", each name once; owned */
 };
@@ -27,8 +27,8 @@ struct command_options {
  * directory first; if it is there it is made executable. The environment is ours, then the job's
  * settings with every character that is no letter or digit as '_', then the task's own names, then
  * the job's environment. ERR_INVALID: no command, or a quote is missing. */
-int command_init(struct command *c, const struct command_options *options,
-                 struct err *e) MUST_CHECK;
-void command_deinit(struct command *c); /* accepts zeroed */
+int child_command_init(struct child_command *c, const struct command_options *options,
+                       struct err *e) MUST_CHECK;
+void child_command_deinit(struct child_command *c); /* accepts zeroed */
 
 #endif

@@ -75,7 +75,8 @@ static void restore_sigpipe(struct stream *s)
     s->blocked = false;
 }
 
-static int spawn(struct stream *s, const struct command *command, const int ends[3], struct err *e)
+static int spawn(struct stream *s, const struct child_command *command, const int ends[3],
+                 struct err *e)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -135,11 +136,11 @@ static int start(struct stream *s, struct err *e)
     struct command_options wanted = {s->options.command,     s->options.job,
                                      s->options.identity,    s->options.splits,
                                      s->options.split_count, s->options.is_map};
-    struct command command = {NULL, NULL};
+    struct child_command command = {NULL, NULL};
     int in[2] = {-1, -1};
     int out[2] = {-1, -1};
     int err[2] = {-1, -1};
-    int r = command_init(&command, &wanted, e);
+    int r = child_command_init(&command, &wanted, e);
     r = r < 0 ? r : make_pipe(in, 1, e);
     r = r < 0 ? r : make_pipe(out, 0, e);
     r = r < 0 ? r : make_pipe(err, 0, e);
@@ -153,7 +154,7 @@ static int start(struct stream *s, struct err *e)
     sys_close(&in[0]);
     sys_close(&out[1]);
     sys_close(&err[1]);
-    command_deinit(&command);
+    child_command_deinit(&command);
     return r;
 }
 

@@ -117,13 +117,13 @@ static void check_command(const char *text, const char *expected)
 {
     struct job job = {.id = "job_local_0001", .reduces = 2};
     struct task_identity identity = {.number = 3, .attempt_id = "attempt_x"};
-    struct command c;
+    struct child_command c;
     struct buf got = BUF_INIT;
     assert_int_equal(settings_set(&job.settings, "my.own-setting", "17", NULL), 0);
     assert_int_equal(settings_set(&job.environment, "EXTRA", "yes", NULL), 0);
     struct command_options options = {
         .text = text, .job = &job, .identity = &identity, .is_map = true};
-    assert_int_equal(command_init(&c, &options, NULL), 0);
+    assert_int_equal(child_command_init(&c, &options, NULL), 0);
     for (char **arg = c.argv; *arg; arg++) {
         buf_printf(&got, "[%s]", *arg);
     }
@@ -139,7 +139,7 @@ static void check_command(const char *text, const char *expected)
     for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
         assert_non_null(strstr(got.data, variables[i]));
     }
-    command_deinit(&c);
+    child_command_deinit(&c);
     buf_deinit(&got);
     job_deinit(&job);
 }
@@ -155,12 +155,12 @@ static void test_commands(void **state)
     check_command("sort --key=2", "[sort][--key=2]");
     struct job job = {0};
     struct task_identity identity = {0};
-    struct command c;
+    struct child_command c;
     struct err e = ERR_INIT;
     struct command_options options = {.text = "cat 'x", .job = &job, .identity = &identity};
-    assert_int_equal(command_init(&c, &options, &e), ERR_INVALID);
+    assert_int_equal(child_command_init(&c, &options, &e), ERR_INVALID);
     options.text = "   ";
-    assert_int_equal(command_init(&c, &options, &e), ERR_INVALID);
+    assert_int_equal(child_command_init(&c, &options, &e), ERR_INVALID);
 }
 
 static void check_cut(const char *separator, uint32_t fields, const char *line, const char *key,
