@@ -139,7 +139,7 @@ enum {
     RECOVERY_RETRY_MS = 1000,        /* a server that was not reached is asked again */
     RECOVERY_FENCE_MS = 10 * 1000,   /* one Fence call: it drains writes and makes files durable */
     RECOVERY_WAIT_MS = 15 * 1000,    /* a client that asked for a recovery is told why it waits */
-    ALLOCATE_WAIT_MS = 5 * 1000,     /* an allocation waits so long for enough servers */
+    ALLOCATE_WAIT_MS = 3 * 1000,     /* an allocation waits so long for enough servers */
     LEASE_RETRY_MS = 5 * 1000,       /* a lease whose end failed is ended again */
     REPORT_PAGE_COUNT_MAX = 10000,   /* replicas in one page of a full report, or one heartbeat */
 

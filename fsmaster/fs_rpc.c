@@ -439,7 +439,7 @@ static int recover_run(struct rpc_call *call, void *service)
         return 0;
     }
     if (r->lease_code < 0 || r->lease.epoch != q->lease_epoch) {
-        return err_set(rpc_call_err(call), ERR_FENCED,
+        return err_set(rpc_call_err(call), ERR_STALE,
                        "another writer has the lease of inode %" PRIu64, q->inode);
     }
     if (!s->status.is_leader || s->stopping) {

@@ -252,6 +252,7 @@ void mutates_retry(struct server *s, time_ms now)
         bool over = now >= m->give_up_ms || s->stopping || !s->status.is_leader ||
                     rpc_call_is_cancelled(m->call);
         if (!place_all(m) && !over) {
+            renew_leases(m, now); /* it waits for us */
             continue;
         }
         /* Without servers apply answers ERR_FEW_SERVERS, in the session like any other result. */
