@@ -25,7 +25,8 @@ enum {
     OWNER_POSTS_MAX = 64,
     OWNER_RESERVED_MAX = 1 << 18, /* above all calls, jobs and flushes together */
     WORKER_JOBS_MAX = 1 << 16,
-    CANCEL_MS = 500, /* for chunk calls: they are begun again by the next leader */
+    FAREWELL_MS = 200, /* for clients to hear that we go */
+    CANCEL_MS = 500,   /* for chunk calls: they are begun again by the next leader */
 };
 
 /* ---- What the other parts use ---------------------------------------------------------------- */
@@ -385,6 +386,21 @@ int server_start(const struct server_options *options, struct server **ret, stru
 
 /* ---- Loop ------------------------------------------------------------------------------------ */
 
+/* gRPC waits for every connection to close, which an idle client may never do: when nothing is in
+ * progress any more and clients had time to hear that we go, the connections are cut. */
+static void drain_tick(struct server *s, time_ms now)
+{
+    struct rpc_server_stats stats = rpc_server_stats(s->rpc);
+    bool quiet = stats.in_flight == 0 && stats.streams == 0;
+    bool heard = now + DRAIN_MS >= s->stop_by_ms + FAREWELL_MS;
+    if (now >= s->stop_by_ms || (quiet && heard)) {
+        rpc_server_cancel(s->rpc);
+    }
+    if (now + DRAIN_MS >= s->stop_by_ms + CANCEL_MS) {
+        chunk_calls_cancel(&s->chunk_caller);
+    }
+}
+
 static void tick(struct server *s, time_ms now)
 {
     consensus_tick(s->consensus, now);
@@ -397,11 +413,8 @@ static void tick(struct server *s, time_ms now)
     mutates_retry(s, now);
     gauge_set(s->metrics.mailbox, (int64_t)mailbox_depth(s->mailbox));
     gauge_set(s->metrics.workers, (int64_t)workpool_depth(s->workers));
-    if (s->stopping && now >= s->stop_by_ms) {
-        rpc_server_cancel(s->rpc);
-    }
-    if (s->stopping && now + DRAIN_MS >= s->stop_by_ms + CANCEL_MS) {
-        chunk_calls_cancel(&s->chunk_caller);
+    if (s->stopping) {
+        drain_tick(s, now);
     }
 }
 
