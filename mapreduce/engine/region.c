@@ -48,6 +48,23 @@ void region_deinit(struct region *r)
     *r = (struct region)REGION_INIT;
 }
 
+/* At a multiple of a large page, or the kernel could use none at the ends. */
+static uint8_t *map_aligned(size_t capacity)
+{
+    uint8_t *data = mmap(NULL, capacity + REGION_GRAIN, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (data == MAP_FAILED) {
+        (void)fprintf(stderr, "out of memory: %zu bytes\n", capacity);
+        abort();
+    }
+    size_t before = (REGION_GRAIN - (uintptr_t)data % REGION_GRAIN) % REGION_GRAIN;
+    if (before > 0) {
+        (void)munmap(data, before);
+    }
+    (void)munmap(data + before + capacity, REGION_GRAIN - before);
+    return data + before;
+}
+
 void region_reserve(struct region *r, size_t bytes)
 {
     if (bytes <= r->capacity) {
@@ -61,15 +78,9 @@ void region_reserve(struct region *r, size_t bytes)
         *kept = (struct region)REGION_INIT;
         return;
     }
-    void *data = mmap(NULL, capacity, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (data == MAP_FAILED) {
-        (void)fprintf(stderr, "out of memory: %zu bytes\n", bytes);
-        abort();
-    }
-    (void)madvise(data, capacity, MADV_HUGEPAGE); /* a wish; without it all works, slower */
-    r->data = data;
+    r->data = map_aligned(capacity);
     r->capacity = capacity;
+    (void)madvise(r->data, capacity, MADV_HUGEPAGE); /* a wish; without it all works, slower */
 }
 
 void region_trim(void)

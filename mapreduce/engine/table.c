@@ -14,7 +14,7 @@
 
 enum {
     CAPACITY_FIRST = 16 * 1024,
-    BATCH = 128, /* look-ups whose cache lines are on their way together */
+    BATCH = 64, /* look-ups whose cache lines are on their way together */
     PAGE_BYTES = 4096,
 };
 
