@@ -26,7 +26,7 @@ struct caller {
     bool is_superuser; /* passes every permission check */
 };
 
-/* ---- Operations of clients (proto/fs.proto says what each field means) ---------------------- */
+/* ---- Operations of clients (proto/fs.proto says what each field means) ----------------------- */
 
 enum operation_kind {
     OPERATION_NONE = 0, /* of a newer client: ERR_UNSUPPORTED */
@@ -173,8 +173,7 @@ struct operation {
     };
 };
 
-/* ---- Internal commands ------------------------------------------------------------------------
- */
+/* ---- Internal commands ----------------------------------------------------------------------- */
 
 /* Makes the empty namespace: root (0755), /user and /tmp (01777), owned by superuser. ERR_EXISTS
  * when it was made. Every other entry before it gives ERR_UNAVAILABLE. */
@@ -264,8 +263,7 @@ struct log_entry {
     };
 };
 
-/* ---- Results ----------------------------------------------------------------------------------
- */
+/* ---- Results --------------------------------------------------------------------------------- */
 
 /* A chunkserver as registered. */
 struct server_record {

@@ -9,8 +9,7 @@
 #include "common/parse.h"
 #include "proto/fslog.pb-c.h"
 
-/* ---- Helpers ------------------------------------------------------------------------------------
- */
+/* ---- Helpers --------------------------------------------------------------------------------- */
 
 static void *arena_proto_alloc(void *arena, size_t size)
 {
@@ -56,8 +55,7 @@ static uint64_t *proto_numbers(const uint64_t *numbers)
     Trireme__V1__##type *name = arena_alloc(arena, sizeof(*name));                                 \
     *name = (Trireme__V1__##type)
 
-/* ---- Preconditions ------------------------------------------------------------------------------
- */
+/* ---- Preconditions --------------------------------------------------------------------------- */
 
 static struct precondition precondition_of(const Trireme__V1__Precondition *m)
 {
@@ -96,8 +94,7 @@ static Trireme__V1__Precondition *proto_precondition(const struct precondition *
     return m;
 }
 
-/* ---- Operations from protobuf
- * --------------------------------------------------------------------- */
+/* ---- Operations from protobuf ---------------------------------------------------------------- */
 
 static void allocate_of(const Trireme__V1__Allocate *m, struct op_allocate *ret)
 {
@@ -271,8 +268,7 @@ int command_from_request(const ProtobufCMessage *request, struct arena *arena,
     return r;
 }
 
-/* ---- Operations to protobuf
- * ----------------------------------------------------------------------- */
+/* ---- Operations to protobuf ------------------------------------------------------------------ */
 
 static void proto_allocate(const struct op_allocate *op, struct arena *arena,
                            Trireme__V1__Operation *to)
@@ -476,8 +472,7 @@ static Trireme__V1__Operation *proto_operation(const struct operation *op, struc
     return m;
 }
 
-/* ---- Entries to protobuf
- * -------------------------------------------------------------------------- */
+/* ---- Entries to protobuf --------------------------------------------------------------------- */
 
 static Trireme__V1__MutateRequest *proto_mutate(const struct cmd_mutate *cmd, struct arena *arena)
 {
@@ -626,8 +621,7 @@ int command_encode(const struct log_entry *entry, struct arena *arena, struct bu
     return 0;
 }
 
-/* ---- Entries from protobuf
- * ------------------------------------------------------------------------ */
+/* ---- Entries from protobuf ------------------------------------------------------------------- */
 
 /* Does the message, or one inside it, hold fields that this program does not know? Messages nest
  * at most three deep here, so the recursion is bounded. */
@@ -749,8 +743,7 @@ int command_decode(struct span bytes, struct arena *arena, struct log_entry *ret
     return command_of(m, arena, ret, e);
 }
 
-/* ---- Replies
- * --------------------------------------------------------------------------------------- */
+/* ---- Replies --------------------------------------------------------------------------------- */
 
 static Trireme__V1__Server *proto_server(const struct server_record *server, struct arena *arena)
 {

@@ -11,8 +11,7 @@
 
 enum { ROW_FORMAT = 1 };
 
-/* ---- Keys -------------------------------------------------------------------------------------
- */
+/* ---- Keys ------------------------------------------------------------------------------------ */
 
 static void key_add(struct row_key *key, const void *data, size_t length)
 {
@@ -123,8 +122,7 @@ int row_key_read_dirent(struct span key, inode_id *ret_parent, struct span *ret_
     return 0;
 }
 
-/* ---- Common parts of values -------------------------------------------------------------------
- */
+/* ---- Common parts of values ------------------------------------------------------------------ */
 
 static void begin(struct buf *b)
 {
@@ -219,8 +217,7 @@ static uint32_t take_servers(struct reader *r, server_id *servers)
     return (uint32_t)count;
 }
 
-/* ---- Values -----------------------------------------------------------------------------------
- */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 void applied_encode(const struct log_position *applied, struct buf *ret_value)
 {

@@ -65,8 +65,7 @@ int row_key_read_u64_pair(struct span key, enum row_type type, uint64_t *ret_fir
                           uint64_t *ret_second) MUST_CHECK;
 int row_key_read_dirent(struct span key, inode_id *ret_parent, struct span *ret_name) MUST_CHECK;
 
-/* ---- Values -----------------------------------------------------------------------------------
- */
+/* ---- Values ---------------------------------------------------------------------------------- */
 
 void applied_encode(const struct log_position *applied, struct buf *ret_value);
 int applied_decode(struct span value, struct log_position *ret) MUST_CHECK;
@@ -184,11 +183,11 @@ void server_encode(const struct server_record *server, struct buf *ret_value);
 int server_decode(server_id id, struct span value, struct arena *arena,
                   struct server_record *ret) MUST_CHECK;
 
-/* ROW_SERVER_KEY (the id) and ROW_REWANT (the next offset). */
+/* ROW_SERVER_KEY (the id), ROW_REMOVAL and ROW_REWANT (the next offset). */
 void number_encode(uint64_t number, struct buf *ret_value);
 int number_decode(struct span value, uint64_t *ret) MUST_CHECK;
 
-/* ROW_OPEN_CHUNK, ROW_SESSION_DUE and ROW_REMOVAL: the format byte alone. */
+/* ROW_OPEN_CHUNK and ROW_SESSION_DUE: the format byte alone. */
 void mark_encode(struct buf *ret_value);
 
 #endif

@@ -10,8 +10,7 @@
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
 
-/* ---- Life -------------------------------------------------------------------------------------
- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 void ns_init(struct namespace *ns, const struct kv_view *view, const struct caller *caller,
              struct arena *arena)
@@ -64,8 +63,7 @@ void namespace_begin(struct namespace *ns, const struct kv_view *view)
     ns->broken = 0;
 }
 
-/* ---- Rows -------------------------------------------------------------------------------------
- */
+/* ---- Rows ------------------------------------------------------------------------------------ */
 
 int ns_broken(struct namespace *ns, int code)
 {
@@ -206,8 +204,7 @@ static int meta_load(struct namespace *ns)
     return 0;
 }
 
-/* ---- Internal commands of this file
- * -------------------------------------------------------------- */
+/* ---- Internal commands of this file ---------------------------------------------------------- */
 
 /* A directory that Format makes below the root. */
 static int format_directory(struct namespace *ns, const char *name, const char *owner)
@@ -295,8 +292,7 @@ static int apply_register_server(struct namespace *ns, const struct cmd_register
     return 0;
 }
 
-/* ---- Apply ------------------------------------------------------------------------------------
- */
+/* ---- Apply ----------------------------------------------------------------------------------- */
 
 static int apply_kind(struct namespace *ns, const struct log_entry *entry,
                       struct apply_result *result)

@@ -27,8 +27,7 @@
 struct arena;
 struct namespace; /* the batch in progress: cached inodes, sessions and counters */
 
-/* ---- Apply ------------------------------------------------------------------------------------
- */
+/* ---- Apply ----------------------------------------------------------------------------------- */
 
 struct log_position {
     log_index index; /* of the last applied entry; 0: none */
@@ -95,8 +94,7 @@ void namespace_skip(struct namespace *ns, struct log_position at);
 /* Writes what the batch changed into the view. Does not commit it. */
 int namespace_end(struct namespace *ns) MUST_CHECK;
 
-/* ---- Reads: pure, over any view; all need a formatted namespace, else ERR_UNAVAILABLE -----------
- */
+/* ---- Reads: pure, over any view; all need a formatted namespace, else ERR_UNAVAILABLE -------- */
 
 enum inode_kind {
     INODE_FILE = 1,
@@ -252,8 +250,7 @@ int namespace_scan_open_chunks(const struct kv_view *view, chunk_id after, names
 int namespace_scan_servers(const struct kv_view *view, namespace_server_fn visit,
                            void *arg) MUST_CHECK;
 
-/* ---- Checking ---------------------------------------------------------------------------------
- */
+/* ---- Checking -------------------------------------------------------------------------------- */
 
 /* Walks everything, O(n) time and memory: every inode reachable exactly once or queued for removal,
  * subtree counters, extents without gaps, chunk references, leases, sessions and totals. 0, or

@@ -4,8 +4,7 @@
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
 
-/* ---- Attributes
- * ------------------------------------------------------------------------------------ */
+/* ---- Attributes ------------------------------------------------------------------------------ */
 
 static int name_ok(struct namespace *ns, const char *what, const char *name)
 {
@@ -117,8 +116,7 @@ int ns_apply_set_attributes(struct namespace *ns, const struct op_set_attributes
     return op->fields & ATTRIBUTE_REPLICATION ? set_replication(ns, node, op->replication) : 0;
 }
 
-/* ---- Fences
- * ------------------------------------------------------------------------------------------ */
+/* ---- Fences ---------------------------------------------------------------------------------- */
 
 /* A fence's name is a path without its first slash. */
 static bool fence_name_ok(const char *name)
@@ -175,8 +173,7 @@ int ns_apply_raise_fence(struct namespace *ns, const struct op_raise_fence *op,
     return 0;
 }
 
-/* ---- Preconditions
- * ----------------------------------------------------------------------------------- */
+/* ---- Preconditions --------------------------------------------------------------------------- */
 
 static int path_must_be_absent(struct namespace *ns, const char *path)
 {

@@ -50,8 +50,7 @@ static int bad_row(struct checker *checker, struct span key, int code)
     return err_set(checker->e, code, "a row of table '%c' cannot be read", bytes[0]);
 }
 
-/* ---- First pass: rows that others refer to
- * --------------------------------------------------------- */
+/* ---- First pass: rows that others refer to --------------------------------------------------- */
 
 static int see_inode(struct checker *checker, struct span key, struct span value)
 {
@@ -116,8 +115,7 @@ static int first_pass(void *arg, struct span key, struct span value)
     return r < 0 && !(checker->e && checker->e->code) ? bad_row(checker, key, r) : r;
 }
 
-/* ---- Second pass: rows that refer to others
- * --------------------------------------------------------- */
+/* ---- Second pass: rows that refer to others -------------------------------------------------- */
 
 static int check_dirent(struct checker *checker, struct span key, struct span value)
 {
@@ -295,8 +293,7 @@ static int second_pass(void *arg, struct span key, struct span value)
     return r < 0 && !(checker->e && checker->e->code) ? bad_row(checker, key, r) : r;
 }
 
-/* ---- What the passes have collected
- * ------------------------------------------------------------------ */
+/* ---- What the passes have collected ---------------------------------------------------------- */
 
 /* Adds an inode to everything above it. Steps are bounded, so a cycle is found. */
 static int add_up(struct checker *checker, struct seen_inode *inode)
@@ -388,7 +385,7 @@ static int check_chunk(struct checker *checker, const struct seen_chunk *chunk)
     if (chunk->marked != (record->state != CHUNK_SEALED)) {
         return BAD("chunk %llu: its open mark does not agree", ID(record->ref.id));
     }
-    if (record->wanted != file->row.replication && !file->rewanted) {
+    if (record->wanted != file->row.replication && !file->rewanted && !is_unlinked(checker, file)) {
         return BAD("chunk %llu: wants %u copies, its file %u", ID(record->ref.id), record->wanted,
                    file->row.replication);
     }

@@ -8,8 +8,7 @@
 #include "common/check.h"
 #include "fsmaster/namespace_internal.h"
 
-/* ---- Rows -------------------------------------------------------------------------------------
- */
+/* ---- Rows ------------------------------------------------------------------------------------ */
 
 int ns_chunk_get(struct namespace *ns, chunk_id id, struct chunk_record *ret)
 {
@@ -102,8 +101,7 @@ int ns_chunk_release(struct namespace *ns, chunk_id id)
     return 0;
 }
 
-/* ---- Sealing ------------------------------------------------------------------------------------
- */
+/* ---- Sealing --------------------------------------------------------------------------------- */
 
 /* The file's open chunk is sealed at length > 0: the file grows by it. */
 static int seal_open(struct namespace *ns, struct ns_node *file, struct chunk_record *chunk,
@@ -240,8 +238,7 @@ int ns_apply_abandon_chunk(struct namespace *ns, const struct op_abandon_chunk *
     return ns_apply_seal_chunk(ns, &seal, result);
 }
 
-/* ---- Allocation
- * ---------------------------------------------------------------------------------- */
+/* ---- Allocation ------------------------------------------------------------------------------ */
 
 /* The set that the leader chose: known servers, none twice. */
 static int check_servers(struct namespace *ns, const struct op_allocate *op)
@@ -351,8 +348,7 @@ int ns_apply_allocate(struct namespace *ns, const struct op_allocate *op, struct
     return result_replicas(ns, &chunk, result);
 }
 
-/* ---- Sealing after a failure
- * ---------------------------------------------------------------------- */
+/* ---- Sealing after a failure ----------------------------------------------------------------- */
 
 int ns_apply_seal_begin(struct namespace *ns, const struct cmd_seal_begin *cmd,
                         struct apply_result *result)

@@ -9,8 +9,7 @@
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
 
-/* ---- Leases
- * -------------------------------------------------------------------------------------- */
+/* ---- Leases ---------------------------------------------------------------------------------- */
 
 static int lease_get(struct namespace *ns, inode_id inode, struct lease_row *ret)
 {
@@ -214,8 +213,7 @@ int ns_apply_expire_leases(struct namespace *ns, const struct cmd_expire_leases 
     return r;
 }
 
-/* ---- Create
- * -------------------------------------------------------------------------------------- */
+/* ---- Create ---------------------------------------------------------------------------------- */
 
 /* What a new file shall be, defaults filled in. */
 struct new_file {
@@ -315,8 +313,7 @@ int ns_apply_create(struct namespace *ns, const struct op_create *op, struct op_
     return 0;
 }
 
-/* ---- Close and abandon
- * ---------------------------------------------------------------------------- */
+/* ---- Close and abandon ----------------------------------------------------------------------- */
 
 /* Close comes again under a new session because its first answer was lost: 0 if the file is as it
  * asks. */

@@ -65,8 +65,7 @@ struct namespace
     uint32_t effect_capacity;
 };
 
-/* ---- namespace.c: rows ------------------------------------------------------------------------
- */
+/* ---- namespace.c: rows ----------------------------------------------------------------------- */
 
 /* Prepares ns (zeroed, on the stack) for reads over view; release with ns_deinit(). */
 void ns_init(struct namespace *ns, const struct kv_view *view, const struct caller *caller,
@@ -105,8 +104,7 @@ struct effect *ns_effect(struct namespace *ns, enum effect_kind kind);
 /* Registered server for a reply; a server that a chunk names is never gone. Into arena. */
 int ns_server_get(struct namespace *ns, server_id id, struct server_record *ret) MUST_CHECK;
 
-/* ---- namespace_tree.c: paths, permissions, links, counters --------------------------------------
- */
+/* ---- namespace_tree.c: paths, permissions, links, counters ----------------------------------- */
 
 /* Where a path leads. */
 struct ns_walk {
@@ -167,8 +165,7 @@ int ns_depth(struct namespace *ns, const struct ns_node *node, uint32_t *ret_dep
 int ns_apply_mkdir(struct namespace *ns, const struct op_mkdir *op, struct op_result *result);
 int ns_apply_delete(struct namespace *ns, const struct op_delete *op, struct op_result *result);
 
-/* ---- namespace_rename.c, namespace_attributes.c ------------------------------------------------
- */
+/* ---- namespace_rename.c, namespace_attributes.c ---------------------------------------------- */
 
 int ns_apply_rename(struct namespace *ns, const struct op_rename *op, struct op_result *result);
 int ns_apply_set_attributes(struct namespace *ns, const struct op_set_attributes *op,
@@ -178,8 +175,7 @@ int ns_apply_raise_fence(struct namespace *ns, const struct op_raise_fence *op,
 /* All must hold: 0, ERR_PRECONDITION, or what a path's walk gave. */
 int ns_check_preconditions(struct namespace *ns, const struct operation *op) MUST_CHECK;
 
-/* ---- namespace_file.c: files and their leases --------------------------------------------------
- */
+/* ---- namespace_file.c: files and their leases ------------------------------------------------ */
 
 int ns_apply_create(struct namespace *ns, const struct op_create *op, struct op_result *result);
 int ns_apply_acquire_lease(struct namespace *ns, const struct op_acquire_lease *op,
@@ -195,8 +191,7 @@ int ns_writer_file(struct namespace *ns, inode_id inode, uint64_t epoch,
 /* Ends the lease if there is one. */
 int ns_lease_end(struct namespace *ns, struct ns_node *file) MUST_CHECK;
 
-/* ---- namespace_chunk.c: extents and chunks -----------------------------------------------------
- */
+/* ---- namespace_chunk.c: extents and chunks --------------------------------------------------- */
 
 int ns_apply_allocate(struct namespace *ns, const struct op_allocate *op, struct op_result *result);
 int ns_apply_seal_chunk(struct namespace *ns, const struct op_seal_chunk *op,
@@ -233,8 +228,7 @@ int ns_settle_plan(struct namespace *ns, const struct ns_node *file, struct chun
                    uint64_t length, struct ns_settle *ret) MUST_CHECK;
 int ns_settle_do(struct namespace *ns, struct ns_node *file, struct ns_settle *settle) MUST_CHECK;
 
-/* ---- namespace_reap.c: what goes in the background ----------------------------------------------
- */
+/* ---- namespace_reap.c: what goes in the background ------------------------------------------- */
 
 /* The node is out of the tree (or never was in it): ends its lease and removes it, at once if it is
  * small, else by the queue. */
@@ -243,8 +237,7 @@ int ns_remove(struct namespace *ns, struct ns_node *node) MUST_CHECK;
 int ns_rewant(struct namespace *ns, struct ns_node *file) MUST_CHECK;
 int ns_apply_reap(struct namespace *ns, const struct cmd_reap *cmd, struct apply_result *result);
 
-/* ---- namespace_session.c ------------------------------------------------------------------------
- */
+/* ---- namespace_session.c --------------------------------------------------------------------- */
 
 /* One request: opens or finds the session, runs what was not run before. Broken only. */
 int ns_apply_mutate(struct namespace *ns, const struct cmd_mutate *cmd,

@@ -5,8 +5,7 @@
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
 
-/* ---- Attributes
- * ------------------------------------------------------------------------------------ */
+/* ---- Attributes ------------------------------------------------------------------------------ */
 
 static void attributes_of(inode_id id, const struct inode_row *row, struct arena *arena,
                           struct attributes *ret)
@@ -88,8 +87,7 @@ int namespace_stat(const struct kv_view *view, const struct caller *caller,
     return r;
 }
 
-/* ---- List
- * ------------------------------------------------------------------------------------------ */
+/* ---- List ------------------------------------------------------------------------------------ */
 
 struct listing {
     struct arena *arena;
@@ -191,8 +189,7 @@ int namespace_list(const struct kv_view *view, const struct caller *caller,
     return r;
 }
 
-/* ---- Locate
- * ---------------------------------------------------------------------------------------- */
+/* ---- Locate ---------------------------------------------------------------------------------- */
 
 struct locating {
     struct arena *arena;
@@ -329,8 +326,7 @@ int namespace_locate(const struct kv_view *view, const struct caller *caller,
     return r;
 }
 
-/* ---- Single rows
- * ----------------------------------------------------------------------------------- */
+/* ---- Single rows ----------------------------------------------------------------------------- */
 
 static int path_of(struct namespace *ns, inode_id inode, struct buf *ret_path)
 {
@@ -412,8 +408,7 @@ int namespace_open_chunk(const struct kv_view *view, inode_id inode, struct chun
     return r;
 }
 
-/* ---- Whole tables
- * ---------------------------------------------------------------------------------- */
+/* ---- Whole tables ---------------------------------------------------------------------------- */
 
 struct table_scan {
     namespace_lease_fn lease;

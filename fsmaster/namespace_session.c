@@ -12,8 +12,7 @@
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
 
-/* ---- Rows -------------------------------------------------------------------------------------
- */
+/* ---- Rows ------------------------------------------------------------------------------------ */
 
 /* ERR_NOT_FOUND, or broken. */
 static int session_get(struct namespace *ns, session_id id, struct ns_session **ret)
@@ -92,8 +91,7 @@ static void replies_del(struct namespace *ns, session_id id, uint64_t from, uint
     }
 }
 
-/* ---- Replies
- * ------------------------------------------------------------------------------------- */
+/* ---- Replies --------------------------------------------------------------------------------- */
 
 static void reply_put(struct namespace *ns, uint64_t seq, const struct op_result *result)
 {
@@ -152,8 +150,7 @@ static int reply_get(struct namespace *ns, uint64_t seq, struct op_result *ret)
     return r;
 }
 
-/* ---- Operations
- * ---------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 static int apply_kind(struct namespace *ns, const struct operation *op, struct op_result *result)
 {
@@ -229,8 +226,7 @@ static int apply_operation(struct namespace *ns, const struct ns_session *sessio
     return r == ERR_NOT_FOUND ? run(ns, op, result) : r;
 }
 
-/* ---- Requests
- * ------------------------------------------------------------------------------------- */
+/* ---- Requests -------------------------------------------------------------------------------- */
 
 static bool caller_ok(const struct caller *caller)
 {
@@ -304,8 +300,7 @@ int ns_apply_mutate(struct namespace *ns, const struct cmd_mutate *cmd, struct a
     return r;
 }
 
-/* ---- Expiry
- * --------------------------------------------------------------------------------------- */
+/* ---- Expiry ---------------------------------------------------------------------------------- */
 
 struct due {
     time_ms due_ms;

@@ -14,8 +14,7 @@
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
 
-/* ---- Permissions --------------------------------------------------------------------------------
- */
+/* ---- Permissions ----------------------------------------------------------------------------- */
 
 bool ns_is_owner(const struct namespace *ns, const struct ns_node *node)
 {
@@ -61,8 +60,7 @@ int ns_need(struct namespace *ns, const struct ns_node *node, uint32_t bits, con
                    bits & NS_EXECUTE ? "x" : "", node->id == NS_ROOT ? "/" : node->row.name);
 }
 
-/* ---- Walking ------------------------------------------------------------------------------------
- */
+/* ---- Walking --------------------------------------------------------------------------------- */
 
 int ns_child(struct namespace *ns, inode_id parent, struct span name, struct ns_node **ret)
 {
@@ -161,8 +159,7 @@ int ns_may_unlink(struct namespace *ns, const struct ns_walk *walk)
     return 0;
 }
 
-/* ---- Counters
- * ------------------------------------------------------------------------------------ */
+/* ---- Counters -------------------------------------------------------------------------------- */
 
 /* The directory above a node; NULL at the root, or at the top of an unlinked subtree. */
 static int node_parent(struct namespace *ns, const struct ns_node *node, struct ns_node **ret)
@@ -252,8 +249,7 @@ static struct ns_delta node_weight(const struct ns_node *node)
                              .replica_bytes = (int64_t)row->replica_bytes};
 }
 
-/* ---- Links
- * --------------------------------------------------------------------------------------- */
+/* ---- Links ----------------------------------------------------------------------------------- */
 
 /* A directory has got a branch of that height: so have all above it. */
 static int raise_heights(struct namespace *ns, struct ns_node *directory, uint32_t height)
@@ -334,8 +330,7 @@ int ns_make_parents(struct namespace *ns, struct ns_walk *walk)
     return 0;
 }
 
-/* ---- Operations
- * ---------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 int ns_apply_mkdir(struct namespace *ns, const struct op_mkdir *op, struct op_result *result)
 {

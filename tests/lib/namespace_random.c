@@ -11,8 +11,7 @@
 
 enum { SERVER_COUNT = 3 };
 
-/* ---- Entries ----------------------------------------------------------------------------------
- */
+/* ---- Entries --------------------------------------------------------------------------------- */
 
 void random_entries_init(struct random_entries *r, struct span bytes, struct arena *arena)
 {
@@ -322,8 +321,7 @@ void random_entries_learn(struct random_entries *r, const struct log_entry *entr
     }
 }
 
-/* ---- Two copies -------------------------------------------------------------------------------
- */
+/* ---- Two copies ------------------------------------------------------------------------------ */
 
 struct copy {
     struct mem_kv kv;
