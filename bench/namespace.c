@@ -91,7 +91,7 @@ static void world_open(struct world *w, const char *path, uint32_t batch_size)
     }
     w->batch = kv_batch_new(w->kv);
     w->view = kv_batch_view(w->batch);
-    w->ns = namespace_new();
+    w->ns = namespace_new(3);
     arena_init(&w->arena, 0);
     w->batch_size = batch_size;
     struct log_entry format = {.kind = ENTRY_FORMAT, .format = {"bench", "root", 3}};

@@ -21,6 +21,7 @@ void ns_init(struct namespace *ns, const struct kv_view *view, const struct call
     ns->arena = arena;
     arena_init(&ns->memory, 0);
     map_init(&ns->nodes, 0);
+    map_init(&ns->entries, 0);
     map_init(&ns->sessions, 0);
     buf_init(&ns->value);
 }
@@ -28,6 +29,7 @@ void ns_init(struct namespace *ns, const struct kv_view *view, const struct call
 void ns_deinit(struct namespace *ns)
 {
     map_deinit(&ns->nodes);
+    map_deinit(&ns->entries);
     map_deinit(&ns->sessions);
     arena_deinit(&ns->memory);
     buf_deinit(&ns->value);
@@ -35,10 +37,13 @@ void ns_deinit(struct namespace *ns)
     memset(ns, 0, sizeof(*ns));
 }
 
-struct namespace *namespace_new(void)
+struct namespace *namespace_new(uint64_t seed)
 {
     struct namespace *ns = xmalloc(sizeof(*ns));
     ns_init(ns, NULL, NULL, NULL);
+    map_init(&ns->nodes, seed);
+    map_init(&ns->entries, seed);
+    map_init(&ns->sessions, seed);
     return ns;
 }
 
@@ -55,6 +60,7 @@ void namespace_begin(struct namespace *ns, const struct kv_view *view)
     CHECK(view);
     ns->view = view;
     map_clear(&ns->nodes);
+    map_clear(&ns->entries);
     map_clear(&ns->sessions);
     arena_reset(&ns->memory);
     ns->meta_loaded = false;

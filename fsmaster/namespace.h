@@ -75,8 +75,9 @@ struct apply_result {
     bool more; /* ENTRY_REAP: queues are not empty yet; ENTRY_TICK: more sessions are due */
 };
 
-/* Never NULL. namespace_free() accepts NULL. */
-struct namespace *namespace_new(void);
+/* Never NULL. Users choose names, so a server gives the caches' hashes a random seed; no state or
+ * result depends on it. namespace_free() accepts NULL. */
+struct namespace *namespace_new(uint64_t seed);
 void namespace_free(struct namespace *ns);
 
 /* Starts a batch over view, which must live until namespace_end(); drops whatever was left of a

@@ -32,6 +32,13 @@ struct ns_node {
     struct inode_row row;
 };
 
+/* A cached entry of a directory that is a directory itself: what most steps of a walk go through.
+ */
+struct ns_entry {
+    struct ns_node *node;
+    struct row_key key; /* the map borrows it */
+};
+
 /* A cached session. */
 struct ns_session {
     session_id id;
@@ -43,8 +50,9 @@ struct ns_session {
 struct namespace
 {
     const struct kv_view *view;
-    struct arena memory;  /* nodes and sessions; lives for the batch */
+    struct arena memory;  /* nodes, entries and sessions; lives for the batch */
     struct map nodes;     /* inode_id -> struct ns_node */
+    struct map entries;   /* key of ROW_DIRENT -> struct ns_entry */
     struct map sessions;  /* session_id -> struct ns_session */
     struct buf value;     /* scratch: the value read or written last */
     struct meta_row meta; /* cluster_id "": not formatted */

@@ -62,15 +62,39 @@ int ns_need(struct namespace *ns, const struct ns_node *node, uint32_t bits, con
 
 /* ---- Walking --------------------------------------------------------------------------------- */
 
+static void entry_cache(struct namespace *ns, const struct row_key *key, struct ns_node *node)
+{
+    struct ns_entry *entry = arena_alloc(&ns->memory, sizeof(*entry));
+    entry->node = node;
+    entry->key = *key;
+    map_put_bytes(&ns->entries, entry->key.bytes, entry->key.length, entry);
+}
+
 int ns_child(struct namespace *ns, inode_id parent, struct span name, struct ns_node **ret)
 {
     struct dirent_row dirent;
+    struct ns_node *node = NULL;
     struct row_key key = row_key_dirent(parent, name);
+    const struct ns_entry *entry = map_get_bytes(&ns->entries, key.bytes, key.length);
+    if (entry) {
+        *ret = entry->node;
+        return 0;
+    }
     int r = ns_get(ns, &key);
     if (r == 0) {
         r = ns_decoded(ns, dirent_decode(ns_value(ns), &dirent));
     }
-    return r < 0 ? r : ns_node_get_known(ns, dirent.inode, ret);
+    if (r == 0) {
+        r = ns_node_get_known(ns, dirent.inode, &node);
+    }
+    if (r < 0) {
+        return r;
+    }
+    if (node->row.kind == INODE_DIRECTORY) {
+        entry_cache(ns, &key, node);
+    }
+    *ret = node;
+    return 0;
 }
 
 /* One step from walk->node, a component on the way, to its child `name`. */
@@ -292,6 +316,7 @@ int ns_unlink(struct namespace *ns, struct ns_node *child)
     }
     struct row_key key = row_key_dirent(parent->id, name);
     ns_del(ns, &key);
+    map_remove_bytes(&ns->entries, key.bytes, key.length);
     struct ns_delta weight = node_weight(child);
     weight =
         (struct ns_delta){-weight.files, -weight.directories, -weight.bytes, -weight.replica_bytes};

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "common/alloc.h"
+#include "common/rng.h"
 #include "fsmaster/command_rpc.h"
 #include "fsmaster/keys.h"
 
@@ -24,7 +25,7 @@ int state_open(const struct state_options *options, struct state **ret, struct e
         free(s);
         return r;
     }
-    s->ns = namespace_new();
+    s->ns = namespace_new(rng_entropy_u64());
     s->batch = kv_batch_new(s->kv);
     *ret = s;
     return 0;

@@ -12,7 +12,7 @@ void fixture_init_empty(struct fixture *f)
     memset(f, 0, sizeof(*f));
     mem_kv_init(&f->kv);
     f->view = mem_kv_view(&f->kv);
-    f->ns = namespace_new();
+    f->ns = namespace_new(1);
     arena_init(&f->arena, 0);
     f->cluster_ms = 1000;
     f->wall_ms = 1700000000000;

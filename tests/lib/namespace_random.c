@@ -330,12 +330,12 @@ struct copy {
     bool in_batch;
 };
 
-static void copy_init(struct copy *c)
+static void copy_init(struct copy *c, uint64_t seed)
 {
     memset(c, 0, sizeof(*c));
     mem_kv_init(&c->kv);
     c->view = mem_kv_view(&c->kv);
-    c->ns = namespace_new();
+    c->ns = namespace_new(seed);
 }
 
 static void copy_deinit(struct copy *c)
@@ -368,7 +368,7 @@ static void copy_move(struct copy *c, bool snapshot)
     copy_end(c);
     if (snapshot) {
         struct copy moved;
-        copy_init(&moved);
+        copy_init(&moved, 3);
         mem_kv_copy(&moved.kv, &c->kv);
         copy_deinit(c);
         *c = moved;
@@ -459,8 +459,8 @@ uint64_t random_two_copies(struct span bytes)
     struct apply_result result_b;
     uint64_t successes = 0;
     bool all_failed = false;
-    copy_init(&a);
-    copy_init(&b);
+    copy_init(&a, 1);
+    copy_init(&b, 2);
     mem_kv_init(&before);
     random_entries_init(&random, bytes, &arena);
     while (random_entries_next(&random, &entry)) {

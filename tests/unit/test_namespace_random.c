@@ -40,7 +40,7 @@ static bool fails_at(const struct mem_kv *from, const struct log_entry *entry, u
     struct mem_kv kv;
     struct arena arena = ARENA_INIT;
     struct apply_result result;
-    struct namespace *ns = namespace_new();
+    struct namespace *ns = namespace_new(2);
     mem_kv_init(&kv);
     mem_kv_copy(&kv, from);
     kv.fail_countdown = n;
@@ -65,7 +65,7 @@ static void test_broken_storage(void **state)
     struct log_entry entry;
     struct apply_result result;
     struct mem_kv kv;
-    struct namespace *ns = namespace_new();
+    struct namespace *ns = namespace_new(2);
     (void)state;
     mem_kv_init(&kv);
     struct kv_view view = mem_kv_view(&kv);
@@ -101,7 +101,7 @@ static void test_check_finds_damage(void **state)
     struct mem_kv kv;
     struct mem_kv damaged;
     struct err e = ERR_INIT;
-    struct namespace *ns = namespace_new();
+    struct namespace *ns = namespace_new(2);
     (void)state;
     mem_kv_init(&kv);
     mem_kv_init(&damaged);
