@@ -81,8 +81,6 @@ struct dfs_options {
     const char *tls_cert;
     const char *tls_key;
     bool no_local_reads; /* read every byte through the chunkserver (measurement, tests) */
-    bool sync_never; /* close() does not wait for durability (DESIGN 4): measurements only, say so
-                        when you publish */
     void (*waiting)(void *arg, const char *what); /* told once a second why a call waits: "2
                                                      chunkservers needed, 1 live" */
     void *waiting_arg;

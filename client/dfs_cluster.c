@@ -1,0 +1,113 @@
+/* Where bytes are, and how the cluster is: the last calls of dfs.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/fs_rpc.h"
+#include "client/internal.h"
+#include "client/names.h"
+#include "common/alloc.h"
+#include "common/macros.h"
+
+/* ---- Locate --------------------------------------------------------------------------------- */
+
+static void extent_copy(const struct fs_extent *from, struct dfs_extent *to)
+{
+    *to = (struct dfs_extent){
+        .offset = from->offset,
+        .length = from->length,
+        .chunk = from->chunk.id,
+        .version = from->chunk.version,
+        .open = from->open,
+        .unheard = from->unheard,
+        .replicas = xcalloc(from->replica_count + 1, sizeof(*to->replicas)),
+        .replica_count = from->replica_count,
+    };
+    for (size_t i = 0; i < from->replica_count; i++) {
+        to->replicas[i] = (struct dfs_replica){
+            .server = from->replicas[i]->id,
+            .host = xstrdup(from->replicas[i]->host),
+            .rack = xstrdup(from->replicas[i]->rack),
+            .address = xstrdup(from->replicas[i]->address),
+        };
+    }
+}
+
+static int locate_all(struct dfs *dfs, struct fs_range *range, struct dfs_extents *ret,
+                      struct err *e)
+{
+    uint64_t end = range->length ? range->offset + range->length : UINT64_MAX;
+    struct fs_located page = {.more = true};
+    while (page.more) {
+        struct call c;
+        call_begin(&c, dfs);
+        int r = fs_locate(&c, range, &page, e);
+        if (r == 0 && page.count > 0) {
+            ret->items = xreallocarray(ret->items, ret->count + page.count, sizeof(*ret->items));
+            for (size_t i = 0; i < page.count; i++) {
+                extent_copy(&page.extents[i], &ret->items[ret->count++]);
+            }
+            const struct dfs_extent *last = &ret->items[ret->count - 1];
+            range->offset = last->offset + last->length;
+            range->length = end == UINT64_MAX ? 0 : end - MIN(end, range->offset);
+        }
+        page.more = page.more && page.count > 0 && range->offset < end;
+        call_end(&c);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+int dfs_locate(struct dfs *dfs, const char *path, uint64_t offset, uint64_t length,
+               struct dfs_extents *ret, struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    struct buf name = BUF_INIT;
+    memset(ret, 0, sizeof(*ret));
+    int r = names_resolve(dfs, path, &name, &e);
+    if (r == 0) {
+        struct fs_range range = {.path = name.data, .offset = offset, .length = length};
+        r = locate_all(dfs, &range, ret, &e);
+    }
+    if (r < 0) {
+        dfs_extents_free(ret);
+    }
+    buf_deinit(&name);
+    return dfs_finish(ret_e, r, &e);
+}
+
+void dfs_extents_free(struct dfs_extents *extents)
+{
+    for (size_t i = 0; i < extents->count; i++) {
+        struct dfs_extent *extent = &extents->items[i];
+        for (size_t j = 0; j < extent->replica_count; j++) {
+            free((char *)extent->replicas[j].host);
+            free((char *)extent->replicas[j].rack);
+            free((char *)extent->replicas[j].address);
+        }
+        free(extent->replicas);
+    }
+    free(extents->items);
+    memset(extents, 0, sizeof(*extents));
+}
+
+/* ---- Report --------------------------------------------------------------------------------- */
+
+int dfs_report(struct dfs *dfs, struct dfs_report **ret, struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    struct call c;
+    call_begin(&c, dfs);
+    int r = fs_report(&c, ret, &e);
+    call_end(&c);
+    return dfs_finish(ret_e, r, &e);
+}
+
+void dfs_report_free(struct dfs_report *report)
+{
+    if (report) {
+        free(report->servers);
+        free(report);
+    }
+}

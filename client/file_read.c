@@ -1,0 +1,396 @@
+/* Reading a file: extents are located in pages and kept, each is read from its nearest replica that
+ * works. A replica that fails, is silent or gives a wrong byte is left out for as long as this page
+ * of extents is in use; when none is left, the file master is asked again, until the call's time is
+ * over. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/chunk_rpc.h"
+#include "client/file.h"
+#include "client/fs_rpc.h"
+#include "client/read_local.h"
+#include "client/read_stream.h"
+#include "common/alloc.h"
+#include "common/check.h"
+#include "common/macros.h"
+
+enum { RETRY_MS_MIN = 20, RETRY_MS_MAX = 1000 };
+
+enum nearness { NEAR_HOST, NEAR_RACK, NEAR_FAR, NEAR_COUNT };
+
+struct file_read {
+    struct dfs *dfs;
+    struct rpc_loop *loop;
+    char *name; /* for error texts */
+    inode_id inode;
+
+    struct arena memory;    /* of the page */
+    struct fs_located page; /* extents from page_from on */
+    uint64_t page_from;     /* what was asked for */
+    uint32_t *failed;       /* for each extent of the page: bit i, replica i has failed */
+
+    struct read_local local;
+    struct read_stream *stream; /* NULL: none */
+    chunk_id stream_chunk;
+    size_t stream_replica;
+
+    uint64_t next;       /* where the last read ended: the same place again means sequential */
+    chunk_id seen_chunk; /* the open chunk that was read last ... */
+    uint64_t seen;       /* ... and up to where: never less again */
+    struct dfs_read_stats stats;
+};
+
+/* ---- Extents -------------------------------------------------------------------------------- */
+
+static void drop_stream(struct file_read *f)
+{
+    read_stream_free(f->stream);
+    f->stream = NULL;
+    f->stream_chunk = 0;
+}
+
+/* The page's memory goes with the next one, so nothing of it is kept elsewhere. */
+static int locate(struct file_read *f, struct call *c, const char *path, uint64_t offset,
+                  struct err *e)
+{
+    struct fs_located page;
+    struct fs_range range = {.path = path, .inode = f->inode, .offset = offset};
+    int r = fs_locate(c, &range, &page, e);
+    if (r < 0) {
+        return r;
+    }
+    if (page.stat.directory) {
+        return err_set(e, ERR_IS_DIR, "%s", err_text(ERR_IS_DIR));
+    }
+    drop_stream(f);
+    arena_deinit(&f->memory);
+    f->memory = c->arena; /* the reply lives on in there */
+    arena_init(&c->arena, 0);
+    f->page = page;
+    f->page_from = offset;
+    f->inode = page.stat.inode;
+    f->failed = arena_calloc(&f->memory, (page.count + 1) * sizeof(*f->failed));
+    return 0;
+}
+
+/* The extent that holds `offset`; NULL: not in this page. An open one goes on for ever. */
+static struct fs_extent *find(const struct file_read *f, uint64_t offset)
+{
+    size_t low = 0, high = f->page.count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (f->page.extents[middle].offset <= offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    struct fs_extent *x = low ? &f->page.extents[low - 1] : NULL;
+    return x && (x->open || offset - x->offset < x->length) ? x : NULL;
+}
+
+/* *ret NULL: the file ends at or before offset, as far as is known. */
+static int extent_at(struct file_read *f, struct call *c, uint64_t offset, struct fs_extent **ret,
+                     struct err *e)
+{
+    *ret = find(f, offset);
+    if (*ret || (offset >= f->page.stat.length && !f->page.stat.open)) {
+        return 0;
+    }
+    int r = locate(f, c, NULL, offset, e);
+    *ret = r < 0 ? NULL : find(f, offset);
+    return r;
+}
+
+/* ---- One replica ---------------------------------------------------------------------------- */
+
+static enum nearness nearness_of(const struct file_read *f, const struct fs_server *s)
+{
+    if (strcmp(s->host, f->dfs->host) == 0) {
+        return NEAR_HOST;
+    }
+    return strcmp(s->rack, f->dfs->rack) == 0 ? NEAR_RACK : NEAR_FAR;
+}
+
+static void count_bytes(struct file_read *f, const struct fs_server *s, uint64_t bytes)
+{
+    switch (nearness_of(f, s)) {
+    case NEAR_HOST:
+        f->stats.bytes_local += bytes;
+        break;
+    case NEAR_RACK:
+        f->stats.bytes_rack += bytes;
+        break;
+    default:
+        f->stats.bytes_remote += bytes;
+        break;
+    }
+}
+
+struct want {
+    struct fs_extent *extent;
+    char *data;
+    size_t length;
+    uint64_t offset; /* in the chunk */
+};
+
+/* By descriptor. ERR_UNSUPPORTED: not to be had that way; anything else that fails is also tried
+ * through the server, which then finds out for itself if its copy is damaged. */
+static int64_t read_by_descriptor(struct file_read *f, const struct want *want,
+                                  const struct fs_server *s)
+{
+    const struct fs_extent *x = want->extent;
+    if (x->open || f->dfs->no_local_reads || !s->local_socket[0] ||
+        nearness_of(f, s) != NEAR_HOST) {
+        return ERR_UNSUPPORTED;
+    }
+    size_t length = (size_t)MIN((uint64_t)want->length, x->length - want->offset);
+    int r = 0;
+    if (f->local.fd < 0 || f->local.chunk != x->chunk.id || f->local.length != x->length) {
+        r = read_local_open(&f->local, s->local_socket, x->chunk, x->length, NULL);
+    }
+    if (r == 0) {
+        r = read_local_bytes(&f->local, want->data, length, want->offset, NULL);
+    }
+    if (r < 0) {
+        read_local_deinit(&f->local);
+        read_local_init(&f->local);
+        return ERR_UNSUPPORTED;
+    }
+    return (int64_t)length;
+}
+
+/* Through the server. A stream that stands where this read begins goes on. */
+static int64_t read_by_stream(struct file_read *f, const struct want *want, size_t replica,
+                              struct err *e)
+{
+    const struct fs_extent *x = want->extent;
+    bool goes_on = f->stream && f->stream_chunk == x->chunk.id && f->stream_replica == replica &&
+                   read_stream_offset(f->stream) == want->offset;
+    for (;;) {
+        if (!goes_on) {
+            bool ahead = x->offset + want->offset == f->next && !x->open;
+            struct chunk_read read = {.chunk = x->chunk, .offset = want->offset};
+            read.length = ahead ? 0 : want->length;
+            read.seen = f->seen_chunk == x->chunk.id ? f->seen : 0;
+            drop_stream(f);
+            struct read_stream_place place = {f->dfs, f->loop, x->replicas[replica]->address};
+            int r = read_stream_open(&place, &read, &f->stream, e);
+            if (r < 0) {
+                return r;
+            }
+            f->stream_chunk = x->chunk.id;
+            f->stream_replica = replica;
+        }
+        int64_t n = read_stream_take(f->stream, want->data, want->length, e);
+        if (n <= 0) {
+            drop_stream(f);
+        }
+        /* A stream that was opened for an earlier read may have been cut while nobody looked, or
+         * have ended where that read did: that says nothing about the server. */
+        if (n > 0 || !goes_on) {
+            return n;
+        }
+        goes_on = false;
+    }
+}
+
+static int64_t read_replica(struct file_read *f, const struct want *want, size_t replica,
+                            struct err *e)
+{
+    const struct fs_extent *x = want->extent;
+    const struct fs_server *s = x->replicas[replica];
+    int64_t n = read_by_descriptor(f, want, s);
+    if (n < 0) {
+        n = read_by_stream(f, want, replica, e);
+    }
+    if (n == 0 && !x->open) {
+        n = err_set(e, ERR_STALE, "%s: its copy of chunk %" PRIu64 " is too short", s->address,
+                    x->chunk.id);
+    }
+    if (n > 0) {
+        count_bytes(f, s, (uint64_t)n);
+    }
+    return n;
+}
+
+/* ---- One extent ----------------------------------------------------------------------------- */
+
+/* The nearest replica that has not failed; SIZE_MAX: none. Among equals the file's number decides,
+ * so that readers of many files spread. */
+static size_t pick(const struct file_read *f, const struct fs_extent *x)
+{
+    uint32_t failed = f->failed[x - f->page.extents];
+    size_t best = SIZE_MAX, count = MIN(x->replica_count, (size_t)32);
+    enum nearness best_near = NEAR_COUNT;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (i + (size_t)x->chunk.id) % count;
+        enum nearness near = nearness_of(f, x->replicas[at]);
+        if (!(failed >> at & 1) && near < best_near) {
+            best = at;
+            best_near = near;
+        }
+    }
+    return best;
+}
+
+/* From any replica of the page. ERR_NO_REPLICA: all of them failed; e says how the last one did. */
+static int64_t read_extent(struct file_read *f, const struct want *want, struct err *e)
+{
+    const struct fs_extent *x = want->extent;
+    if (x->replica_count == 0) {
+        return err_set(e, ERR_NO_REPLICA, "no live chunkserver has chunk %" PRIu64 "%s",
+                       x->chunk.id, x->unheard ? " as far as the file master has heard yet" : "");
+    }
+    (void)err_set(e, ERR_NO_REPLICA, "all replicas failed");
+    for (;;) {
+        size_t replica = pick(f, x);
+        if (replica == SIZE_MAX) {
+            return err_wrap(e, ERR_NO_REPLICA, "chunk %" PRIu64, x->chunk.id);
+        }
+        int64_t n = read_replica(f, want, replica, e);
+        if (n >= 0) {
+            return n;
+        }
+        f->failed[x - f->page.extents] |= 1U << replica;
+        f->stats.replicas_failed++;
+    }
+}
+
+/* Reads at `offset` whatever it takes. 0: nothing can be read there now. */
+static int64_t read_some(struct file_read *f, struct call *c, struct want *want, uint64_t offset,
+                         struct err *e)
+{
+    time_ms pause = RETRY_MS_MIN;
+    bool asked_again = false;
+    for (;;) {
+        int r = extent_at(f, c, offset, &want->extent, e);
+        if (r < 0 || !want->extent) {
+            return r;
+        }
+        struct fs_extent *x = want->extent;
+        struct want part = *want;
+        part.offset = offset - x->offset;
+        part.length =
+            x->open ? want->length : (size_t)MIN((uint64_t)want->length, x->length - part.offset);
+        int64_t n = read_extent(f, &part, e);
+        if (n > 0) {
+            if (x->open) {
+                f->seen =
+                    MAX(f->seen_chunk == x->chunk.id ? f->seen : 0, part.offset + (uint64_t)n);
+                f->seen_chunk = x->chunk.id;
+            }
+            return n;
+        }
+        if (n == 0 && asked_again) {
+            return 0; /* open, and nobody has written more */
+        }
+        if (n < 0) {
+            call_waits(c, err_message(e));
+            if (!call_pause(c, call_jitter(c, pause))) {
+                return n;
+            }
+            pause = MIN(pause * 2, (time_ms)RETRY_MS_MAX);
+        }
+        asked_again = n == 0; /* perhaps it was sealed, and the file goes on in the next chunk */
+        r = locate(f, c, NULL, offset, e);
+        if (r < 0) {
+            return r;
+        }
+    }
+}
+
+/* ---- The user's calls ----------------------------------------------------------------------- */
+
+int file_read_open(struct dfs *dfs, const char *path, struct file_read **ret, struct err *e)
+{
+    struct call c;
+    struct file_read *f = xcalloc(1, sizeof(*f));
+    f->dfs = dfs;
+    f->name = xstrdup(path);
+    arena_init(&f->memory, 0);
+    read_local_init(&f->local);
+    f->loop = dfs_loop_borrow(dfs);
+    call_begin_on(&c, dfs, f->loop);
+    int r = locate(f, &c, path, 0, e);
+    call_end_on(&c);
+    if (r < 0) {
+        file_read_free(f);
+        return r;
+    }
+    *ret = f;
+    return 0;
+}
+
+int64_t file_read_bytes(struct file_read *f, void *data, size_t length, uint64_t offset,
+                        struct err *e)
+{
+    struct call c;
+    size_t done = 0;
+    int64_t n = 1;
+    call_begin_on(&c, f->dfs, f->loop);
+    while (done < length && n > 0) {
+        struct want want = {.data = (char *)data + done, .length = length - done};
+        n = read_some(f, &c, &want, offset + done, e);
+        if (n > 0) {
+            done += (size_t)n;
+            c.deadline = clock_mono_ms() + f->dfs->timeout_ms;
+            f->next = offset + done;
+        }
+    }
+    call_end_on(&c);
+    return n < 0 ? err_wrap(e, (int)n, "%s", f->name) : (int64_t)done;
+}
+
+/* Readable bytes of the open chunk, from whichever replica answers. */
+static uint64_t open_length(struct call *c, const struct fs_extent *x)
+{
+    uint64_t readable = 0;
+    for (size_t i = 0; i < x->replica_count; i++) {
+        if (chunk_stat(c, x->replicas[i]->address, x->chunk.id, &readable, NULL) == 0) {
+            return readable;
+        }
+    }
+    return 0;
+}
+
+int file_read_length(struct file_read *f, uint64_t *ret, struct err *e)
+{
+    struct call c;
+    int r = 0;
+    call_begin_on(&c, f->dfs, f->loop);
+    if (f->page.stat.open) {
+        r = locate(f, &c, NULL, f->page.stat.length, e);
+    }
+    *ret = f->page.stat.length;
+    const struct fs_extent *last =
+        r == 0 && f->page.count ? &f->page.extents[f->page.count - 1] : NULL;
+    if (last && last->open) {
+        uint64_t readable = open_length(&c, last);
+        if (f->seen_chunk == last->chunk.id) {
+            readable = MAX(readable, f->seen);
+        }
+        *ret = last->offset + readable;
+    }
+    call_end_on(&c);
+    return r;
+}
+
+void file_read_stats(const struct file_read *f, struct dfs_read_stats *ret)
+{
+    *ret = f->stats;
+}
+
+void file_read_free(struct file_read *f)
+{
+    if (!f) {
+        return;
+    }
+    drop_stream(f);
+    read_local_deinit(&f->local);
+    arena_deinit(&f->memory);
+    dfs_loop_return(f->dfs, f->loop);
+    free(f->name);
+    free(f);
+}

@@ -1,0 +1,292 @@
+/* See fs_rpc.h. Reads and the rest; changes are in fs_mutate_rpc.c. Everything from the master is
+ * checked before it is used: names become local file names, counts become memory. */
+#include "proto/fs.pb-c.h"
+
+#include "client/fs_rpc.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/fs_convert_rpc.h"
+#include "client/master.h"
+#include "common/alloc.h"
+#include "common/path.h"
+
+#define METHOD(variable, rpc_name, request_type, reply_type)                                       \
+    const struct rpc_method variable = {                                                           \
+        .name = "/trireme.v1.FsMaster/" rpc_name,                                                  \
+        .kind = RPC_UNARY,                                                                         \
+        .request = &trireme__v1__##request_type##__descriptor,                                     \
+        .reply = &trireme__v1__##reply_type##__descriptor,                                         \
+    }
+
+METHOD(fs_method_mutate, "Mutate", mutate_request, mutate_reply);
+METHOD(fs_method_stat, "Stat", stat_request, stat_reply);
+METHOD(fs_method_list, "List", list_request, list_reply);
+METHOD(fs_method_locate, "Locate", locate_request, locate_reply);
+METHOD(fs_method_renew_leases, "RenewLeases", renew_leases_request, renew_leases_reply);
+METHOD(fs_method_recover_chunk, "RecoverChunk", recover_chunk_request, recover_chunk_reply);
+METHOD(fs_method_report, "Report", report_request, report_reply);
+
+/* A seal may take the master RECOVERY_WAIT_MS until it says why it waits. */
+enum { RECOVER_ATTEMPT_MS = RECOVERY_WAIT_MS + 5 * 1000 };
+
+int fs_malformed(struct err *e, const char *what)
+{
+    return err_set(e, ERR_CORRUPT, "the file master's answer to %s is malformed", what);
+}
+
+/* ---- Conversions ---------------------------------------------------------------------------- */
+
+static void copy_text(char *to, size_t bytes, const char *from)
+{
+    (void)snprintf(to, bytes, "%s", from);
+}
+
+static int stat_from_wire(const Trireme__V1__Attributes *a, struct dfs_stat *to)
+{
+    if (!a || a->inode == 0 || a->length > INT64_MAX ||
+        (a->kind != TRIREME__V1__KIND__KIND_FILE && a->kind != TRIREME__V1__KIND__KIND_DIRECTORY)) {
+        return ERR_CORRUPT;
+    }
+    *to = (struct dfs_stat){
+        .inode = a->inode,
+        .directory = a->kind == TRIREME__V1__KIND__KIND_DIRECTORY,
+        .open = a->open,
+        .mode = a->mode & 07777,
+        .mtime_ms = a->mtime_ms,
+        .length = a->length,
+        .replication = a->replication,
+        .chunk_bytes = a->chunk_bytes,
+        .child_count = a->child_count,
+        .subtree_files = a->subtree_files,
+        .subtree_directories = a->subtree_directories,
+        .subtree_bytes = a->subtree_bytes,
+        .subtree_replica_bytes = a->subtree_replica_bytes,
+    };
+    copy_text(to->owner, sizeof(to->owner), a->owner);
+    copy_text(to->group, sizeof(to->group), a->group);
+    return 0;
+}
+
+void fs_server_from_wire(const Trireme__V1__Server *from, struct arena *arena, struct fs_server *to)
+{
+    *to = (struct fs_server){
+        .id = from->id,
+        .host = arena_strdup(arena, from->host),
+        .rack = arena_strdup(arena, from->rack),
+        .address = arena_strdup(arena, from->address),
+        .local_socket = arena_strdup(arena, from->local_socket),
+    };
+}
+
+/* ---- Stat and List -------------------------------------------------------------------------- */
+
+int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *ret, struct err *e)
+{
+    Trireme__V1__StatRequest message = TRIREME__V1__STAT_REQUEST__INIT;
+    message.path = (char *)(path ? path : "");
+    message.inode = inode;
+    struct master_request request = {.method = &fs_method_stat, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
+    int r = master_call(c, &request, &reply, e);
+    if (r < 0) {
+        return r;
+    }
+    r = stat_from_wire(((Trireme__V1__StatReply *)reply)->attributes, ret);
+    return r < 0 ? fs_malformed(e, "Stat") : 0;
+}
+
+int fs_list(struct call *c, const char *path, const char *after, struct fs_list *ret, struct err *e)
+{
+    Trireme__V1__ListRequest message = TRIREME__V1__LIST_REQUEST__INIT;
+    message.path = (char *)path;
+    message.after = (char *)after;
+    struct master_request request = {.method = &fs_method_list, .message = &message.base};
+    ProtobufCMessage *packed = NULL;
+    int r = master_call(c, &request, &packed, e);
+    if (r < 0) {
+        return r;
+    }
+    const Trireme__V1__ListReply *reply = (Trireme__V1__ListReply *)packed;
+    *ret = (struct fs_list){.count = reply->n_entries, .more = reply->more && reply->n_entries > 0};
+    ret->entries = arena_calloc(&c->arena, (reply->n_entries + 1) * sizeof(*ret->entries));
+    for (size_t i = 0; i < reply->n_entries; i++) {
+        const Trireme__V1__ListReply__Entry *entry = reply->entries[i];
+        ret->entries[i].name = entry->name;
+        if (path_check_name(entry->name, strlen(entry->name), NULL) < 0 ||
+            stat_from_wire(entry->attributes, &ret->entries[i].stat) < 0) {
+            return fs_malformed(e, "List");
+        }
+    }
+    return 0;
+}
+
+/* ---- Locate --------------------------------------------------------------------------------- */
+
+static int extent_from_wire(const Trireme__V1__Extent *from, const struct fs_server *servers,
+                            size_t server_count, struct arena *arena, struct fs_extent *to)
+{
+    if (!from->chunk || from->chunk->id == 0 || from->offset > INT64_MAX ||
+        from->length > CHUNK_BYTES_MAX || (from->length == 0 && !from->open)) {
+        return ERR_CORRUPT;
+    }
+    *to = (struct fs_extent){
+        .offset = from->offset,
+        .length = from->open ? 0 : from->length,
+        .chunk = {from->chunk->id, from->chunk->version},
+        .open = from->open,
+        .unheard = from->unheard,
+        .replica_count = from->n_replicas,
+    };
+    to->replicas = arena_alloc(arena, (from->n_replicas + 1) * sizeof(struct fs_server *));
+    for (size_t i = 0; i < from->n_replicas; i++) {
+        if (from->replicas[i] >= server_count) {
+            return ERR_CORRUPT;
+        }
+        to->replicas[i] = &servers[from->replicas[i]];
+    }
+    return 0;
+}
+
+int fs_locate(struct call *c, const struct fs_range *range, struct fs_located *ret, struct err *e)
+{
+    Trireme__V1__LocateRequest message = TRIREME__V1__LOCATE_REQUEST__INIT;
+    message.path = (char *)(range->path ? range->path : "");
+    message.inode = range->inode;
+    message.offset = range->offset;
+    message.length = range->length;
+    struct master_request request = {.method = &fs_method_locate, .message = &message.base};
+    ProtobufCMessage *packed = NULL;
+    int r = master_call(c, &request, &packed, e);
+    if (r < 0) {
+        return r;
+    }
+    const Trireme__V1__LocateReply *reply = (Trireme__V1__LocateReply *)packed;
+    struct fs_server *servers =
+        arena_calloc(&c->arena, (reply->n_servers + 1) * sizeof(struct fs_server));
+    for (size_t i = 0; i < reply->n_servers; i++) {
+        fs_server_from_wire(reply->servers[i], &c->arena, &servers[i]);
+    }
+    *ret = (struct fs_located){.count = reply->n_extents, .more = reply->more};
+    ret->extents = arena_calloc(&c->arena, (reply->n_extents + 1) * sizeof(*ret->extents));
+    if (stat_from_wire(reply->attributes, &ret->stat) < 0) {
+        return fs_malformed(e, "Locate");
+    }
+    for (size_t i = 0; i < reply->n_extents; i++) {
+        struct fs_extent *to = &ret->extents[i];
+        r = extent_from_wire(reply->extents[i], servers, reply->n_servers, &c->arena, to);
+        if (r < 0 || (i > 0 && to->offset != to[-1].offset + to[-1].length)) {
+            return fs_malformed(e, "Locate");
+        }
+    }
+    return 0;
+}
+
+/* ---- Leases and recovery -------------------------------------------------------------------- */
+
+int fs_renew_leases(struct call *c, const struct fs_lease *leases, size_t count, bool *held,
+                    struct err *e)
+{
+    Trireme__V1__RenewLeasesRequest message = TRIREME__V1__RENEW_LEASES_REQUEST__INIT;
+    message.n_leases = count;
+    message.leases = arena_calloc(&c->arena, (count + 1) * sizeof(*message.leases));
+    for (size_t i = 0; i < count; i++) {
+        message.leases[i] = arena_alloc(&c->arena, sizeof(*message.leases[i]));
+        trireme__v1__renew_leases_request__lease__init(message.leases[i]);
+        message.leases[i]->inode = leases[i].inode;
+        message.leases[i]->epoch = leases[i].epoch;
+    }
+    struct master_request request = {.method = &fs_method_renew_leases, .message = &message.base};
+    ProtobufCMessage *packed = NULL;
+    int r = master_call(c, &request, &packed, e);
+    if (r < 0) {
+        return r;
+    }
+    const Trireme__V1__RenewLeasesReply *reply = (Trireme__V1__RenewLeasesReply *)packed;
+    if (reply->n_held != count) {
+        return fs_malformed(e, "RenewLeases");
+    }
+    for (size_t i = 0; i < count; i++) {
+        held[i] = reply->held[i];
+    }
+    return 0;
+}
+
+int fs_recover_chunk(struct call *c, const struct fs_recover *what, uint64_t *ret_length,
+                     struct err *e)
+{
+    Trireme__V1__ChunkRef chunk = TRIREME__V1__CHUNK_REF__INIT;
+    Trireme__V1__RecoverChunkRequest message = TRIREME__V1__RECOVER_CHUNK_REQUEST__INIT;
+    chunk.id = what->chunk.id;
+    chunk.version = what->chunk.version;
+    message.inode = what->inode;
+    message.lease_epoch = what->lease_epoch;
+    message.chunk = &chunk;
+    message.acked_length = what->acked_length;
+    message.n_blamed = what->blamed_count;
+    message.blamed = (uint64_t *)what->blamed;
+    struct master_request request = {.method = &fs_method_recover_chunk,
+                                     .message = &message.base,
+                                     .attempt_ms = RECOVER_ATTEMPT_MS};
+    ProtobufCMessage *reply = NULL;
+    int r = master_call(c, &request, &reply, e);
+    if (r == 0) {
+        *ret_length = ((Trireme__V1__RecoverChunkReply *)reply)->length;
+    }
+    return r;
+}
+
+/* ---- Report --------------------------------------------------------------------------------- */
+
+static void status_from_wire(const Trireme__V1__ServerStatus *from, struct dfs_server_status *to)
+{
+    to->live = from->live;
+    to->heartbeat_age_ms = from->heartbeat_age_ms;
+    to->capacity_bytes = from->capacity_bytes;
+    to->free_bytes = from->free_bytes;
+    to->used_bytes = from->used_bytes;
+    to->chunk_count = from->chunk_count;
+    if (from->server) {
+        to->id = from->server->id;
+        copy_text(to->host, sizeof(to->host), from->server->host);
+        copy_text(to->rack, sizeof(to->rack), from->server->rack);
+        copy_text(to->address, sizeof(to->address), from->server->address);
+    }
+}
+
+int fs_report(struct call *c, struct dfs_report **ret, struct err *e)
+{
+    Trireme__V1__ReportRequest message = TRIREME__V1__REPORT_REQUEST__INIT;
+    struct master_request request = {.method = &fs_method_report, .message = &message.base};
+    ProtobufCMessage *packed = NULL;
+    int r = master_call(c, &request, &packed, e);
+    if (r < 0) {
+        return r;
+    }
+    const Trireme__V1__ReportReply *from = (Trireme__V1__ReportReply *)packed;
+    struct dfs_report *to = xcalloc(1, sizeof(*to));
+    copy_text(to->cluster_id, sizeof(to->cluster_id), from->cluster_id);
+    to->server_count = from->n_servers;
+    to->servers = xcalloc(from->n_servers + 1, sizeof(*to->servers));
+    for (size_t i = 0; i < from->n_servers; i++) {
+        status_from_wire(from->servers[i], &to->servers[i]);
+    }
+    to->file_count = from->file_count;
+    to->directory_count = from->directory_count;
+    to->byte_count = from->byte_count;
+    to->chunk_count = from->chunk_count;
+    to->under_replicated = from->under_replicated;
+    to->missing = from->missing;
+    to->unheard = from->unheard;
+    to->repair_queue = from->repair_queue;
+    to->repairing = from->repairing;
+    to->removal_queue = from->removal_queue;
+    to->replicas_deleting = from->replicas_deleting;
+    to->applied_index = from->applied_index;
+    to->term = from->term;
+    to->default_replication = from->default_replication;
+    *ret = to;
+    return 0;
+}

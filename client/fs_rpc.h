@@ -1,0 +1,32 @@
+/* The file master's methods with plain structs. Each retries inside (master.h). */
+#ifndef CLIENT_FS_RPC_H
+#define CLIENT_FS_RPC_H
+
+#include "client/fs_types.h"
+#include "client/internal.h"
+
+/* One change, exactly once: a new sequence number, the same one in each retry. Errors are definite
+ * except ERR_UNKNOWN. */
+int fs_mutate(struct call *c, const struct fs_op *op, struct fs_result *ret,
+              struct err *e) MUST_CHECK;
+/* path NULL: by inode. */
+int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *ret,
+            struct err *e) MUST_CHECK;
+int fs_list(struct call *c, const char *path, const char *after, struct fs_list *ret,
+            struct err *e) MUST_CHECK;
+struct fs_range {
+    const char *path; /* NULL: by inode */
+    inode_id inode;
+    uint64_t offset;
+    uint64_t length; /* 0: to the end */
+};
+int fs_locate(struct call *c, const struct fs_range *range, struct fs_located *ret,
+              struct err *e) MUST_CHECK;
+/* held has count elements. */
+int fs_renew_leases(struct call *c, const struct fs_lease *leases, size_t count, bool *held,
+                    struct err *e) MUST_CHECK;
+int fs_recover_chunk(struct call *c, const struct fs_recover *what, uint64_t *ret_length,
+                     struct err *e) MUST_CHECK;
+int fs_report(struct call *c, struct dfs_report **ret, struct err *e) MUST_CHECK;
+
+#endif

@@ -1,0 +1,112 @@
+/* See master.h. */
+#include "client/master.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/macros.h"
+
+enum {
+    ATTEMPT_MS = 10 * 1000, /* an answer that takes longer is asked for again */
+    BACKOFF_MS_MIN = 20,
+    BACKOFF_MS_MAX = 500,
+    HINTS_MAX = 3, /* followed without a pause: two members may point at each other */
+};
+
+static void leader_get(struct dfs *dfs, char address[LIMIT_ADDRESS_BYTES_MAX])
+{
+    sync_enter(&dfs->lock);
+    memcpy(address, dfs->leader, sizeof(dfs->leader));
+    sync_leave(&dfs->lock);
+}
+
+/* `failed` is not the leader: goes to the hint, else to the next configured one. Another thread may
+ * have moved on already. */
+static void leader_move(struct dfs *dfs, const char *failed, const char *hint)
+{
+    sync_enter(&dfs->lock);
+    if (strcmp(dfs->leader, failed) == 0) {
+        const char *next = hint;
+        if (next[0] == '\0') {
+            dfs->leader_index = (dfs->leader_index + 1) % dfs->master_count;
+            next = dfs->masters[dfs->leader_index];
+        }
+        (void)snprintf(dfs->leader, sizeof(dfs->leader), "%s", next);
+    }
+    sync_leave(&dfs->lock);
+}
+
+/* Whether the same request may be answered otherwise soon. */
+static bool is_passing(int code)
+{
+    return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_TIMEOUT ||
+           code == ERR_UNKNOWN || code == ERR_BUSY || code == ERR_CANCELLED;
+}
+
+/* The last attempt failed with `code` and there is no time for another one. */
+static int gave_up(const struct master_request *request, int code, struct err *e)
+{
+    if (request->changes && request->sent > 0) {
+        return err_wrap(e, ERR_UNKNOWN, "gave up waiting, it may have happened");
+    }
+    return err_wrap(e, code == ERR_TIMEOUT || code == ERR_BUSY ? ERR_TIMEOUT : ERR_UNAVAILABLE,
+                    "gave up waiting for the file master");
+}
+
+static int attempt(struct call *c, const struct master_request *request, const char *address,
+                   struct ProtobufCMessage **ret_reply, struct rpc_result *result)
+{
+    struct rpc_channel *channel = NULL;
+    struct err e = ERR_INIT;
+    int r = rpc_pool_get(c->dfs->pool, address, RPC_CONTROL, &channel, &e);
+    if (r < 0) {
+        *result = (struct rpc_result){.code = r, .cause = r, .definite = true};
+        (void)snprintf(result->text, sizeof(result->text), "%s", err_message(&e));
+        return r;
+    }
+    time_ms most = request->attempt_ms ? request->attempt_ms : ATTEMPT_MS;
+    struct rpc_request call = {
+        .channel = channel,
+        .method = request->method,
+        .message = request->message,
+        .deadline = MIN(clock_mono_ms() + most, c->deadline),
+    };
+    r = rpc_call(c->loop, &call, &c->arena, ret_reply, result);
+    rpc_channel_unref(channel);
+    return r;
+}
+
+int master_call(struct call *c, struct master_request *request, struct ProtobufCMessage **ret_reply,
+                struct err *e)
+{
+    char address[LIMIT_ADDRESS_BYTES_MAX];
+    time_ms backoff = BACKOFF_MS_MIN;
+    unsigned hints = 0;
+    for (;;) {
+        struct rpc_result result;
+        leader_get(c->dfs, address);
+        int code = attempt(c, request, address, ret_reply, &result);
+        if (code == 0) {
+            return 0;
+        }
+        request->sent += !result.definite;
+        (void)rpc_result_err(&result, address, e);
+        if (!is_passing(code)) {
+            return code;
+        }
+        bool hinted = code == ERR_NOT_LEADER && result.leader[0] != '\0';
+        if (code != ERR_BUSY) {
+            leader_move(c->dfs, address, hinted ? result.leader : "");
+        }
+        if (hinted && hints++ < HINTS_MAX) {
+            continue;
+        }
+        char what[ERR_MSG_BYTES_MAX + 32];
+        (void)snprintf(what, sizeof(what), "file master %s", e ? err_message(e) : address);
+        call_waits(c, what);
+        if (!call_pause(c, call_jitter(c, backoff))) {
+            return gave_up(request, result.definite ? code : result.cause, e);
+        }
+        backoff = MIN(backoff * 2, (time_ms)BACKOFF_MS_MAX);
+    }
+}

@@ -1,0 +1,21 @@
+/* Calls to the file master: finds the leader, retries with back-off until an answer is definite or
+ * the call's time is over. */
+#ifndef CLIENT_MASTER_H
+#define CLIENT_MASTER_H
+
+#include "client/internal.h"
+
+struct master_request {
+    const struct rpc_method *method;
+    const struct ProtobufCMessage *message; /* the same in each attempt */
+    bool changes;        /* a lost reply may have done something; otherwise it only means "again" */
+    uint32_t attempt_ms; /* one attempt; 0: 10 s */
+    unsigned sent;       /* out: attempts whose outcome is not known */
+};
+
+/* 0: the reply is in c->arena. ERR_UNKNOWN: gave up, and an attempt may have run. ERR_TIMEOUT,
+ * ERR_UNAVAILABLE: gave up, nothing happened. Else what the master said. */
+int master_call(struct call *c, struct master_request *request, struct ProtobufCMessage **ret_reply,
+                struct err *e) MUST_CHECK;
+
+#endif
