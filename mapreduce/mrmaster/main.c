@@ -223,7 +223,6 @@ static int run(struct process *p, struct err *e)
 
 static void stop(struct process *p)
 {
-    enum { DRAIN_MS = 2000 };
     if (p->server) {
         rpc_server_drain(p->server, clock_mono_ms() + DRAIN_MS);
         rpc_server_free(p->server);

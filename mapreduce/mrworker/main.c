@@ -331,7 +331,6 @@ static void on_signal(void *context, int signal_number, int count)
 
 static void stop(struct process *p)
 {
-    enum { DRAIN_MS = 2000 };
     if (p->server) {
         rpc_server_drain(p->server, clock_mono_ms() + DRAIN_MS);
         rpc_loop_join_thread(p->serve);
