@@ -21,7 +21,7 @@
 #include "mapreduce/store_err.h"
 
 #define SYSTEM_DIRECTORY  "/system/mr"
-#define UPLOADS_DIRECTORY SYSTEM_DIRECTORY "/uploads"
+#define UPLOADS_DIRECTORY MR_UPLOADS_DIRECTORY
 #define JOBS_DIRECTORY    SYSTEM_DIRECTORY "/jobs"
 
 enum {

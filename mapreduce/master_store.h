@@ -20,7 +20,8 @@
 
 struct dfs;
 
-#define MR_FENCE_NAME "mrmaster"
+#define MR_FENCE_NAME        "mrmaster"
+#define MR_UPLOADS_DIRECTORY "/system/mr/uploads"
 
 /* One map task's input. */
 struct job_map {

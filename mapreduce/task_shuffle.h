@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include "common/arena.h"
 #include "common/err.h"
 #include "mapreduce/engine/run.h"
 #include "mapreduce/job_types.h"

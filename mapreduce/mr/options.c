@@ -16,6 +16,7 @@ enum { REDUCES_DEFAULT = 1 };
     .flags = CONFIG_FLAG_ONLY
 
 static const struct config_row rows[] = {
+    /* table */
     {.type = CONFIG_HEADING, .key = "", .help = "The job"},
     {ROW("lib", CONFIG_STRING, library), .value_name = "JOB.so",
      .help = "Shared object with the job's functions (see <trireme/mapreduce.h>)."},
@@ -28,6 +29,8 @@ static const struct config_row rows[] = {
      .help = "Program that shrinks each mapper's sorted output before it travels."},
     {ROW("file", CONFIG_REPEAT, files), .value_name = "PATH[#NAME]",
      .help = "File that the programs find in their directory. May be repeated."},
+    {ROW("files", CONFIG_LIST, more_files), .value_name = "PATH[#NAME],...",
+     .help = "The same for several at once, as Hadoop has it."},
     {ROW("cmdenv", CONFIG_REPEAT, cmdenv), .value_name = "NAME=VALUE",
      .help = "Environment variable for the programs. May be repeated."},
     {ROW("define", CONFIG_REPEAT, settings), .letter = 'D', .value_name = "NAME=VALUE",
@@ -44,10 +47,17 @@ static const struct config_row rows[] = {
      .choices = "text|raw",
      .help = "How output records are written: KEY TAB VALUE NEWLINE, or as they are."},
     {ROW("reduces", CONFIG_STRING, reduces), .letter = 'r', .value_name = "N",
-     .help = "Number of reduce tasks, each of which makes one output file. 0: the mapper's output "
-             "is the job's. Default: 1, or the setting mapreduce.job.reduces."},
-    {ROW("split", CONFIG_SIZE, split_bytes), .min = 1, .max = INT64_MAX,
-     .help = "Bytes of input per map task."},
+     .help =
+         "Number of reduce tasks, each of which makes one output file. 0: the mapper's output "
+         "is the job's. Default: the setting mapreduce.job.reduces, else 1 with --local, and as "
+         "many as fit the input and the workers on a cluster."},
+    {ROW("map-only", CONFIG_BOOL, map_only),
+     .help = "No reduces: what the mapper emits is the output. The same as -r 0."},
+    {ROW("split-size", CONFIG_SIZE, split_bytes), .min = 1, .max = INT64_MAX,
+     .help = "Bytes of input per map task. Default: what gives every slot a few tasks, at most the "
+             "chunk size."},
+    {ROW("output-replication", CONFIG_INT, output_replication), .min = 1, .max = 16,
+     .help = "Copies of the output files. Default: the store's."},
     {.type = CONFIG_HEADING, .key = "", .help = "How it runs"},
     {ROW("local", CONFIG_BOOL, local),
      .help = "Run everything on this machine, on local files, without a cluster."},
@@ -56,19 +66,50 @@ static const struct config_row rows[] = {
              "Default: one per processor."},
     {ROW("memory", CONFIG_SIZE, memory_bytes), .min = 1 << 20, .max = UINT32_MAX,
      .help = "Memory for one map task's output before it goes to disk. Default: 256M."},
+    {ROW("task-memory", CONFIG_SIZE, task_memory_bytes), .min = 16 << 20, .max = INT64_MAX,
+     .help = "Limit of a task's memory (address space): of each program, or of the library's code. "
+             "Default: none."},
+    {ROW("timeout", CONFIG_DURATION, timeout_ms), .min = 1000, .max = INT64_MAX,
+     .help = "A task that does not move for so long is ended and counts as failed. Default: 10m."},
+    {ROW("attempts", CONFIG_INT, attempts), .min = 1, .max = 100,
+     .help = "The job fails when one task has failed so often. Default: 4."},
+    {ROW("no-speculative", CONFIG_BOOL, no_speculative),
+     .help = "No second copy of tasks that are much slower than the others."},
+    {ROW("locality-blind", CONFIG_BOOL, locality_blind),
+     .help = "Schedule as if nobody knew where the input is, to measure what knowing it brings."},
+    {ROW("detach", CONFIG_BOOL, detach), .help = "Print the job's id and do not wait for its end."},
+    {ROW("kill-on-interrupt", CONFIG_BOOL, kill_on_interrupt),
+     .help = "Ctrl-C kills the job. Without this it goes on."},
+    {ROW("json", CONFIG_BOOL, json), .help = "Print the job's last state on stdout as JSON."},
     {ROW("quiet", CONFIG_BOOL, quiet), .letter = 'q', .help = "No progress and no counters."},
+    CLUSTER_ROWS(struct run_options, cluster),
+    {.key = "master",
+     .type = CONFIG_STRING,
+     .offset = offsetof(struct run_options, cluster.master),
+     .value_name = "HOST:PORT,...",
+     .env = "DFS_MASTER",
+     .help = "The store's file masters."},
 };
 
 static const struct config_program program = {
     .name = "mr run",
     .summary = "run a MapReduce job",
+    .description =
+        "Runs a job on the cluster and waits for its end: a shared object of C functions (--lib), "
+        "or any programs that read lines and print lines (--mapper, --reducer). Hadoop Streaming's "
+        "options are understood with one dash or two. Input and output are paths of the store, or, "
+        "with --local, of this machine. The output directory appears when everything is done, or "
+        "not at all.\nOn a terminal a line shows how far it is; Ctrl-C leaves the job running.",
     .rows = rows,
     .row_count = ARRAY_COUNT(rows),
-    .footer = "Examples:\n"
-              "  mr run --local --lib wordcount.so -i books/ -o counts\n"
-              "  mr run --local --mapper ./words.py --reducer 'uniq -c' --file words.py -i books "
-              "-o counts\n"
-              "Exit codes: 0 done, 1 failed, 2 usage.\n",
+    .footer =
+        "Examples:\n"
+        "  mr run --lib wordcount.so -i /books -o /counts -r 4\n"
+        "  mr run --mapper ./words.py --reducer 'uniq -c' --file words.py -i /books -o /counts\n"
+        "  mr run -input /logs -output /errors -mapper 'grep ERROR' -numReduceTasks 0\n"
+        "  mr run --local --lib wordcount.so -i books/ -o counts\n"
+        "\n"
+        "Exit status: 0 the output is there, 1 the job failed or was killed, 2 usage.\n",
 };
 
 /* Hadoop Streaming's options, so that its command lines work as they are. */
@@ -82,7 +123,10 @@ static const struct {
     {"-reducer", "--reducer"},
     {"-combiner", "--combiner"},
     {"-file", "--file"},
-    {"-files", "--file"},
+    {"-files", "--files"},
+    {"-name", "--name"},
+    {"-lib", "--lib"},
+    {"--split", "--split-size"},
     {"-cmdenv", "--cmdenv"},
     {"-numReduceTasks", "--reduces"},
     {"--numReduceTasks", "--reduces"},
@@ -113,6 +157,17 @@ void run_command_deinit(struct run_command *c)
 {
     config_deinit(&c->config);
     free(c->argv);
+}
+
+bool run_command_says_reduces(const struct run_command *c)
+{
+    const struct run_options *o = &c->options;
+    bool says = o->reduces || o->map_only || (o->reducer && strcmp(o->reducer, "NONE") == 0);
+    static const char setting[] = "mapreduce.job.reduces=";
+    for (size_t i = 0; i < o->settings.count && !says; i++) {
+        says = strncmp(o->settings.items[i], setting, strlen(setting)) == 0;
+    }
+    return says;
 }
 
 /* ---- The job ---- */
@@ -153,7 +208,11 @@ static int set_reduces(struct job *job, const struct run_options *o, struct err 
     if (r < 0) {
         return err_wrap(e, r, "number of reduces");
     }
-    if (o->reducer && strcmp(o->reducer, "NONE") == 0) {
+    bool none = o->reducer && strcmp(o->reducer, "NONE") == 0;
+    if (o->map_only && o->reducer && !none) {
+        return err_set(e, ERR_INVALID, "--map-only and --reducer exclude each other");
+    }
+    if (none || o->map_only) {
         reduces = 0;
         job->reduce_command = NULL;
     }

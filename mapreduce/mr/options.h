@@ -8,6 +8,7 @@
 #include "common/config.h"
 #include "common/err.h"
 #include "mapreduce/engine/job.h"
+#include "mapreduce/mr/cluster.h"
 
 struct run_options {
     bool local;
@@ -23,6 +24,19 @@ struct run_options {
     const char *output_format;
     uint64_t memory_bytes;
     uint64_t split_bytes;
+    bool map_only;
+    struct config_list more_files; /* Hadoop's -files a,b */
+    /* On a cluster only: */
+    uint64_t task_memory_bytes;
+    uint64_t timeout_ms;
+    int64_t attempts;
+    int64_t output_replication;
+    bool locality_blind;
+    bool no_speculative;
+    bool detach;
+    bool kill_on_interrupt;
+    bool json;
+    struct cluster_options cluster;
     int64_t parallel;
     struct config_list cmdenv;
     struct config_list settings;
@@ -39,6 +53,9 @@ struct run_command {
 /* Parses `mr run ARGS`; argv[0] is "run". As config_start(): -1 to go on, else the exit code. */
 int run_command_parse(struct run_command *c, int argc, char **argv);
 void run_command_deinit(struct run_command *c);
+
+/* Whether the user said how many reduces there are to be, in any way. */
+bool run_command_says_reduces(const struct run_command *c);
 
 /* Fills in a zeroed job from the options; the library is opened by the caller and given. The job
  * borrows strings of the command. */

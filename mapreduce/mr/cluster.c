@@ -1,0 +1,105 @@
+/* See cluster.h. */
+#include "mapreduce/mr/cluster.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <trireme/dfs.h>
+
+#include "common/sys.h"
+#include "mapreduce/store_err.h"
+
+static volatile sig_atomic_t interrupted;
+static bool catching;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+void cluster_catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_interrupt,
+                               .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+    (void)sigemptyset(&action.sa_mask);
+    catching = sigaction(SIGINT, &action, NULL) == 0;
+}
+
+bool cluster_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+void cluster_forget_interrupt(void)
+{
+    interrupted = 0;
+}
+
+static void say_waiting(const char *why)
+{
+    (void)fprintf(stderr, "%swaiting: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", why);
+}
+
+static const char *user_of(const struct cluster_options *o)
+{
+    static char name[256];
+    if (o->user) {
+        return o->user;
+    }
+    struct buf login = BUF_INIT;
+    sys_user_name(&login);
+    (void)snprintf(name, sizeof(name), "%s", login.data);
+    buf_deinit(&login);
+    return name;
+}
+
+int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
+                        struct mr_client **ret_client, struct err *e)
+{
+    if (!o->mrmaster || !o->mrmaster[0]) {
+        return err_set(e, ERR_INVALID,
+                       "which cluster? Set MR_MASTER=HOST:PORT to the address of its mrmaster, or "
+                       "give --mrmaster (to try things without a cluster: mr run --local)");
+    }
+    struct mr_client_options options = {.addresses = o->mrmaster,
+                                        .user = user_of(o),
+                                        .tls_ca = o->tls_ca,
+                                        .tls_cert = o->tls_cert,
+                                        .tls_key = o->tls_key,
+                                        .patience_ms = patience_ms,
+                                        .waiting = say_waiting,
+                                        .interrupted = catching ? cluster_interrupted : NULL};
+    return mr_client_open(&options, ret_client, e);
+}
+
+static void store_waiting(void *arg, const char *what)
+{
+    (void)arg;
+    say_waiting(what);
+}
+
+int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, struct err *e)
+{
+    if (!o->master || !o->master[0]) {
+        return err_set(e, ERR_INVALID,
+                       "which store? Set DFS_MASTER=HOST:PORT to the address of "
+                       "its file master, or give --master");
+    }
+    struct dfs_options options = {.masters = o->master,
+                                  .user = user_of(o),
+                                  .tls_ca = o->tls_ca,
+                                  .tls_cert = o->tls_cert,
+                                  .tls_key = o->tls_key,
+                                  .waiting = store_waiting};
+    struct dfs_err de = {0};
+    return dfs_connect(&options, ret_dfs, &de) < 0 ? err_from_dfs(e, &de, "the store") : 0;
+}
+
+int cluster_fail(const char *verb, int code, const struct err *e)
+{
+    (void)fprintf(stderr, "%s: %s\n", verb, err_message(e));
+    return code == ERR_INVALID ? 2 : 1;
+}

@@ -1,0 +1,110 @@
+/* See progress.h. */
+#include "mapreduce/mr/progress.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clock.h"
+#include "common/parse.h"
+#include "mapreduce/mr_pack.h"
+
+enum { ETA_PERMILLE_MIN = 30 }; /* before that it would be a guess */
+
+void progress_init(struct progress *p, bool quiet)
+{
+    *p = (struct progress){.quiet = quiet,
+                           .terminal = isatty(STDERR_FILENO) == 1,
+                           .shown = BUF_INIT,
+                           .arena = ARENA_INIT};
+}
+
+void progress_deinit(struct progress *p)
+{
+    buf_deinit(&p->shown);
+    arena_deinit(&p->arena);
+}
+
+time_ms progress_eta_ms(const struct job_status *s, time_ms elapsed_ms)
+{
+    uint32_t permille =
+        s->reduces > 0 ? (s->map_permille + s->reduce_permille) / 2 : s->map_permille;
+    if (permille < ETA_PERMILLE_MIN || permille >= 1000) {
+        return UINT64_MAX;
+    }
+    return elapsed_ms * (1000 - permille) / permille;
+}
+
+void progress_text(const struct job_status *s, time_ms eta_ms, struct buf *out)
+{
+    char eta[FORMAT_TEXT_BYTES];
+    uint64_t tasks = s->locality.tasks_host + s->locality.tasks_rack + s->locality.tasks_remote;
+    buf_printf(out, "map %" PRIu32 "%% (%" PRIu32 "/%" PRIu32 ")", s->map_permille / 10,
+               s->maps_done, s->maps);
+    if (s->reduces > 0) {
+        buf_printf(out, "  reduce %" PRIu32 "%% (%" PRIu32 "/%" PRIu32 ")", s->reduce_permille / 10,
+                   s->reduces_done, s->reduces);
+    }
+    buf_printf(out, "  running %" PRIu32, s->maps_running + s->reduces_running);
+    if (tasks > 0) {
+        buf_printf(out, "  local %" PRIu64 "%%", s->locality.tasks_host * 100 / tasks);
+    }
+    if (s->attempts_failed > 0) {
+        buf_printf(out, "  failed %" PRIu32, s->attempts_failed);
+    }
+    if (eta_ms != UINT64_MAX) {
+        buf_printf(out, "  %s left", format_duration(eta_ms, eta));
+    } else if (s->waiting[0] != '\0') {
+        buf_printf(out, "  (%s)", s->waiting);
+    }
+}
+
+static void show_terminal(struct progress *p, const struct buf *text)
+{
+    (void)fprintf(stderr, "\r%s\033[K", text->data);
+    (void)fflush(stderr);
+    p->line_open = true;
+}
+
+static void show_plain(struct progress *p, const struct buf *text)
+{
+    time_ms now = clock_mono_ms();
+    bool same =
+        text->length == p->shown.length && memcmp(text->data, p->shown.data, text->length) == 0;
+    if (now < p->plain_ms || same) {
+        return;
+    }
+    p->plain_ms = now + PROGRESS_PLAIN_MS;
+    buf_clear(&p->shown);
+    buf_append(&p->shown, text->data, text->length);
+    (void)fprintf(stderr, "%s\n", text->data);
+}
+
+void progress_show(void *arg, const struct job_status *status)
+{
+    struct progress *p = arg;
+    arena_reset(&p->arena);
+    p->seen = job_status_copy(status, &p->arena, &p->last, NULL) == 0;
+    if (p->quiet || job_state_ended(status->state) || status->state < JOB_STATE_RUNNING) {
+        return; /* the end has words of its own */
+    }
+    time_ms now = clock_mono_ms();
+    p->began_ms = p->began_ms > 0 ? p->began_ms : now;
+    struct buf text = BUF_INIT;
+    progress_text(status, progress_eta_ms(status, now - p->began_ms), &text);
+    if (p->terminal) {
+        show_terminal(p, &text);
+    } else {
+        show_plain(p, &text);
+    }
+    buf_deinit(&text);
+}
+
+void progress_end(struct progress *p)
+{
+    if (p->line_open) {
+        (void)fputc('\n', stderr);
+        p->line_open = false;
+    }
+}

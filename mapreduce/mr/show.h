@@ -1,0 +1,26 @@
+/* A job's state for people and as JSON. */
+#ifndef MAPREDUCE_MR_SHOW_H
+#define MAPREDUCE_MR_SHOW_H
+
+#include <stdio.h>
+
+#include <jansson.h>
+
+#include "mapreduce/job_types.h"
+
+/* Everything, counters by group. The caller owns the reference. */
+json_t *show_status_json(const struct job_status *status);
+/* Prints it to stdout with a newline, and drops the reference. Returns the exit code. */
+int show_json(json_t *value);
+
+/* "Map-Reduce Framework" and its kin, indented, in the order of the engine's table. */
+void show_counters(FILE *to, const struct job_status *status);
+/* Where tasks ran and bytes came from; two lines. */
+void show_locality(FILE *to, const struct job_status *status);
+/* "3 attempts failed, 1 was lost with its worker"; nothing when all went well. */
+void show_attempts(FILE *to, const struct job_status *status);
+
+/* Milliseconds since the job was submitted, or that it took. */
+time_ms show_elapsed_ms(const struct job_status *status);
+
+#endif

@@ -1,0 +1,232 @@
+/* mr run's options as jobs: Hadoop's spellings and settings, commands and their files, the line
+ * that shows progress. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/buf.h"
+#include "common/macros.h"
+#include "common/sys.h"
+#include "mapreduce/mr/options.h"
+#include "mapreduce/mr/progress.h"
+#include "mapreduce/mr/spec.h"
+#include "mapreduce/mr/upload.h"
+
+struct parsed {
+    struct run_command command;
+    struct job job;
+    struct arena arena;
+    struct job_spec spec;
+    struct err err;
+};
+
+static int parse(struct parsed *p, const char *const *words)
+{
+    static char run[] = "run";
+    char *argv[64] = {run};
+    int argc = 1;
+    for (; words[argc - 1]; argc++) {
+        argv[argc] = (char *)(uintptr_t)words[argc - 1];
+    }
+    *p = (struct parsed){.arena = ARENA_INIT};
+    int code = run_command_parse(&p->command, argc, argv);
+    if (code >= 0) {
+        return code;
+    }
+    int r = run_command_job(&p->command, NULL, &p->job, &p->err);
+    return r < 0 ? r : spec_fill(&p->command, &p->job, &p->arena, &p->spec, &p->err);
+}
+
+static void parsed_deinit(struct parsed *p)
+{
+    job_deinit(&p->job);
+    run_command_deinit(&p->command);
+    arena_deinit(&p->arena);
+}
+
+#define PARSE(p, ...) parse(p, (const char *const[]){__VA_ARGS__, NULL})
+
+static void test_hadoop_spellings(void **state)
+{
+    (void)state;
+    struct parsed p;
+    assert_int_equal(PARSE(&p, "-D", "mapreduce.job.name=n", "-D", "mapreduce.task.timeout=5000",
+                           "-files", "a,b#c", "-input", "/x", "-input", "/y", "-output", "/z",
+                           "-mapper", "cat", "-reducer", "wc", "-numReduceTasks", "3", "-cmdenv",
+                           "LANG=C", "-file", "f"),
+                     0);
+    const struct run_options *o = &p.command.options;
+    assert_int_equal(o->inputs.count, 2);
+    assert_string_equal(o->output, "/z");
+    assert_int_equal(o->files.count, 1);
+    assert_int_equal(o->more_files.count, 2);
+    assert_string_equal(o->more_files.items[1], "b#c");
+    assert_string_equal(p.spec.name, "n");
+    assert_int_equal(p.spec.task_timeout_ms, 5000);
+    assert_int_equal(p.spec.reduces, 3);
+    assert_false(p.spec.map_only);
+    assert_int_equal(p.spec.environment_count, 1);
+    assert_string_equal(p.spec.environment[0].name, "LANG");
+    assert_int_equal(p.spec.input_format, MR_INPUT_LINES);
+    parsed_deinit(&p);
+}
+
+static void test_reduces(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[6];
+        uint32_t reduces;
+        bool map_only;
+    } table[] = {
+        {{"--mapper", "cat"}, 0, false}, /* the master chooses */
+        {{"--mapper", "cat", "-r", "1"}, 1, false},
+        {{"--mapper", "cat", "-r", "0"}, 0, true},
+        {{"--mapper", "cat", "--map-only"}, 0, true},
+        {{"--mapper", "cat", "--reducer", "NONE"}, 0, true},
+        {{"--mapper", "cat", "-D", "mapreduce.job.reduces=4"}, 4, false},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(table); i++) {
+        struct parsed p;
+        assert_int_equal(parse(&p, table[i].words), 0);
+        assert_int_equal(p.spec.reduces, table[i].reduces);
+        assert_int_equal(p.spec.map_only, table[i].map_only);
+        parsed_deinit(&p);
+    }
+}
+
+static void test_flags_before_settings(void **state)
+{
+    (void)state;
+    struct parsed p;
+    assert_int_equal(PARSE(&p, "--mapper", "cat", "--name", "mine", "-D", "mapreduce.job.name=n",
+                           "--timeout", "2s", "-D", "mapreduce.task.timeout=1", "--attempts", "2",
+                           "-D", "mapreduce.map.maxattempts=9", "--split-size", "1M", "-D",
+                           "mapreduce.map.speculative=false", "--task-memory", "64M"),
+                     0);
+    assert_string_equal(p.spec.name, "mine");
+    assert_int_equal(p.spec.task_timeout_ms, 2000);
+    assert_int_equal(p.spec.attempts_max, 2);
+    assert_int_equal(p.spec.split_bytes, 1 << 20);
+    assert_int_equal(p.spec.task_memory_bytes, 64 << 20);
+    assert_true(p.spec.speculative_off);
+    parsed_deinit(&p);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    struct parsed p;
+    assert_int_equal(PARSE(&p, "--mapper", "cat", "--map-only", "--reducer", "wc"), ERR_INVALID);
+    parsed_deinit(&p);
+    assert_int_equal(PARSE(&p, "--mapper", "cat", "-r", "many"), ERR_INVALID);
+    parsed_deinit(&p);
+    assert_int_equal(PARSE(&p, "--mapper", "cat", "-D", "mapreduce.task.timeout=x"), ERR_INVALID);
+    parsed_deinit(&p);
+    assert_int_equal(PARSE(&p, "-o", "/x"), ERR_INVALID); /* nothing to run */
+    parsed_deinit(&p);
+}
+
+/* ---- Commands ---- */
+
+static void make_file(const char *path)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void assert_localized(struct uploads *u, const char *command, const char *wanted)
+{
+    const char *got = NULL;
+    assert_int_equal(uploads_localize(u, command, &got, NULL), 0);
+    assert_string_equal(got, wanted);
+}
+
+static void test_commands(void **state)
+{
+    (void)state;
+    struct buf directory = BUF_INIT;
+    struct uploads u;
+    assert_int_equal(sys_make_temp_dir("mr-command", &directory, NULL), 0);
+    assert_int_equal(chdir(directory.data), 0);
+    assert_int_equal(mkdir("bin", 0755), 0);
+    make_file("m.py");
+    make_file("bin/r.py");
+    make_file("grep"); /* not named by --file: the system's is meant */
+    uploads_init(&u);
+    assert_int_equal(uploads_add(&u, "m.py", false, NULL), 0);
+    assert_int_equal(uploads_add(&u, "m.py", false, NULL), 0); /* twice is once */
+    assert_int_equal(u.count, 1);
+    assert_false(u.files[0].executable);
+    assert_localized(&u, "./m.py --x 'y z'", "./m.py --x 'y z'");
+    assert_localized(&u, "m.py", "./m.py");
+    assert_true(u.files[0].executable);
+    assert_localized(&u, "grep -v x", "grep -v x");
+    assert_localized(&u, "/bin/cat", "/bin/cat");
+    assert_localized(&u, "cat | sort", "cat | sort");
+    assert_localized(&u, "'m.py' x", "'m.py' x");
+    assert_localized(&u, "bin/r.py\tz", "./r.py\tz"); /* found here, and added */
+    assert_int_equal(u.count, 2);
+    assert_string_equal(u.files[1].name, "r.py");
+    assert_int_equal(uploads_add(&u, "bin/r.py#m.py", false, NULL), ERR_INVALID);
+    assert_int_equal(uploads_add(&u, "bin/r.py#a/b", false, NULL), ERR_INVALID);
+    assert_int_equal(uploads_add(&u, "bin", false, NULL), ERR_INVALID);
+    assert_int_equal(uploads_add(&u, "none", false, NULL), ERR_NOT_FOUND);
+    uploads_deinit(&u);
+    assert_int_equal(chdir("/"), 0);
+    assert_int_equal(sys_remove_tree(directory.data, NULL), 0);
+    buf_deinit(&directory);
+}
+
+/* ---- Progress ---- */
+
+static void test_progress(void **state)
+{
+    (void)state;
+    struct buf text = BUF_INIT;
+    struct job_status s = {.job = "j",
+                           .maps = 30,
+                           .maps_done = 12,
+                           .maps_running = 4,
+                           .map_permille = 455,
+                           .reduces = 4,
+                           .waiting = "",
+                           .failure = ""};
+    progress_text(&s, UINT64_MAX, &text);
+    assert_string_equal(text.data, "map 45% (12/30)  reduce 0% (0/4)  running 4");
+    buf_clear(&text);
+    s.locality = (struct job_locality){.tasks_host = 9, .tasks_remote = 3};
+    s.attempts_failed = 1;
+    progress_text(&s, 12000, &text);
+    assert_string_equal(text.data, "map 45% (12/30)  reduce 0% (0/4)  running 4  local 75%  "
+                                   "failed 1  12.0 s left");
+    assert_true(progress_eta_ms(&s, 1000) == 1000 * (1000 - 227) / 227);
+    s.map_permille = 20;
+    assert_true(progress_eta_ms(&s, 1000) == UINT64_MAX);
+    s.reduces = 0;
+    s.map_permille = 500;
+    assert_true(progress_eta_ms(&s, 1000) == 1000);
+    buf_deinit(&text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hadoop_spellings),
+        cmocka_unit_test(test_reduces),
+        cmocka_unit_test(test_flags_before_settings),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_progress),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
