@@ -427,7 +427,9 @@ int replica_set_aside(struct replica *r, uint64_t length, time_ms due_wall_ms, s
     }
     struct chunk_file copy = CHUNK_FILE_CLOSED;
     struct trash_entry entry = {.due_wall_ms = due_wall_ms, .ref = r->record.ref};
-    code = copy_prefix(r, length, &copy, e);
+    /* To the end of the block: the cut that follows verifies it whole. */
+    uint64_t blocks_end = (uint64_t)block_count(length) * CHUNK_BLOCK_BYTES;
+    code = copy_prefix(r, MIN(blocks_end, r->record.length), &copy, e);
     if (code == 0) {
         index_batch_clear(r->batch);
         index_put_trash(r->batch, &entry);

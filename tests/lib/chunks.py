@@ -76,12 +76,17 @@ class Server:
         with os.fdopen(receive) as pipe:
             line = pipe.readline()
         if not line.startswith("ready "):
-            raise AssertionError(f"chunkserver {self.id} did not start:\n" + open(self.log).read()[-3000:])
+            self.process.wait(10)
+            raise AssertionError(f"chunkserver {self.id} did not start:\n" + self.log_text()[-3000:])
         self.address = line.split()[1]
         self.channel = grpc.insecure_channel(self.address, options=[
             ("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1),
             ("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200)])
+
+    def log_text(self):
+        with open(self.log, encoding="utf-8") as f:
+            return f.read()
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
