@@ -13,6 +13,14 @@
 #include "common/check.h"
 #include "common/rpc/rpc_stream.h"
 
+/* A message without values has NULL for an array. */
+static void crcs_copy(uint32_t *to, const uint32_t *from, size_t count)
+{
+    if (count > 0) {
+        memcpy(to, from, count * sizeof(*to));
+    }
+}
+
 static int header_unpack(const struct rpc_bytes *bytes, struct arena *arena,
                          struct rpc_data_message *parts, Trireme__V1__AppendHeader **ret)
 {
@@ -102,7 +110,7 @@ int wire_append_parse(const struct rpc_bytes *bytes, struct wire_append *ret, st
         r = err_set(e, ERR_INVALID, "append with a second open or %zu checksums",
                     header->n_block_crcs);
     } else {
-        memcpy(ret->crcs, header->block_crcs, header->n_block_crcs * sizeof(ret->crcs[0]));
+        crcs_copy(ret->crcs, header->block_crcs, header->n_block_crcs);
         ret->message = (struct append_message){
             .offset = header->offset,
             .length = rpc_bytes_length(parts.data),
@@ -251,7 +259,7 @@ int wire_read_data_parse(const struct rpc_bytes *bytes, struct wire_read_data *r
         if (wire->n_block_crcs > WIRE_BLOCKS_MAX) {
             r = ERR_INVALID;
         } else {
-            memcpy(ret->crcs, wire->block_crcs, wire->n_block_crcs * sizeof(ret->crcs[0]));
+            crcs_copy(ret->crcs, wire->block_crcs, wire->n_block_crcs);
             ret->header = (struct wire_read_header){.offset = wire->offset,
                                                     .crcs = ret->crcs,
                                                     .crc_count = wire->n_block_crcs,
