@@ -47,6 +47,7 @@ struct chain {
     struct wire_open open; /* the first message */
     struct claim claim;
     bool claimed;
+    bool counted;       /* in server.stream_count */
     struct append core; /* valid in CHAIN_OPEN and later */
     bool cored;         /* ... if this is set */
     struct rpc_timer timer;
@@ -145,8 +146,6 @@ static void detach_on_owner(void *arg)
         c->claimed = false;
         server_release(s, &c->claim);
     }
-    s->stream_count--;
-    gauge_add(s->counters.streams, -1);
     rpc_loop_post(c->loop, detached_on_loop, c);
 }
 
@@ -179,6 +178,13 @@ static void detach_if_drained(struct chain *c)
     detach(c);
 }
 
+static void uncount_on_owner(void *arg)
+{
+    struct server *s = arg;
+    s->stream_count--;
+    gauge_add(s->counters.streams, -1);
+}
+
 static void chain_free_if_over(struct chain *c)
 {
     bool idle = c->phase == CHAIN_DETACHED || c->phase == CHAIN_WAITING;
@@ -188,6 +194,9 @@ static void chain_free_if_over(struct chain *c)
     CHECK(!c->busy);
     if (c->has_replica) {
         replica_deinit(&c->replica);
+    }
+    if (c->counted) { /* only now: a loop must not stop while one of our streams is on it */
+        server_call(server_owner(c->server), uncount_on_owner, c->server);
     }
     free(c);
 }
@@ -604,6 +613,7 @@ static void open_on_owner(void *arg)
     struct server *s = c->server;
     s->stream_count++;
     gauge_add(s->counters.streams, 1);
+    c->counted = true;
     c->open_code = check_open(c, &c->open_err);
     if (c->open_code < 0) {
         server_call(c->loop, opened_on_loop, c);
@@ -657,6 +667,15 @@ static void first_message(struct chain *c, struct rpc_bytes *bytes)
     server_call(server_owner(c->server), open_on_owner, c);
 }
 
+/* A stream that is ending already has its reason on the way, which must not be cut off. */
+static void forward(struct chain *c, struct rpc_bytes *bytes)
+{
+    int r = c->down != NULL ? rpc_stream_send_bytes(c->down, bytes) : 0;
+    if (r < 0 && r != ERR_CANCELLED) {
+        rpc_stream_cancel(c->down);
+    }
+}
+
 static void take_message(struct chain *c, struct rpc_bytes *bytes, struct chain_work *w)
 {
     struct wire_append m;
@@ -668,8 +687,8 @@ static void take_message(struct chain *c, struct rpc_bytes *bytes, struct chain_
         return;
     }
     append_message(&c->core, &m.message, now(), &u);
-    if (u.forward && c->down != NULL && rpc_stream_send_bytes(c->down, bytes) < 0) {
-        rpc_stream_cancel(c->down); /* its end is on the way and will say why */
+    if (u.forward) {
+        forward(c, bytes);
     }
     if (u.write || u.sync || u.seal) {
         w->todo = u.todo;

@@ -433,11 +433,11 @@ class FakeMaster:
         self.refuse = 0
         self.full = 0
         self.wrong_cluster = False
-        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4))
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
         handlers = {name: grpc.unary_unary_rpc_method_handler(
             getattr(self, name), request_deserializer=request.FromString,
             response_serializer=lambda m: m.SerializeToString())
-            for name, request in (("Register", fs_pb2.RegisterRequest), ("Heartbeat", fs_pb2.HeartbeatRequest),
+            for name, request in (("RegisterServer", fs_pb2.RegisterRequest), ("Heartbeat", fs_pb2.HeartbeatRequest),
                                   ("ReportChunks", fs_pb2.ReportChunksRequest))}
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("trireme.v1.FsMaster", handlers),))
         self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
@@ -447,7 +447,7 @@ class FakeMaster:
         with self.lock:
             self.known, self.chunks, self.page, self.starts = {}, {}, {}, []
 
-    def Register(self, request, context):
+    def RegisterServer(self, request, context):
         with self.lock:
             self.known[1] = request
             self.starts.append(request.start_count)

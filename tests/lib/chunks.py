@@ -7,6 +7,7 @@ import ctypes.util
 import os
 import queue
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -74,9 +75,9 @@ class Server:
                 env={k: v for k, v in os.environ.items() if not k.startswith(("TRIREME_", "DFS_"))})
         os.close(send)
         with os.fdopen(receive) as pipe:
-            line = pipe.readline()
+            line = pipe.readline() if select.select([pipe], [], [], 30)[0] else "nothing in 30 s"
         if not line.startswith("ready "):
-            self.process.wait(10)
+            self.process.kill() if line else self.process.wait(10)
             raise AssertionError(f"chunkserver {self.id} did not start:\n" + self.log_text()[-3000:])
         self.address = line.split()[1]
         self.channel = grpc.insecure_channel(self.address, options=[
