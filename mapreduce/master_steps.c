@@ -63,6 +63,9 @@ static void run_submit(struct step *s)
     if (s->code == 0) {
         s->code = store_reserve(s->user, &s->record->spec, true, &s->hidden_inode, &s->err);
     }
+    if (s->code == 0) {
+        s->code = store_note_hidden(s->system, s->record->job, s->hidden_inode, &s->err);
+    }
     if (s->code < 0) {
         struct err e = ERR_INIT;
         if (store_remove_job(s->system, s->record, &e) < 0) { /* it fails again at the next start */
@@ -73,8 +76,7 @@ static void run_submit(struct step *s)
 
 static void run_recover(struct step *s)
 {
-    s->code =
-        store_was_committed(s->user.dfs, &s->record->spec, s->record->job, &s->committed, &s->err);
+    s->code = store_was_committed(s->system, s->user.dfs, s->record, &s->committed, &s->err);
     if (s->code == 0 && !s->committed) {
         s->code = store_reserve(s->user, &s->record->spec, false, &s->hidden_inode, &s->err);
     }

@@ -8,6 +8,7 @@
 #include "mapreduce/master_store.h"
 
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@
 #include "common/alloc.h"
 #include "common/buf.h"
 #include "common/limits.h"
+#include "common/parse.h"
 #include "common/path.h"
 #include "mapreduce/mr_pack.h"
 #include "mapreduce/store_err.h"
@@ -217,26 +219,49 @@ int store_reserve(struct store_at user, const struct job_spec *spec, bool fresh,
     return r;
 }
 
-/* What _SUCCESS says. */
-static void print_success(const char *job, struct buf *out)
-{
-    buf_printf(out, "{\"job\": \"%s\"}\n", job);
-}
-
-int store_was_committed(struct dfs *user, const struct job_spec *spec, const char *job, bool *ret,
-                        struct err *e)
+int store_note_hidden(struct store_at at, const char *job, uint64_t inode, struct err *e)
 {
     struct arena arena = ARENA_INIT;
-    struct buf found = BUF_INIT;
-    struct buf wanted = BUF_INIT;
-    print_success(job, &wanted);
-    int r = read_file(user, arena_printf(&arena, "%s/_SUCCESS", spec->output), &found, e);
-    *ret = r == 0 && found.length == wanted.length &&
-           memcmp(found.data, wanted.data, wanted.length) == 0;
-    buf_deinit(&found);
-    buf_deinit(&wanted);
+    struct fenced f;
+    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/hidden", job);
+    const char *text = arena_printf(&arena, "%" PRIu64 "\n", inode);
+    int r = write_file(at.dfs, path, (struct span){text, strlen(text)}, DFS_REPLACE,
+                       fenced(&f, at.fence), e);
     arena_deinit(&arena);
-    return r == ERR_NOT_FOUND || r == ERR_NOT_DIR ? 0 : r;
+    return r;
+}
+
+int store_was_committed(struct store_at at, struct dfs *user, const struct job_record *record,
+                        bool *ret, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct buf text = BUF_INIT;
+    struct err ignored = ERR_INIT;
+    uint64_t inode = 0;
+    int r =
+        read_file(at.dfs, arena_printf(&arena, JOBS_DIRECTORY "/%s/hidden", record->job), &text, e);
+    *ret = false;
+    if (r == ERR_NOT_FOUND) {
+        r = 0; /* it never got as far as reserving its output */
+    } else if (r == 0) {
+        text.length -= text.length > 0; /* the newline */
+        text.data[text.length] = '\0';
+        r = parse_u64(text.data, &inode, &ignored) < 0
+                ? err_set(e, ERR_CORRUPT, "note of the hidden directory of %s", record->job)
+                : 0;
+    }
+    if (r == 0 && inode != 0) {
+        struct dfs_err de = {0};
+        struct dfs_stat stat;
+        int code = dfs_stat(user, record->spec.output, &stat, &de);
+        *ret = code == 0 && stat.inode == inode;
+        r = code < 0 && code != DFS_ENOT_FOUND
+                ? err_from_dfs(e, &de, "output %s", record->spec.output)
+                : 0;
+    }
+    buf_deinit(&text);
+    arena_deinit(&arena);
+    return r;
 }
 
 /* ---- Planning ---- */
@@ -498,14 +523,12 @@ int store_commit(struct store_at user, const struct job_record *record, uint64_t
         return 0;
     }
     struct arena arena = ARENA_INIT;
-    struct buf text = BUF_INIT;
     struct dfs_err de = {0};
     struct fenced f;
     const char *hidden = hidden_directory(output, &arena);
     const char *success = arena_printf(&arena, "%s/_SUCCESS", hidden);
-    print_success(record->job, &text);
-    int r = write_file(user.dfs, success, (struct span){text.data, text.length}, DFS_REPLACE,
-                       fenced(&f, user.fence), e);
+    int r =
+        write_file(user.dfs, success, (struct span){"", 0}, DFS_REPLACE, fenced(&f, user.fence), e);
     if (r == 0) {
         struct dfs_condition same = {.kind = DFS_PATH_IS, .name = hidden, .number = hidden_inode};
         r = dfs_rename(user.dfs, hidden, output, 0, fenced_and(&f, user.fence, same), &de);
@@ -515,7 +538,6 @@ int store_commit(struct store_at user, const struct job_record *record, uint64_t
             r = err_from_dfs(e, &de, "rename %s to %s", hidden, output);
         }
     }
-    buf_deinit(&text);
     arena_deinit(&arena);
     return r;
 }

@@ -62,9 +62,13 @@ int store_write_record(struct store_at at, const struct job_record *record,
  * first; otherwise it is this job's own and is kept. ERR_EXISTS: the output exists. */
 int store_reserve(struct store_at user, const struct job_spec *spec, bool fresh,
                   uint64_t *ret_inode, struct err *e) MUST_CHECK;
+/* Notes the hidden directory's inode with the job, so that a restart can tell its own output from
+ * another's. */
+int store_note_hidden(struct store_at at, const char *job, uint64_t inode,
+                      struct err *e) MUST_CHECK;
 /* After a restart: whether the output stands already and is this job's. */
-int store_was_committed(struct dfs *user, const struct job_spec *spec, const char *job, bool *ret,
-                        struct err *e) MUST_CHECK;
+int store_was_committed(struct store_at at, struct dfs *user, const struct job_record *record,
+                        bool *ret, struct err *e) MUST_CHECK;
 
 /* Lists inputs, asks where their chunks are and plans. split_bytes 0: chosen from size and slots.
  */
@@ -75,7 +79,7 @@ int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, st
 int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t **ret,
                          size_t *ret_count, struct err *e) MUST_CHECK;
 
-/* _SUCCESS, which names the job, then the rename that makes the output appear. Settled also when a
+/* _SUCCESS, empty, then the rename that makes the output appear. Settled also when a
  * reply was lost. */
 int store_commit(struct store_at user, const struct job_record *record, uint64_t hidden_inode,
                  struct err *e) MUST_CHECK;
