@@ -133,6 +133,9 @@ enum {
     REPAIR_SERVER_COUNT_MAX = 4,     /* of them to, and from, one server: clients go on */
     REPAIR_RETRY_MS_MIN = 500,       /* first delay of a chunk that cannot be helped now ... */
     REPAIR_RETRY_MS_MAX = 30 * 1000, /* ... which doubles up to this */
+    REPAIR_BUSY_MS = 100,            /* a chunk whose servers copy enough already is seen again */
+    REPAIR_LOOK_COUNT_MAX = 4096,    /* chunks looked at in one round: a few ms of the owner */
+    REPAIR_BUSY_COUNT_MAX = 64,      /* a round that found so many busy servers is over */
     REPAIR_COPY_MS = 5 * 60 * 1000,  /* a copy of 1 GiB at 4 MB/s; then it counts as failed */
     DELETE_BATCH_COUNT_MAX = 1000,   /* replicas in one DeleteChunks call */
     RECOVERY_PATIENCE_MS = 1500,     /* a clean answer waits so long for those of the others */

@@ -170,19 +170,34 @@ void repair_queue_finish(struct repair_queue *q, chunk_id chunk, time_ms now)
     make_due(q, entry);
 }
 
+static void make_later(struct repair_queue *q, struct entry *entry, time_ms due_ms)
+{
+    q->taken--;
+    entry->due_ms = due_ms;
+    entry->state = ENTRY_LATER;
+    heap_push(&q->later, &entry->node);
+}
+
 void repair_queue_put_off(struct repair_queue *q, chunk_id chunk, time_ms now)
 {
     struct entry *entry = map_get_u64(&q->entries, chunk);
     if (!entry || entry->state != ENTRY_TAKEN) {
         return;
     }
-    q->taken--;
     uint32_t doublings = MIN(entry->put_offs, 16U);
     time_ms delay = MIN((time_ms)REPAIR_RETRY_MS_MIN << doublings, (time_ms)REPAIR_RETRY_MS_MAX);
     entry->put_offs++;
-    entry->due_ms = now + delay;
-    entry->state = ENTRY_LATER;
-    heap_push(&q->later, &entry->node);
+    make_later(q, entry, now + delay);
+}
+
+void repair_queue_wait(struct repair_queue *q, chunk_id chunk, time_ms now)
+{
+    struct entry *entry = map_get_u64(&q->entries, chunk);
+    if (!entry || entry->state != ENTRY_TAKEN) {
+        return;
+    }
+    entry->put_offs = 0;
+    make_later(q, entry, now + REPAIR_BUSY_MS);
 }
 
 void repair_queue_hurry(struct repair_queue *q)

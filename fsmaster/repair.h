@@ -4,7 +4,8 @@
  * The queue only remembers which chunks may need care and limits how much goes on at once. What is
  * to be done is decided when a chunk's turn comes, from what is known of it then (repair_plan), so
  * that stale wishes do nothing. A chunk that cannot be helped now (no target, no source, a failed
- * copy) is put off with a growing delay, and looked at early when servers change. */
+ * copy) is put off with a growing delay, and looked at early when servers change. One that only
+ * waits for its turn is not: its delay is short and stays so. */
 #ifndef FSMASTER_REPAIR_H
 #define FSMASTER_REPAIR_H
 
@@ -36,6 +37,9 @@ chunk_id repair_queue_take(struct repair_queue *q, time_ms now);
 void repair_queue_finish(struct repair_queue *q, chunk_id chunk, time_ms now);
 /* Nothing can be done now. The delay doubles each time, from REPAIR_RETRY_MS_MIN to _MAX. */
 void repair_queue_put_off(struct repair_queue *q, chunk_id chunk, time_ms now);
+/* It could be helped at once if the servers it needs had nothing else to do: due again after
+ * REPAIR_BUSY_MS, however often. */
+void repair_queue_wait(struct repair_queue *q, chunk_id chunk, time_ms now);
 /* Servers have come or gone: everything that was put off is due. */
 void repair_queue_hurry(struct repair_queue *q);
 

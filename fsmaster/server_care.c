@@ -145,6 +145,8 @@ static void deletions_tick(struct server *s, time_ms now)
 
 /* ---- Copies --------------------------------------------------------------------------------- */
 
+static void care_round(struct server *s, time_ms now);
+
 static void copy_done(struct chunk_call *call)
 {
     struct server *s = call->context;
@@ -166,6 +168,7 @@ static void copy_done(struct chunk_call *call)
                  call->server, call->text);
     }
     chunk_call_free(call);
+    care_round(s, now); /* both servers have a hand free */
 }
 
 /* Where one more copy may go. `busy` tells that servers were passed over only because they copy
@@ -240,14 +243,14 @@ static void sources_keep(struct chunk_call *call, const struct server_record *so
     call->source_count = count;
 }
 
-static void start_copy(struct server *s, const struct location *chunk,
+/* False: the sources are busy. */
+static bool start_copy(struct server *s, const struct location *chunk,
                        const struct repair_plan *plan, server_id target)
 {
     struct server_record sources[LOCATION_REPLICAS_MAX];
     size_t count = choose_sources(s, plan, sources);
     if (count == 0) {
-        repair_queue_put_off(s->repair, chunk->chunk.id, clock_mono_ms());
-        return;
+        return false;
     }
     struct chunk_call *call = call_new(s, CHUNK_CALL_COPY, target);
     sources_keep(call, sources, count);
@@ -258,6 +261,7 @@ static void start_copy(struct server *s, const struct location *chunk,
     chunkservers_find(s->servers, target)->copies_in++;
     chunkservers_find(s->servers, sources[0].id)->copies_out++;
     call_start(s, call, copy_done);
+    return true;
 }
 
 /* ---- Adoption ------------------------------------------------------------------------------- */
@@ -382,14 +386,15 @@ static void start_delete(struct server *s, const struct location *chunk,
     repair_queue_finish(s->repair, ref.id, clock_mono_ms());
 }
 
-static void care_for(struct server *s, chunk_id id, time_ms now)
+/* False: it must wait until servers are less busy. */
+static bool care_for(struct server *s, chunk_id id, time_ms now)
 {
     struct location chunk;
     struct repair_plan plan;
     server_id target = 0;
     if (!locations_find(s->locations, id, &chunk)) {
         repair_queue_finish(s->repair, id, now);
-        return;
+        return true;
     }
     struct repair_view view = {.chunk = &chunk, .all_heard = care_all_heard(s)};
     view.surplus = chunk.good_count > chunk.wanted ? choose_surplus(s, &chunk) : 0;
@@ -397,8 +402,10 @@ static void care_for(struct server *s, chunk_id id, time_ms now)
     if (plan.kind == REPAIR_COPY) {
         bool busy = false;
         target = choose_target(s, &chunk, &busy);
-        view.no_target = target == 0 && !busy;
-        plan.kind = busy ? REPAIR_WAIT : plan.kind;
+        if (busy) {
+            return false;
+        }
+        view.no_target = target == 0;
         if (view.no_target) {
             repair_decide(&view, &plan);
         }
@@ -411,8 +418,7 @@ static void care_for(struct server *s, chunk_id id, time_ms now)
         repair_queue_put_off(s->repair, id, now);
         break;
     case REPAIR_COPY:
-        start_copy(s, &chunk, &plan, target);
-        break;
+        return start_copy(s, &chunk, &plan, target);
     case REPAIR_ADOPT:
         start_adoption(s, &chunk, &plan);
         break;
@@ -423,6 +429,27 @@ static void care_for(struct server *s, chunk_id id, time_ms now)
             start_delete(s, &chunk, &plan);
         }
         break;
+    }
+    return true;
+}
+
+/* Starts what can be started, the most urgent first. Chunks behind those that wait for busy servers
+ * are seen in the next rounds. */
+static void care_round(struct server *s, time_ms now)
+{
+    unsigned busy = 0;
+    if (!s->status.is_leader || s->stopping) {
+        return;
+    }
+    for (unsigned i = 0; i < REPAIR_LOOK_COUNT_MAX && busy < REPAIR_BUSY_COUNT_MAX; i++) {
+        chunk_id chunk = repair_queue_take(s->repair, now);
+        if (chunk == 0) {
+            break;
+        }
+        if (!care_for(s, chunk, now)) {
+            repair_queue_wait(s->repair, chunk, now);
+            busy++;
+        }
     }
 }
 
@@ -510,10 +537,7 @@ void care_tick(struct server *s, time_ms now)
     if (!s->status.is_leader || s->stopping) {
         return;
     }
-    chunk_id chunk;
-    while ((chunk = repair_queue_take(s->repair, now)) != 0) {
-        care_for(s, chunk, now);
-    }
+    care_round(s, now);
     deletions_tick(s, now);
     background_tick(s, now);
 }

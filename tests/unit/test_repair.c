@@ -58,6 +58,28 @@ static void test_put_off(void **state)
     repair_queue_free(q);
 }
 
+static void test_wait(void **state)
+{
+    (void)state;
+    struct repair_queue *q = repair_queue_new();
+    time_ms now = 1000;
+    repair_queue_add(q, 1, 1, now);
+    for (int i = 0; i < 20; i++) { /* waiting for a busy server is no reason for longer delays */
+        assert_int_equal(repair_queue_take(q, now), 1);
+        repair_queue_wait(q, 1, now);
+        assert_int_equal(repair_queue_taken(q), 0);
+        assert_int_equal(repair_queue_take(q, now + REPAIR_BUSY_MS - 1), 0);
+        now += REPAIR_BUSY_MS;
+    }
+    assert_int_equal(repair_queue_take(q, now), 1);
+    repair_queue_put_off(q, 1, now);
+    assert_int_equal(repair_queue_take(q, now + REPAIR_RETRY_MS_MIN), 1);
+    repair_queue_drop(q, 1);
+    repair_queue_wait(q, 1, now); /* dropped meanwhile */
+    assert_int_equal(repair_queue_waiting(q), 0);
+    repair_queue_free(q);
+}
+
 static void test_limit(void **state)
 {
     (void)state;
@@ -185,9 +207,13 @@ static void test_plan_of_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_order),          cmocka_unit_test(test_put_off),
-        cmocka_unit_test(test_limit),          cmocka_unit_test(test_plan_copies_first),
-        cmocka_unit_test(test_plan_adopts),    cmocka_unit_test(test_plan_deletes_only_when_sure),
+        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_put_off),
+        cmocka_unit_test(test_wait),
+        cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_plan_copies_first),
+        cmocka_unit_test(test_plan_adopts),
+        cmocka_unit_test(test_plan_deletes_only_when_sure),
         cmocka_unit_test(test_plan_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
