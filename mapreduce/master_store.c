@@ -466,6 +466,7 @@ int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, st
         struct plan_options options = {
             .split_bytes = spec->split_bytes ? spec->split_bytes : choose_split_bytes(bytes, slots),
             .splits_max = JOB_MAP_COUNT_MAX,
+            .near_bytes = SPLIT_BYTES_MIN,
             .whole_files = spec->input_format == FORMAT_FILES,
         };
         struct plan plan;

@@ -8,7 +8,10 @@
 #include "common/check.h"
 #include "common/map.h"
 
-enum { TALLY_MAX = 64 }; /* distinct hosts weighed per split; more are left out */
+enum {
+    TALLY_MAX = 64,        /* distinct hosts weighed per split; more are left out */
+    SPLIT_COMMON_MAX = 16, /* hosts of one extent looked at for what neighbours have in common */
+};
 
 /* Bytes of one split by host. */
 struct tally {
@@ -21,6 +24,7 @@ struct tally {
 struct planner {
     const struct plan_file *files;
     uint64_t split_bytes;
+    uint64_t near_bytes;
     bool whole_files;
     struct arena *arena;
     struct plan_split *splits; /* grows; copied into the arena at the end */
@@ -124,6 +128,43 @@ static void add_range(struct planner *p, uint32_t file, uint64_t offset, uint64_
     }
 }
 
+/* Hosts that hold every extent of a range. */
+struct common_hosts {
+    const char *names[SPLIT_COMMON_MAX];
+    uint32_t count;
+};
+
+static bool extent_has(const struct plan_extent *extent, const char *host)
+{
+    for (uint32_t h = 0; h < extent->host_count; h++) {
+        if (strcmp(extent->hosts[h], host) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct common_hosts hosts_of(const struct plan_extent *extent)
+{
+    struct common_hosts common = {.count = 0};
+    for (uint32_t h = 0; h < extent->host_count && h < SPLIT_COMMON_MAX; h++) {
+        common.names[common.count++] = extent->hosts[h];
+    }
+    return common;
+}
+
+static struct common_hosts hosts_shared(const struct common_hosts *hosts,
+                                        const struct plan_extent *extent)
+{
+    struct common_hosts common = {.count = 0};
+    for (uint32_t i = 0; i < hosts->count; i++) {
+        if (extent_has(extent, hosts->names[i])) {
+            common.names[common.count++] = hosts->names[i];
+        }
+    }
+    return common;
+}
+
 static void cut_file(struct planner *p, uint32_t number)
 {
     const struct plan_file *file = &p->files[number];
@@ -134,12 +175,17 @@ static void cut_file(struct planner *p, uint32_t number)
     }
     uint64_t start = file->extents[0].offset;
     uint64_t end = start;
+    struct common_hosts hosts = {.count = 0};
     for (size_t i = 0; i < file->extent_count; i++) {
         const struct plan_extent *extent = &file->extents[i];
-        if (end > start && extent->offset + extent->length - start > p->split_bytes) {
+        struct common_hosts shared = hosts_shared(&hosts, extent);
+        bool too_long = extent->offset + extent->length - start > p->split_bytes;
+        bool elsewhere = shared.count == 0 && end - start >= p->near_bytes;
+        if (end > start && (too_long || elsewhere)) {
             add_range(p, number, start, end - start);
             start = end;
         }
+        hosts = end == start ? hosts_of(extent) : shared;
         end = extent->offset + extent->length;
     }
     if (end > start) {
@@ -243,6 +289,7 @@ void split_plan(const struct plan_file *files, size_t file_count,
     CHECK(options->splits_max > 0);
     struct planner p = {.files = files,
                         .split_bytes = options->split_bytes,
+                        .near_bytes = options->near_bytes,
                         .whole_files = options->whole_files,
                         .arena = arena};
     ret->bytes = 0;

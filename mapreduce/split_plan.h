@@ -41,7 +41,9 @@ struct plan_file {
 struct plan_options {
     uint64_t split_bytes; /* wanted size; > 0 */
     uint32_t splits_max;  /* with more, the size is raised; > 0 */
-    bool whole_files;     /* never cut a file: each is a split, or a part of a combined one */
+    uint64_t
+        near_bytes;   /* a split of so many bytes is not joined with a neighbour on other hosts */
+    bool whole_files; /* never cut a file: each is a split, or a part of a combined one */
 };
 
 /* A range of one file. */

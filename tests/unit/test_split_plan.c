@@ -17,7 +17,8 @@
 static const char *const names[] = {"h0", "h1", "h2", "h3", "h4", "h5", "h6"};
 static const char *const racks[] = {"r0", "r0", "r0", "r1", "r1", "r1", "r1"};
 
-static const struct plan_options mib = {.split_bytes = 1 << 20, .splits_max = 1000};
+static const struct plan_options mib = {
+    .split_bytes = 1 << 20, .splits_max = 1000, .near_bytes = 1 << 20};
 
 static void a_file_is_cut_at_its_chunks(void **state)
 {
@@ -57,6 +58,29 @@ static void short_neighbours_are_joined_and_long_extents_cut_evenly(void **state
     assert_int_equal(plan.splits[3].bytes, 1000000);
     assert_string_equal(plan.splits[3].hosts[0], "h0");
     assert_int_equal(plan.splits[0].bytes, 1 << 20);
+    arena_deinit(&arena);
+}
+
+static void neighbours_on_other_hosts_stay_apart(void **state)
+{
+    (void)state;
+    struct arena arena = ARENA_INIT;
+    struct plan_extent extents[4] = {{0, 100000, &names[0], &racks[0], 2},
+                                     {100000, 100000, &names[1], &racks[1], 2},
+                                     {200000, 100000, &names[3], &racks[3], 2},
+                                     {300000, 100000, &names[4], &racks[4], 1}};
+    struct plan_file file = {.path = "/a", .length = 400000, .extents = extents, .extent_count = 4};
+    struct plan_options options = {.split_bytes = 400000, .splits_max = 10, .near_bytes = 150000};
+    struct plan plan;
+    split_plan(&file, 1, &options, &arena, &plan);
+    assert_int_equal(plan.split_count, 2);
+    assert_int_equal(plan.splits[0].bytes, 200000);
+    assert_string_equal(plan.splits[0].hosts[0], "h1"); /* the one that both extents have */
+    assert_string_equal(plan.splits[1].hosts[0], "h4");
+    options.near_bytes = 300000; /* too small for a task of its own */
+    split_plan(&file, 1, &options, &arena, &plan);
+    assert_int_equal(plan.split_count, 2);
+    assert_int_equal(plan.splits[0].bytes, 300000);
     arena_deinit(&arena);
 }
 
@@ -167,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_cut_at_its_chunks),
         cmocka_unit_test(short_neighbours_are_joined_and_long_extents_cut_evenly),
+        cmocka_unit_test(neighbours_on_other_hosts_stay_apart),
         cmocka_unit_test(small_files_share_splits),
         cmocka_unit_test(nothing_comes_of_empty_files),
         cmocka_unit_test(too_many_splits_become_larger_ones),
