@@ -1,0 +1,246 @@
+/* See cli.h. */
+#include "client/cli/cli.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/alloc.h"
+#include "common/macros.h"
+
+/* ---- Errors --------------------------------------------------------------------------------- */
+
+static void clear_line(struct cli *cli)
+{
+    if (cli->waited) {
+        (void)fputs("\r\033[K", stderr);
+        cli->waited = false;
+    }
+}
+
+static void complain(struct cli *cli, const char *path, const char *text)
+{
+    (void)fflush(stdout);
+    clear_line(cli);
+    if (path) {
+        (void)fprintf(stderr, "%s: `%s': %s\n", cli->command->name, path, text);
+    } else {
+        (void)fprintf(stderr, "%s: %s\n", cli->command->name, text);
+    }
+    cli->status = 1;
+}
+
+void cli_error(struct cli *cli, const char *path, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    complain(cli, path, text);
+}
+
+/* Errors that say all by their name; the others come with their story. */
+static bool is_plain(int code)
+{
+    return code == DFS_ENOT_FOUND || code == DFS_EEXISTS || code == DFS_ENOT_DIR ||
+           code == DFS_EIS_DIR || code == DFS_ENOT_EMPTY || code == DFS_ECYCLE;
+}
+
+void cli_dfs_error(struct cli *cli, const char *path, const struct dfs_err *e)
+{
+    complain(cli, path, is_plain(e->code) ? dfs_error_text(e->code) : e->msg);
+}
+
+void cli_err(struct cli *cli, const char *path, const struct err *e)
+{
+    complain(cli, path, err_message(e));
+}
+
+/* ---- Connecting ----------------------------------------------------------------------------- */
+
+static void waiting(void *arg, const char *what)
+{
+    struct cli *cli = arg;
+    if (cli->options.quiet) {
+        return;
+    }
+    if (cli->err_tty) {
+        (void)fprintf(stderr, "\r\033[K%s: waiting: %s", cli->command->name, what);
+        cli->waited = true;
+    } else if (!cli->waited) {
+        (void)fprintf(stderr, "%s: waiting: %s\n", cli->command->name, what);
+    }
+    (void)fflush(stderr);
+}
+
+bool cli_connect(struct cli *cli)
+{
+    const struct cli_options *o = &cli->options;
+    struct dfs_err e = {0};
+    struct dfs_options options = {.masters = o->master,
+                                  .user = o->user,
+                                  .host = o->host,
+                                  .rack = o->rack,
+                                  .timeout_ms = (uint32_t)MIN(o->timeout_ms, (uint64_t)UINT32_MAX),
+                                  .tls_ca = o->tls_ca,
+                                  .tls_cert = o->tls_cert,
+                                  .tls_key = o->tls_key,
+                                  .no_local_reads = o->no_local_reads,
+                                  .waiting = waiting,
+                                  .waiting_arg = cli};
+    if (!o->master || !o->master[0]) {
+        cli_error(cli, NULL,
+                  "no file master is named: set DFS_MASTER=host:port or give --master, or start a "
+                  "cluster with deploy/devcluster up");
+        cli->status = 2;
+        return false;
+    }
+    if (dfs_connect(&options, &cli->dfs, &e) < 0) {
+        cli_dfs_error(cli, NULL, &e);
+        cli->status = 2;
+        return false;
+    }
+    return true;
+}
+
+/* ---- Signals -------------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void cli_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    (void)sigemptyset(&action.sa_mask);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+/* ---- Paths ---------------------------------------------------------------------------------- */
+
+void cli_paths_add(struct cli_paths *paths, const char *path)
+{
+    paths->items = xreallocarray(paths->items, paths->count + 1, sizeof(*paths->items));
+    paths->items[paths->count++] = xstrdup(path);
+}
+
+void cli_paths_free(struct cli_paths *paths)
+{
+    for (size_t i = 0; i < paths->count; i++) {
+        free(paths->items[i]);
+    }
+    free(paths->items);
+    *paths = (struct cli_paths){NULL, 0};
+}
+
+char *cli_join(const char *directory, const char *name)
+{
+    size_t length = strlen(directory);
+    bool slash = length > 0 && directory[length - 1] == '/';
+    return xprintf("%s%s%s", directory, slash || length == 0 ? "" : "/", name);
+}
+
+char *cli_base_name(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') {
+        length--;
+    }
+    size_t start = length;
+    while (start > 0 && path[start - 1] != '/') {
+        start--;
+    }
+    return xstrndup(path + start, length - start);
+}
+
+int cli_stat(struct cli *cli, const char *path, struct dfs_stat *ret)
+{
+    struct dfs_err e = {0};
+    int r = dfs_stat(cli->dfs, path, ret, &e);
+    if (r == DFS_ENOT_FOUND || r == DFS_ENOT_DIR) {
+        return 0;
+    }
+    if (r < 0) {
+        cli_dfs_error(cli, path, &e);
+        return -1;
+    }
+    return 1;
+}
+
+bool cli_is_directory(struct cli *cli, const char *path)
+{
+    struct dfs_stat stat;
+    return cli_stat(cli, path, &stat) > 0 && stat.directory;
+}
+
+/* ---- Showing -------------------------------------------------------------------------------- */
+
+void cli_format_time(uint64_t mtime_ms, char text[32])
+{
+    struct tm broken;
+    time_t seconds = (time_t)(mtime_ms / 1000);
+    if (!localtime_r(&seconds, &broken) || strftime(text, 32, "%Y-%m-%d %H:%M", &broken) == 0) {
+        (void)snprintf(text, 32, "?");
+    }
+}
+
+void cli_format_mode(const struct dfs_stat *stat, char text[16])
+{
+    static const char letters[] = "rwxrwxrwx";
+    size_t at = 0;
+    text[at++] = stat->directory ? 'd' : '-';
+    for (int i = 0; i < 9; i++) {
+        text[at++] = stat->mode >> (8 - i) & 1 ? letters[i] : '-';
+    }
+    if (stat->mode & 01000) {
+        text[at - 1] = text[at - 1] == 'x' ? 't' : 'T';
+    }
+    text[at] = '\0';
+}
+
+void cli_print_json(json_t *value)
+{
+    (void)json_dumpf(value, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));
+    (void)fputc('\n', stdout);
+    json_decref(value);
+}
+
+json_t *cli_stat_json(const char *path, const struct dfs_stat *stat)
+{
+    char mode[8];
+    (void)snprintf(mode, sizeof(mode), "%04o", stat->mode & 07777);
+    json_t *o = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:I}", "path", path, "type",
+                          stat->directory ? "directory" : "file", "inode", (json_int_t)stat->inode,
+                          "mode", mode, "owner", stat->owner, "group", stat->group, "mtime_ms",
+                          (json_int_t)stat->mtime_ms);
+    json_t *more;
+    if (stat->directory) {
+        more = json_pack("{s:I, s:I, s:I, s:I, s:I}", "children", (json_int_t)stat->child_count,
+                         "subtree_files", (json_int_t)stat->subtree_files, "subtree_directories",
+                         (json_int_t)stat->subtree_directories, "subtree_bytes",
+                         (json_int_t)stat->subtree_bytes, "subtree_replica_bytes",
+                         (json_int_t)stat->subtree_replica_bytes);
+    } else {
+        more = json_pack("{s:I, s:i, s:I, s:b}", "length", (json_int_t)stat->length, "replication",
+                         (int)stat->replication, "chunk_bytes", (json_int_t)stat->chunk_bytes,
+                         "open", (int)stat->open);
+    }
+    (void)json_object_update(o, more);
+    json_decref(more);
+    return o;
+}

@@ -1,0 +1,172 @@
+/* Changes of attributes: chmod, chown, chgrp, setrep; with -R of everything below. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/mode.h"
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/limits.h"
+#include "common/macros.h"
+#include "common/parse.h"
+
+enum { WAIT_MS = 200 };
+
+/* What to set; for a mode it depends on the one that is there. */
+struct change {
+    const char *mode;
+    const char *owner;
+    const char *group;
+    uint32_t replication; /* of files only */
+    bool recursive;
+    json_t *done;
+};
+
+static void set_one(struct cli *cli, const char *path, const struct dfs_stat *stat,
+                    const struct change *change)
+{
+    struct dfs_err e = {0};
+    struct dfs_attributes a = {
+        .set_owner = change->owner != NULL,
+        .owner = change->owner,
+        .set_group = change->group != NULL,
+        .group = change->group,
+        .set_replication = change->replication > 0,
+        .replication = change->replication,
+    };
+    if (change->mode) {
+        a.set_mode = true;
+        if (mode_apply(change->mode, stat->mode, stat->directory, &a.mode) < 0) {
+            return; /* checked before */
+        }
+    }
+    if (change->replication > 0 && stat->directory) {
+        return;
+    }
+    if (dfs_set_attributes(cli->dfs, path, &a, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+    } else if (change->done) {
+        (void)json_array_append_new(change->done, json_string(path));
+    }
+}
+
+/* Recursion is bounded by the store's depth. */
+static void set_any(struct cli *cli, const char *path, const struct dfs_stat *stat,
+                    const struct change *change, int depth)
+{
+    struct dfs_dir *dir = NULL;
+    struct dfs_err e = {0};
+    struct dfs_stat below;
+    const char *name = NULL;
+    set_one(cli, path, stat, change);
+    if (!stat->directory || !change->recursive || depth > LIMIT_DEPTH_MAX) {
+        return;
+    }
+    int r = dfs_dir_open(cli->dfs, path, &dir, &e);
+    while (r >= 0 && (r = dfs_dir_next(dir, &name, &below, &e)) > 0) {
+        char *child = cli_join(path, name);
+        set_any(cli, child, &below, change, depth + 1);
+        free(child);
+    }
+    dfs_dir_close(dir);
+    if (r < 0) {
+        cli_dfs_error(cli, path, &e);
+    }
+}
+
+static int set_all(struct cli *cli, struct change *change)
+{
+    struct cli_paths paths = {NULL, 0};
+    change->done = cli->options.json ? json_array() : NULL;
+    (void)cli_expand_arguments(cli, 1, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        struct dfs_stat stat;
+        int r = cli_stat(cli, paths.items[i], &stat);
+        if (r == 0) {
+            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
+        } else if (r > 0) {
+            set_any(cli, paths.items[i], &stat, change, 0);
+        }
+    }
+    if (change->done) {
+        cli_print_json(json_pack("{s:o}", "done", change->done));
+    }
+    cli_paths_free(&paths);
+    return cli->status;
+}
+
+int cli_chmod(struct cli *cli)
+{
+    uint32_t ignored;
+    struct change change = {.mode = cli->arguments[0], .recursive = cli->options.recursive};
+    if (mode_apply(change.mode, 0, false, &ignored) < 0) {
+        cli_error(cli, NULL, "`%s' is no mode: 755, u=rwx,go=rx or a+w are", change.mode);
+        return 2;
+    }
+    return set_all(cli, &change);
+}
+
+int cli_chown(struct cli *cli)
+{
+    char *owner = xstrdup(cli->arguments[0]);
+    char *colon = strchr(owner, ':');
+    if (colon) {
+        *colon = '\0';
+    }
+    struct change change = {.owner = owner[0] ? owner : NULL,
+                            .group = colon && colon[1] ? colon + 1 : NULL,
+                            .recursive = cli->options.recursive};
+    int status = 2;
+    if (change.owner || change.group) {
+        status = set_all(cli, &change);
+    } else {
+        cli_error(cli, NULL, "neither an owner nor a group in `%s'", cli->arguments[0]);
+    }
+    free(owner);
+    return status;
+}
+
+int cli_chgrp(struct cli *cli)
+{
+    struct change change = {.group = cli->arguments[0], .recursive = cli->options.recursive};
+    return set_all(cli, &change);
+}
+
+/* Whether every sealed chunk has at least so many live copies. */
+static int has_copies(struct cli *cli, const char *path, uint32_t wanted)
+{
+    struct dfs_err e = {0};
+    struct dfs_extents extents;
+    int r = dfs_locate(cli->dfs, path, 0, 0, &extents, &e);
+    if (r < 0) {
+        cli_dfs_error(cli, path, &e);
+        return r;
+    }
+    bool all = true;
+    for (size_t i = 0; i < extents.count; i++) {
+        all = all && (extents.items[i].open || extents.items[i].replica_count >= wanted);
+    }
+    dfs_extents_free(&extents);
+    return all;
+}
+
+int cli_setrep(struct cli *cli)
+{
+    uint64_t wanted = 0;
+    if (parse_u64(cli->arguments[0], &wanted, NULL) < 0 || wanted < 1 ||
+        wanted > CHUNK_REPLICAS_MAX) {
+        cli_error(cli, NULL, "the number of copies is 1 to %d, not `%s'", CHUNK_REPLICAS_MAX,
+                  cli->arguments[0]);
+        return 2;
+    }
+    struct change change = {.replication = (uint32_t)wanted, .recursive = true};
+    (void)set_all(cli, &change);
+    for (size_t i = 1; cli->options.wait && i < cli->argument_count; i++) {
+        while (!cli_is_directory(cli, cli->arguments[i]) && cli->status == 0 &&
+               has_copies(cli, cli->arguments[i], (uint32_t)wanted) == 0) {
+            clock_sleep_ms(WAIT_MS);
+        }
+    }
+    return cli->status;
+}

@@ -1,0 +1,105 @@
+/* dfs cat, head, tail: bytes to standard output. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/cli/cli.h"
+#include "common/alloc.h"
+#include "common/clock.h"
+#include "common/macros.h"
+#include "common/sys.h"
+
+enum { BUFFER_BYTES = 1024 * 1024, FOLLOW_MS = 500 };
+
+/* Prints [*at, end) and moves *at on. A reader that went away is not an error worth words. */
+static bool print_range(struct cli *cli, struct dfs_file *file, const char *path, uint64_t *at,
+                        uint64_t end)
+{
+    struct dfs_err e = {0};
+    struct err le = ERR_INIT;
+    char *buffer = xmalloc(BUFFER_BYTES);
+    int64_t n = 1;
+    bool ok = true;
+    while (ok && *at < end && n > 0) {
+        n = dfs_pread(file, buffer, (size_t)MIN(end - *at, (uint64_t)BUFFER_BYTES), *at, &e);
+        if (n < 0) {
+            cli_dfs_error(cli, path, &e);
+            ok = false;
+        } else if (sys_write_full(STDOUT_FILENO, buffer, (size_t)n, &le) < 0) {
+            cli_err(cli, NULL, &le);
+            ok = false;
+        } else {
+            *at += (uint64_t)n;
+        }
+    }
+    free(buffer);
+    return ok;
+}
+
+static struct dfs_file *open_file(struct cli *cli, const char *path)
+{
+    struct dfs_err e = {0};
+    struct dfs_file *file = NULL;
+    if (dfs_open(cli->dfs, path, &file, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+        return NULL;
+    }
+    return file;
+}
+
+int cli_cat(struct cli *cli)
+{
+    struct cli_paths paths = {NULL, 0};
+    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        uint64_t at = 0;
+        struct dfs_file *file = open_file(cli, paths.items[i]);
+        if (file) {
+            (void)print_range(cli, file, paths.items[i], &at, UINT64_MAX);
+            (void)dfs_close(file, NULL);
+        }
+    }
+    cli_paths_free(&paths);
+    return cli->status;
+}
+
+int cli_head(struct cli *cli)
+{
+    uint64_t at = 0;
+    struct dfs_file *file = open_file(cli, cli->arguments[0]);
+    if (file) {
+        (void)print_range(cli, file, cli->arguments[0], &at, cli->options.bytes);
+        (void)dfs_close(file, NULL);
+    }
+    return cli->status;
+}
+
+int cli_tail(struct cli *cli)
+{
+    struct dfs_err e = {0};
+    const char *path = cli->arguments[0];
+    uint64_t length = 0;
+    struct dfs_file *file = open_file(cli, path);
+    if (!file) {
+        return cli->status;
+    }
+    if (dfs_length(file, &length, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+    } else {
+        uint64_t at = length - MIN(length, cli->options.bytes);
+        bool ok = print_range(cli, file, path, &at, length);
+        while (ok && cli->options.follow) {
+            /* Opened anew, because a file that was closed may be opened again for appending. */
+            clock_sleep_ms(FOLLOW_MS);
+            (void)dfs_close(file, NULL);
+            file = open_file(cli, path);
+            ok = file && print_range(cli, file, path, &at, UINT64_MAX);
+        }
+    }
+    if (file) {
+        (void)dfs_close(file, NULL);
+    }
+    return cli->status;
+}

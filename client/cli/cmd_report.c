@@ -1,0 +1,258 @@
+/* dfs report and dfs loc: the cluster's servers, and where a file's chunks are. Tables on a
+ * terminal, TAB-separated lines without a heading line in a pipe. */
+#include <libsmartcols.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cli/cli.h"
+#include "common/alloc.h"
+#include "common/macros.h"
+#include "common/parse.h"
+
+/* ---- Tables --------------------------------------------------------------------------------- */
+
+struct column {
+    const char *name;
+    bool number; /* right-aligned */
+};
+
+/* A table on a terminal; in a pipe lines are printed as they come, and there is none. */
+static struct libscols_table *table_new(const struct cli *cli, const struct column *columns,
+                                        size_t count)
+{
+    if (!cli->out_tty) {
+        return NULL;
+    }
+    struct libscols_table *table = scols_new_table();
+    for (size_t i = 0; i < count; i++) {
+        (void)scols_table_new_column(table, columns[i].name, 0,
+                                     columns[i].number ? SCOLS_FL_RIGHT : 0);
+    }
+    return table;
+}
+
+static void table_add(struct libscols_table *table, const char *const *fields, size_t count)
+{
+    struct libscols_line *line = table ? scols_table_new_line(table, NULL) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (line) {
+            (void)scols_line_set_data(line, i, fields[i]);
+        } else {
+            (void)printf("%s%s", fields[i], i + 1 < count ? "\t" : "\n");
+        }
+    }
+}
+
+static void table_end(struct libscols_table *table)
+{
+    if (table) {
+        (void)scols_print_table(table);
+        scols_unref_table(table);
+    }
+}
+
+static char *number_text(uint64_t n, char text[FORMAT_TEXT_BYTES])
+{
+    (void)snprintf(text, FORMAT_TEXT_BYTES, "%llu", (unsigned long long)n);
+    return text;
+}
+
+/* Sizes for people on a terminal, bytes in a pipe. */
+static char *size_text(const struct cli *cli, uint64_t bytes, char text[FORMAT_TEXT_BYTES])
+{
+    return cli->out_tty ? format_bytes(bytes, text) : number_text(bytes, text);
+}
+
+/* ---- report --------------------------------------------------------------------------------- */
+
+static json_t *server_json(const struct dfs_server_status *s)
+{
+    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)s->id,
+                     "host", s->host, "rack", s->rack, "address", s->address, "live", (int)s->live,
+                     "heartbeat_age_ms", (json_int_t)s->heartbeat_age_ms, "capacity_bytes",
+                     (json_int_t)s->capacity_bytes, "free_bytes", (json_int_t)s->free_bytes,
+                     "used_bytes", (json_int_t)s->used_bytes, "chunks", (json_int_t)s->chunk_count);
+}
+
+static void report_json(const struct dfs_report *r)
+{
+    json_t *servers = json_array();
+    for (size_t i = 0; i < r->server_count; i++) {
+        (void)json_array_append_new(servers, server_json(&r->servers[i]));
+    }
+    json_t *chunks =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "total", (json_int_t)r->chunk_count,
+                  "under_replicated", (json_int_t)r->under_replicated, "missing",
+                  (json_int_t)r->missing, "unheard", (json_int_t)r->unheard, "repair_queue",
+                  (json_int_t)r->repair_queue, "repairing", (json_int_t)r->repairing);
+    cli_print_json(json_pack(
+        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "cluster_id", r->cluster_id,
+        "default_replication", (int)r->default_replication, "servers", servers, "chunks", chunks,
+        "files", (json_int_t)r->file_count, "directories", (json_int_t)r->directory_count, "bytes",
+        (json_int_t)r->byte_count, "removal_queue", (json_int_t)r->removal_queue,
+        "replicas_deleting", (json_int_t)r->replicas_deleting, "applied_index",
+        (json_int_t)r->applied_index, "term", (json_int_t)r->term));
+}
+
+static void report_servers(const struct cli *cli, const struct dfs_report *r)
+{
+    static const struct column columns[] = {
+        {"ID", true},    {"HOST", false},    {"RACK", false}, {"ADDRESS", false}, {"STATE", false},
+        {"HEARD", true}, {"CAPACITY", true}, {"FREE", true},  {"USED", true},     {"CHUNKS", true},
+    };
+    struct libscols_table *table = table_new(cli, columns, ARRAY_COUNT(columns));
+    for (size_t i = 0; i < r->server_count; i++) {
+        char texts[6][FORMAT_TEXT_BYTES];
+        const struct dfs_server_status *s = &r->servers[i];
+        const char *fields[] = {
+            number_text(s->id, texts[0]),
+            s->host,
+            s->rack,
+            s->address,
+            s->live ? "live" : "dead",
+            cli->out_tty ? format_duration(s->heartbeat_age_ms, texts[1])
+                         : number_text(s->heartbeat_age_ms, texts[1]),
+            size_text(cli, s->capacity_bytes, texts[2]),
+            size_text(cli, s->free_bytes, texts[3]),
+            size_text(cli, s->used_bytes, texts[4]),
+            number_text(s->chunk_count, texts[5]),
+        };
+        table_add(table, fields, ARRAY_COUNT(fields));
+    }
+    (void)scols_print_table(table);
+    scols_unref_table(table);
+}
+
+static void report_text(const struct cli *cli, const struct dfs_report *r)
+{
+    char size[FORMAT_TEXT_BYTES];
+    size_t live = 0;
+    for (size_t i = 0; i < r->server_count; i++) {
+        live += r->servers[i].live;
+    }
+    (void)printf("Cluster %s: %zu of %zu chunkservers live\n", r->cluster_id, live,
+                 r->server_count);
+    (void)printf("Files: %llu in %llu directories, %s\n", (unsigned long long)r->file_count,
+                 (unsigned long long)r->directory_count, format_bytes(r->byte_count, size));
+    (void)printf("Default replication: %u%s\n", r->default_replication,
+                 r->default_replication == 1 ? " (set up as one machine: a lost disk is lost data)"
+                                             : "");
+    (void)printf("Chunks: %llu, under-replicated %llu, missing %llu, not heard of yet %llu; "
+                 "repair: %llu queued, %llu running\n",
+                 (unsigned long long)r->chunk_count, (unsigned long long)r->under_replicated,
+                 (unsigned long long)r->missing, (unsigned long long)r->unheard,
+                 (unsigned long long)r->repair_queue, (unsigned long long)r->repairing);
+    if (r->removal_queue || r->replicas_deleting) {
+        (void)printf("Removal: %llu inodes queued, %llu replicas being deleted\n",
+                     (unsigned long long)r->removal_queue,
+                     (unsigned long long)r->replicas_deleting);
+    }
+    if (r->server_count > 0) {
+        (void)fputc('\n', stdout);
+        report_servers(cli, r);
+    }
+}
+
+int cli_report(struct cli *cli)
+{
+    struct dfs_err e = {0};
+    struct dfs_report *report = NULL;
+    if (dfs_report(cli->dfs, &report, &e) < 0) {
+        cli_dfs_error(cli, NULL, &e);
+        return cli->status;
+    }
+    if (cli->options.json) {
+        report_json(report);
+    } else {
+        report_text(cli, report);
+    }
+    dfs_report_free(report);
+    return cli->status;
+}
+
+/* ---- loc ------------------------------------------------------------------------------------ */
+
+static char *hosts_of(const struct dfs_extent *x)
+{
+    struct buf text = BUF_INIT;
+    for (size_t i = 0; i < x->replica_count; i++) {
+        buf_printf(&text, "%s%s", i ? "," : "", x->replicas[i].host);
+    }
+    if (x->replica_count == 0) {
+        buf_append_str(&text, x->unheard ? "(not heard of yet)" : "(none)");
+    }
+    char *copy = xstrdup(text.data);
+    buf_deinit(&text);
+    return copy;
+}
+
+static json_t *extents_json(const char *path, const struct dfs_extents *extents)
+{
+    json_t *chunks = json_array();
+    for (size_t i = 0; i < extents->count; i++) {
+        const struct dfs_extent *x = &extents->items[i];
+        json_t *replicas = json_array();
+        for (size_t j = 0; j < x->replica_count; j++) {
+            const struct dfs_replica *r = &x->replicas[j];
+            (void)json_array_append_new(
+                replicas, json_pack("{s:I, s:s, s:s, s:s}", "server", (json_int_t)r->server, "host",
+                                    r->host, "rack", r->rack, "address", r->address));
+        }
+        (void)json_array_append_new(
+            chunks, json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:o}", "chunk", (json_int_t)x->chunk,
+                              "version", (json_int_t)x->version, "offset", (json_int_t)x->offset,
+                              "length", (json_int_t)x->length, "open", (int)x->open, "unheard",
+                              (int)x->unheard, "replicas", replicas));
+    }
+    return json_pack("{s:s, s:o}", "path", path, "chunks", chunks);
+}
+
+static void extents_text(const struct cli *cli, const struct dfs_extents *extents)
+{
+    static const struct column columns[] = {
+        {"CHUNK", true}, {"VERSION", true}, {"OFFSET", true}, {"LENGTH", true}, {"HOSTS", false}};
+    struct libscols_table *table = table_new(cli, columns, ARRAY_COUNT(columns));
+    for (size_t i = 0; i < extents->count; i++) {
+        const struct dfs_extent *x = &extents->items[i];
+        char texts[4][FORMAT_TEXT_BYTES];
+        char *hosts = hosts_of(x);
+        const char *fields[] = {number_text(x->chunk, texts[0]), number_text(x->version, texts[1]),
+                                number_text(x->offset, texts[2]),
+                                x->open ? "open" : number_text(x->length, texts[3]), hosts};
+        table_add(table, fields, ARRAY_COUNT(fields));
+        free(hosts);
+    }
+    table_end(table);
+}
+
+int cli_loc(struct cli *cli)
+{
+    struct cli_paths paths = {NULL, 0};
+    json_t *json = cli->options.json ? json_array() : NULL;
+    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        struct dfs_err e = {0};
+        struct dfs_extents extents;
+        if (dfs_locate(cli->dfs, paths.items[i], 0, 0, &extents, &e) < 0) {
+            cli_dfs_error(cli, paths.items[i], &e);
+            continue;
+        }
+        if (json) {
+            (void)json_array_append_new(json, extents_json(paths.items[i], &extents));
+        } else {
+            if (paths.count > 1) {
+                (void)printf("%s:\n", paths.items[i]);
+            }
+            if (extents.count > 0) {
+                extents_text(cli, &extents);
+            }
+        }
+        dfs_extents_free(&extents);
+    }
+    if (json) {
+        cli_print_json(json);
+    }
+    cli_paths_free(&paths);
+    return cli->status;
+}

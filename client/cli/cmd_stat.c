@@ -1,0 +1,331 @@
+/* What is known about paths: stat, test, du, count, df. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "client/cli/cli.h"
+#include "common/alloc.h"
+#include "common/limits.h"
+#include "common/macros.h"
+#include "common/parse.h"
+
+static void size_text(const struct cli *cli, uint64_t bytes, char text[FORMAT_TEXT_BYTES])
+{
+    if (cli->options.human) {
+        format_bytes(bytes, text);
+    } else {
+        (void)snprintf(text, FORMAT_TEXT_BYTES, "%llu", (unsigned long long)bytes);
+    }
+}
+
+/* ---- stat ----------------------------------------------------------------------------------- */
+
+/* "2026-03-01 12:34:56", UTC as hadoop fs -stat has it. */
+static void format_utc(uint64_t mtime_ms, char text[32])
+{
+    struct tm broken;
+    time_t seconds = (time_t)(mtime_ms / 1000);
+    if (!gmtime_r(&seconds, &broken) || strftime(text, 32, "%Y-%m-%d %H:%M:%S", &broken) == 0) {
+        (void)snprintf(text, 32, "?");
+    }
+}
+
+static void put_field(const char *path, const struct dfs_stat *s, char letter)
+{
+    char text[32];
+    switch (letter) {
+    case 'a':
+        (void)printf("%o", s->mode);
+        break;
+    case 'A':
+        cli_format_mode(s, text);
+        (void)fputs(text, stdout);
+        break;
+    case 'b':
+        (void)printf("%llu", (unsigned long long)s->length);
+        break;
+    case 'F':
+        (void)fputs(s->directory ? "directory" : "regular file", stdout);
+        break;
+    case 'g':
+        (void)fputs(s->group, stdout);
+        break;
+    case 'n': {
+        char *name = cli_base_name(path);
+        (void)fputs(name, stdout);
+        free(name);
+        break;
+    }
+    case 'o':
+        (void)printf("%llu", (unsigned long long)s->chunk_bytes);
+        break;
+    case 'r':
+        (void)printf("%u", s->replication);
+        break;
+    case 'u':
+        (void)fputs(s->owner, stdout);
+        break;
+    case 'x':
+    case 'y':
+        format_utc(s->mtime_ms, text);
+        (void)fputs(text, stdout);
+        break;
+    case 'X':
+    case 'Y':
+        (void)printf("%llu", (unsigned long long)s->mtime_ms);
+        break;
+    default:
+        (void)fputc(letter, stdout);
+        break;
+    }
+}
+
+static void print_format(const char *format, const char *path, const struct dfs_stat *s)
+{
+    for (const char *at = format; *at; at++) {
+        if (*at == '%' && at[1]) {
+            put_field(path, s, *++at);
+        } else {
+            (void)fputc(*at, stdout);
+        }
+    }
+    (void)fputc('\n', stdout);
+}
+
+static void print_long(const char *path, const struct dfs_stat *s)
+{
+    char mode[16], time[32], size[FORMAT_TEXT_BYTES], chunk[FORMAT_TEXT_BYTES];
+    cli_format_mode(s, mode);
+    format_utc(s->mtime_ms, time);
+    (void)printf("%s\n  kind:      %s\n  inode:     %llu\n  mode:      %s (%04o)\n"
+                 "  owner:     %s:%s\n  changed:   %s UTC\n",
+                 path, s->directory ? "directory" : "file", (unsigned long long)s->inode, mode,
+                 s->mode, s->owner, s->group, time);
+    if (s->directory) {
+        (void)printf("  entries:   %llu\n  below:     %llu files, %llu directories, %s "
+                     "(%llu bytes)\n",
+                     (unsigned long long)s->child_count, (unsigned long long)s->subtree_files,
+                     (unsigned long long)s->subtree_directories,
+                     format_bytes(s->subtree_bytes, size), (unsigned long long)s->subtree_bytes);
+    } else {
+        (void)printf("  length:    %llu (%s)\n  copies:    %u\n  chunks:    %s each%s\n",
+                     (unsigned long long)s->length, format_bytes(s->length, size), s->replication,
+                     format_size_exact(s->chunk_bytes, chunk),
+                     s->open ? "\n  open:      a writer has it, more may come" : "");
+    }
+}
+
+int cli_stat_command(struct cli *cli)
+{
+    struct cli_paths paths = {NULL, 0};
+    json_t *json = cli->options.json ? json_array() : NULL;
+    const char *format = cli->options.format;
+    size_t first = 0;
+    if (!format && cli->argument_count > 1 && strchr(cli->arguments[0], '%')) {
+        format = cli->arguments[first++];
+    }
+    (void)cli_expand_arguments(cli, first, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        struct dfs_stat stat;
+        int r = cli_stat(cli, paths.items[i], &stat);
+        if (r == 0) {
+            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
+        } else if (r > 0 && json) {
+            (void)json_array_append_new(json, cli_stat_json(paths.items[i], &stat));
+        } else if (r > 0 && format) {
+            print_format(format, paths.items[i], &stat);
+        } else if (r > 0) {
+            print_long(paths.items[i], &stat);
+        }
+    }
+    if (json) {
+        cli_print_json(json);
+    }
+    cli_paths_free(&paths);
+    return cli->status;
+}
+
+/* ---- test ----------------------------------------------------------------------------------- */
+
+int cli_test(struct cli *cli)
+{
+    const struct cli_options *o = &cli->options;
+    struct dfs_stat s;
+    int r = cli_stat(cli, cli->arguments[0], &s);
+    if (r < 0) {
+        return cli->status;
+    }
+    uint64_t size = r == 0 ? 0 : s.directory ? s.child_count : s.length;
+    bool ok = r > 0 && (!o->directory || s.directory) && (!o->is_file || !s.directory) &&
+              (!o->not_empty || size > 0) && (!o->is_empty || (!s.directory && size == 0));
+    if (o->json) {
+        cli_print_json(json_pack("{s:b}", "result", (int)ok));
+    }
+    return ok ? 0 : 1;
+}
+
+/* ---- du and count --------------------------------------------------------------------------- */
+
+struct usage {
+    char *path;
+    uint64_t bytes, with_copies;
+};
+
+struct usages {
+    struct usage *items;
+    size_t count;
+};
+
+static void add_usage(struct usages *u, char *path, const struct dfs_stat *s)
+{
+    u->items = xreallocarray(u->items, u->count + 1, sizeof(*u->items));
+    u->items[u->count++] =
+        (struct usage){path, s->directory ? s->subtree_bytes : s->length,
+                       s->directory ? s->subtree_replica_bytes : s->length * s->replication};
+}
+
+static void du_of(struct cli *cli, const char *path, struct usages *u)
+{
+    struct dfs_dir *dir = NULL;
+    struct dfs_err e = {0};
+    struct dfs_stat stat;
+    const char *name = NULL;
+    int r = cli_stat(cli, path, &stat);
+    if (r == 0) {
+        cli_error(cli, path, "%s", dfs_error_text(DFS_ENOT_FOUND));
+    }
+    if (r <= 0) {
+        return;
+    }
+    if (!stat.directory || cli->options.summary) {
+        add_usage(u, xstrdup(path), &stat);
+        return;
+    }
+    r = dfs_dir_open(cli->dfs, path, &dir, &e);
+    while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &e)) > 0) {
+        add_usage(u, cli_join(path, name), &stat);
+    }
+    dfs_dir_close(dir);
+    if (r < 0) {
+        cli_dfs_error(cli, path, &e);
+    }
+}
+
+static void print_usages(struct cli *cli, const struct usages *u)
+{
+    char a[FORMAT_TEXT_BYTES], b[FORMAT_TEXT_BYTES];
+    int width_a = 0, width_b = 0;
+    for (size_t i = 0; i < u->count; i++) {
+        size_text(cli, u->items[i].bytes, a);
+        size_text(cli, u->items[i].with_copies, b);
+        width_a = MAX(width_a, (int)strlen(a));
+        width_b = MAX(width_b, (int)strlen(b));
+    }
+    for (size_t i = 0; i < u->count; i++) {
+        size_text(cli, u->items[i].bytes, a);
+        size_text(cli, u->items[i].with_copies, b);
+        (void)printf("%-*s  %-*s  %s\n", width_a, a, width_b, b, u->items[i].path);
+    }
+}
+
+int cli_du(struct cli *cli)
+{
+    struct cli_paths paths = {NULL, 0};
+    struct usages u = {NULL, 0};
+    if (cli->argument_count == 0) {
+        cli_paths_add(&paths, ".");
+    }
+    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        du_of(cli, paths.items[i], &u);
+    }
+    if (cli->options.json) {
+        json_t *json = json_array();
+        for (size_t i = 0; i < u.count; i++) {
+            (void)json_array_append_new(json, json_pack("{s:s, s:I, s:I}", "path", u.items[i].path,
+                                                        "bytes", (json_int_t)u.items[i].bytes,
+                                                        "replica_bytes",
+                                                        (json_int_t)u.items[i].with_copies));
+        }
+        cli_print_json(json);
+    } else {
+        print_usages(cli, &u);
+    }
+    for (size_t i = 0; i < u.count; i++) {
+        free(u.items[i].path);
+    }
+    free(u.items);
+    cli_paths_free(&paths);
+    return cli->status;
+}
+
+int cli_count(struct cli *cli)
+{
+    struct cli_paths paths = {NULL, 0};
+    json_t *json = cli->options.json ? json_array() : NULL;
+    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        char size[FORMAT_TEXT_BYTES];
+        struct dfs_stat s;
+        int r = cli_stat(cli, paths.items[i], &s);
+        if (r == 0) {
+            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
+        }
+        if (r <= 0) {
+            continue;
+        }
+        uint64_t directories = s.directory ? s.subtree_directories + 1 : 0;
+        uint64_t files = s.directory ? s.subtree_files : 1;
+        uint64_t bytes = s.directory ? s.subtree_bytes : s.length;
+        if (json) {
+            (void)json_array_append_new(json,
+                                        json_pack("{s:s, s:I, s:I, s:I}", "path", paths.items[i],
+                                                  "directories", (json_int_t)directories, "files",
+                                                  (json_int_t)files, "bytes", (json_int_t)bytes));
+            continue;
+        }
+        size_text(cli, bytes, size);
+        (void)printf("%12llu %12llu %18s %s\n", (unsigned long long)directories,
+                     (unsigned long long)files, size, paths.items[i]);
+    }
+    if (json) {
+        cli_print_json(json);
+    }
+    cli_paths_free(&paths);
+    return cli->status;
+}
+
+/* ---- df ------------------------------------------------------------------------------------- */
+
+int cli_df(struct cli *cli)
+{
+    struct dfs_err e = {0};
+    struct dfs_report *report = NULL;
+    uint64_t capacity = 0, available = 0, used = 0;
+    if (dfs_report(cli->dfs, &report, &e) < 0) {
+        cli_dfs_error(cli, NULL, &e);
+        return cli->status;
+    }
+    for (size_t i = 0; i < report->server_count; i++) {
+        const struct dfs_server_status *s = &report->servers[i];
+        capacity += s->live ? s->capacity_bytes : 0;
+        available += s->live ? s->free_bytes : 0;
+        used += s->live ? s->used_bytes : 0;
+    }
+    dfs_report_free(report);
+    if (cli->options.json) {
+        cli_print_json(json_pack("{s:I, s:I, s:I}", "capacity_bytes", (json_int_t)capacity,
+                                 "used_bytes", (json_int_t)used, "available_bytes",
+                                 (json_int_t)available));
+        return 0;
+    }
+    char a[FORMAT_TEXT_BYTES], b[FORMAT_TEXT_BYTES], c[FORMAT_TEXT_BYTES];
+    size_text(cli, capacity, a);
+    size_text(cli, used, b);
+    size_text(cli, available, c);
+    (void)printf("%-24s %16s %16s %16s %5s\n%-24s %16s %16s %16s %4u%%\n", "Filesystem", "Size",
+                 "Used", "Available", "Use%", cli->options.master, a, b, c,
+                 capacity ? (unsigned)((double)used * 100 / (double)capacity) : 0);
+    return 0;
+}

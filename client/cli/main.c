@@ -1,0 +1,103 @@
+/* dfs: the store's command. `dfs VERB ...`, also written `dfs -VERB ...` as hadoop fs has it. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/cli/cli.h"
+
+enum { USAGE = 2 };
+
+static void print_overview(FILE *to)
+{
+    (void)fputs("Usage: dfs COMMAND [OPTION]... [ARGUMENT]...\n\n"
+                "Work with files in a Trireme store.\n\nCommands:\n",
+                to);
+    for (size_t i = 0; i < cli_command_count; i++) {
+        (void)fprintf(to, "  %-8s  %s\n", cli_commands[i].name, cli_commands[i].summary);
+    }
+    (void)fputs(
+        "\nEach command may be written with a leading dash (dfs -ls). Paths are absolute or start "
+        "at\n/user/NAME; put patterns in quotes: dfs cat '/counts/part-*'.\n\n"
+        "The store is the one that DFS_MASTER=HOST:PORT or --master names.\n"
+        "`dfs help COMMAND` tells all about one. Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+        to);
+}
+
+static int unknown(const char *name)
+{
+    const struct cli_command *near = cli_nearest(name);
+    (void)fprintf(stderr, "dfs: there is no command `%s'", name);
+    if (near) {
+        (void)fprintf(stderr, "; did you mean `%s'?\n", near->name);
+    } else {
+        (void)fputs("; `dfs help' lists all\n", stderr);
+    }
+    return USAGE;
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_overview(stdout);
+        return 0;
+    }
+    const char *name = argv[1][0] == '-' ? argv[1] + 1 : argv[1];
+    const struct cli_command *command = cli_find(name);
+    if (!command) {
+        return unknown(name);
+    }
+    struct config_row *rows = NULL;
+    char *full = NULL;
+    struct buf text = BUF_INIT;
+    struct config_program program = cli_program(command, &rows, &full);
+    config_print_help(&program, &text);
+    (void)fwrite(text.data, 1, text.length, stdout);
+    buf_deinit(&text);
+    free(rows);
+    free(full);
+    return 0;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    struct cli cli = {.command = command,
+                      .out_tty = isatty(STDOUT_FILENO) == 1,
+                      .err_tty = isatty(STDERR_FILENO) == 1};
+    int status = cli_parse(&cli, argc, argv);
+    if (status >= 0) {
+        return status;
+    }
+    if (cli_connect(&cli)) {
+        cli.status = command->run(&cli);
+    }
+    dfs_disconnect(cli.dfs);
+    config_deinit(&cli.config);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        cli_error(&cli, NULL, "cannot write to standard output");
+    }
+    return cli.status;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_overview(stderr);
+        return USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--version") == 0) {
+        (void)printf("dfs (Trireme) %s\n", config_version());
+        return 0;
+    }
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
+        print_overview(stdout);
+        return 0;
+    }
+    name += name[0] == '-';
+    if (strcmp(name, "help") == 0) {
+        return help(argc - 1, argv + 1);
+    }
+    const struct cli_command *command = cli_find(name);
+    return command ? run(command, argc - 1, argv + 1) : unknown(name);
+}
