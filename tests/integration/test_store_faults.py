@@ -1,0 +1,206 @@
+#!/usr/bin/python3
+"""File master and chunkservers together, as real processes: a chunkserver killed in the middle of an append, the chunk
+sealed at what was acknowledged, copies made again, the returned server's surplus deleted, the master killed and started:
+at every step each replica that the master names holds the very bytes."""
+import os
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+try:
+    import grpc  # noqa: F401
+    import google.protobuf  # noqa: F401
+except ImportError as e:
+    print(f"skipped: {e}")
+    sys.exit(77)
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from chunks import Append, MESSAGE, Server, fs_pb2 as fs, random_bytes  # noqa: E402
+from master import Client, Master, wait_until  # noqa: E402
+
+WORK = tempfile.TemporaryDirectory(prefix="trireme-store-")
+
+
+class Faults(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(dir=WORK.name)
+        self.master = Master(self.directory, "--server-dead-ms", "1500", "--lease-ms", "3000")
+        self.client = Client(self.master)
+        self.servers = [Server(self.directory, i, masters=self.master.address) for i in range(1, 6)]
+        wait_until(lambda: sum(s.live for s in self.report().servers) == 5, "five chunkservers")
+
+    def tearDown(self):
+        for server in self.servers:
+            server.stop()
+        self.assertEqual(self.master.stop(), 0, self.master.log())
+
+    def report(self):
+        return self.client.settle("Report", fs.ReportRequest())
+
+    def server_at(self, address):
+        return next(s for s in self.servers if s.address == address)
+
+    def allocate(self, made, offset, **more):
+        return self.client.one(allocate=fs.Allocate(inode=made.inode, lease_epoch=made.lease_epoch, offset=offset,
+                                                    **more))
+
+    def chain(self, got):
+        """The servers of an allocation, by the ids that the master gave."""
+        chain = []
+        for replica in got.replicas:
+            server = self.server_at(replica.address)
+            server.id = replica.id
+            chain.append(server)
+        return chain
+
+    def write(self, path, data):
+        made = self.client.create(path, parents=True, chunk_bytes=MESSAGE * 4)
+        got = self.allocate(made, 0)
+        stream = Append(self.chain(got), got.chunk.id, got.chunk.version, chunk_bytes=MESSAGE * 4)
+        stream.write(data)
+        self.assertTrue(stream.finish(len(data)).sealed)
+        stream.close()
+        self.client.close(made, chunk=got.chunk, length=len(data))
+        return got
+
+    def check(self, path, data, copies=None):
+        found = self.client.locate(path)
+        self.assertEqual(sum(e.length for e in found.extents), len(data))
+        for extent in found.extents:
+            self.assertTrue(extent.replicas, f"{path}: no replica, unheard={extent.unheard}")
+            if copies:
+                self.assertEqual(len(extent.replicas), copies)
+            for i in extent.replicas:
+                held, header = self.server_at(found.servers[i].address).read(extent.chunk.id, extent.chunk.version)
+                self.assertTrue(header.sealed)
+                self.assertEqual(held, data[extent.offset:extent.offset + extent.length])
+
+    def check_all(self, files, copies=None):
+        for path, data in files.items():
+            self.check(path, data, copies)
+
+    def whole(self):
+        report = self.report()
+        return report.under_replicated == 0 and report.missing == 0 and report.unheard == 0
+
+    def test_kill_in_the_middle_of_an_append(self):
+        data = random_bytes(3 * MESSAGE + 12345)
+        made = self.client.create("/f", chunk_bytes=MESSAGE * 8)
+        got = self.allocate(made, 0)
+        chain = self.chain(got)
+        stream = Append(chain, got.chunk.id, got.chunk.version, chunk_bytes=MESSAGE * 8)
+        half = 2 * MESSAGE
+        stream.data(data, 0, MESSAGE)
+        stream.data(data, MESSAGE, MESSAGE)
+        acked = stream.wait(lambda a: a.written >= half).written
+        self.assertEqual(acked, half)
+        chain[1].kill()
+        stream.data(data, half, MESSAGE, acked=acked)
+        stream.wait(lambda a: a.failure.error_name, 15)
+        stream.close()
+        sealed = self.client.settle("RecoverChunk", fs.RecoverChunkRequest(
+            inode=made.inode, lease_epoch=made.lease_epoch, chunk=got.chunk, acked_length=acked,
+            blamed=[got.replicas[1].id]))
+        self.assertEqual(sealed.chunk.version, got.chunk.version + 1)
+        self.assertGreaterEqual(sealed.length, acked)
+        rest = self.allocate(made, sealed.length, exclude=[got.replicas[1].id])
+        self.assertNotIn(got.replicas[1].id, [r.id for r in rest.replicas])
+        tail = data[sealed.length:]
+        stream = Append(self.chain(rest), rest.chunk.id, rest.chunk.version, chunk_bytes=MESSAGE * 8)
+        stream.write(tail)
+        self.assertTrue(stream.finish(len(tail)).sealed)
+        stream.close()
+        self.client.close(made, chunk=rest.chunk, length=len(tail))
+        self.check("/f", data)
+        wait_until(lambda: [len(e.replicas) for e in self.client.locate("/f").extents] == [3, 3], "three copies again")
+        self.check("/f", data, 3)
+        chain[1].start()  # its short, old replica is adopted or deleted, and nothing else changes
+        wait_until(lambda: sum(s.live for s in self.report().servers) == 5, "the killed one is back")
+        wait_until(lambda: sum(s.chunk_count for s in self.report().servers) == 6, "its old replica is settled")
+        self.check("/f", data, 3)
+
+    def test_lost_server_and_lost_master(self):
+        files = {f"/d/{i}": random_bytes(100000 + i) for i in range(12)}
+        for path, data in files.items():
+            self.write(path, data)
+        self.check_all(files, 3)
+        lost = self.servers[2]
+        lost.kill()
+        self.servers.remove(lost)
+        wait_until(lambda: self.report().under_replicated > 0, "the loss is seen")
+        wait_until(self.whole, "copied again")
+        self.check_all(files, 3)
+        self.master.kill()
+        self.master.start()
+        wait_until(lambda: sum(s.live for s in self.report().servers) == 4 and self.whole(), "all heard again")
+        self.check_all(files, 3)
+        lost.start()
+        self.servers.append(lost)
+        wait_until(lambda: sum(s.live for s in self.report().servers) == 5, "back")
+        wait_until(lambda: sum(s.chunk_count for s in self.report().servers) == 36, "surplus deleted")
+        self.check_all(files, 3)
+        for path in list(files)[:6]:
+            self.client.one(delete=fs.Delete(path=path))
+            del files[path]
+        wait_until(lambda: sum(s.chunk_count for s in self.report().servers) == 18, "deleted files' chunks go")
+        self.check_all(files, 3)
+
+    def test_writer_that_dies(self):
+        """Nobody closes: the lease runs out, the master seals, and the file is what was acknowledged, or more."""
+        data = random_bytes(MESSAGE + 777)
+        made = self.client.create("/f", chunk_bytes=MESSAGE * 8)
+        got = self.allocate(made, 0)
+        stream = Append(self.chain(got), got.chunk.id, got.chunk.version, chunk_bytes=MESSAGE * 8)
+        stream.write(data)
+        stream.wait(lambda a: a.written == len(data))
+        stream.close()
+        wait_until(lambda: not self.client.stat("/f").open, "the lease ends")
+        self.assertEqual(self.client.stat("/f").length, len(data))
+        wait_until(self.whole, "all replicas sealed")
+        self.check("/f", data, 3)
+
+    def test_master_dies_under_writers(self):
+        """Writers go on over five kills of the master; every file that was closed is whole."""
+        files, problems, stop = {}, [], threading.Event()
+
+        def writer(number):
+            client = Client(self.master)
+            try:
+                i = 0
+                while not stop.is_set():
+                    path, data = f"/w{number}/{i}", random_bytes(50000 + number * 1000 + i, number * 100000 + i + 1)
+                    made = client.create(path, parents=True)
+                    got = client.one(allocate=fs.Allocate(inode=made.inode, lease_epoch=made.lease_epoch))
+                    stream = Append(self.chain(got), got.chunk.id, got.chunk.version)
+                    stream.write(data)
+                    if not stream.finish(len(data)).sealed:
+                        raise AssertionError(f"{path}: {stream.last}")
+                    stream.close()
+                    client.close(made, chunk=got.chunk, length=len(data))
+                    files[path] = data
+                    i += 1
+            except Exception as e:  # pylint: disable=broad-except
+                problems.append(f"writer {number}: {e!r}")
+
+        threads = [threading.Thread(target=writer, args=(n,)) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(5):
+            before = len(files)
+            time.sleep(0.3)
+            self.master.kill()
+            self.master.start()
+            wait_until(lambda b=before: len(files) > b + 3 or problems, "writers go on", 30)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(problems, [])
+        wait_until(self.whole, "all heard")
+        self.check_all(files, 3)
+        print(f"{len(files)} files over 5 kills", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
