@@ -167,7 +167,11 @@ int store_check_submission(struct dfs *user, const struct job_spec *spec, struct
             return err_set(e, ERR_INVALID, "output %s lies inside the input %s", spec->output,
                            input);
         }
-        if (dfs_stat(user, input, &stat, &de) < 0) {
+        r = dfs_stat(user, input, &stat, &de);
+        if (r == DFS_ENOT_FOUND) {
+            return err_set(e, ERR_NOT_FOUND, "input %s does not exist", input);
+        }
+        if (r < 0) {
             return err_from_dfs(e, &de, "input %s", input);
         }
     }

@@ -37,8 +37,8 @@ int task_job_init(struct job *job, const struct task_job_options *options, struc
     job->record_bytes = spec->record_bytes;
     job->sort_bytes = spec->sort_memory_bytes ? spec->sort_memory_bytes : options->sort_bytes;
     job->program_bytes = spec->task_memory_bytes;
-    if (spec->task_memory_bytes > 0) { /* the other half is for the user's code and for us */
-        job->sort_bytes = MIN(job->sort_bytes, spec->task_memory_bytes / 2);
+    if (spec->task_memory_bytes > 0) { /* the rest is for the user's code */
+        job->sort_bytes = MIN(job->sort_bytes, spec->task_memory_bytes / 4);
     }
     int r = set_all(&job->settings, spec->settings, spec->setting_count, e);
     r = r < 0 ? r : set_all(&job->environment, spec->environment, spec->environment_count, e);

@@ -10,7 +10,7 @@
 #include "common/parse.h"
 #include "mapreduce/mr_pack.h"
 
-enum { ETA_PERMILLE_MIN = 30 }; /* before that it would be a guess */
+enum { ETA_PERMILLE_MIN = 30, ETA_AFTER_MS = 1000 }; /* before that it would be a guess */
 
 void progress_init(struct progress *p, bool quiet)
 {
@@ -30,7 +30,7 @@ time_ms progress_eta_ms(const struct job_status *s, time_ms elapsed_ms)
 {
     uint32_t permille =
         s->reduces > 0 ? (s->map_permille + s->reduce_permille) / 2 : s->map_permille;
-    if (permille < ETA_PERMILLE_MIN || permille >= 1000) {
+    if (permille < ETA_PERMILLE_MIN || permille >= 1000 || elapsed_ms < ETA_AFTER_MS) {
         return UINT64_MAX;
     }
     return elapsed_ms * (1000 - permille) / permille;

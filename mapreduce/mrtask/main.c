@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -180,6 +181,9 @@ int main(void)
     struct err e = ERR_INIT;
     (void)setpgid(0, 0); /* the worker may have done it already */
     (void)signal(SIGPIPE, SIG_IGN);
+    /* glibc reserves up to 128 MiB of address space per arena, a thread's at any time: too much
+     * below a limit of the task's memory. */
+    (void)mallopt(M_ARENA_MAX, 1);
     buf_init(&p.in);
     int r = task_environment_read(&p.env, &e);
     if (r == 0 && fcntl(TASK_PIPE_FD, F_SETFD, FD_CLOEXEC) < 0) {
