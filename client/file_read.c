@@ -371,6 +371,8 @@ int file_read_length(struct file_read *f, uint64_t *ret, struct err *e)
         if (f->seen_chunk == last->chunk.id) {
             readable = MAX(readable, f->seen);
         }
+        f->seen_chunk = last->chunk.id; /* whoever is told a length can read that far */
+        f->seen = readable;
         *ret = last->offset + readable;
     }
     call_end_on(&c);
