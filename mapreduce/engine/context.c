@@ -8,6 +8,8 @@
 #include "common/macros.h"
 #include "mapreduce/engine/words.h"
 
+enum { ALIVE_RECORDS = 8 };
+
 static struct context *context_of(struct mr_ctx *ctx)
 {
     return CONTAINER_OF(ctx, struct context, ctx);
@@ -170,6 +172,9 @@ void context_map(struct context *c, const struct mr_record *records, size_t coun
     }
     for (size_t i = 0; i < count; i++) {
         native->map(&c->ctx, records[i].key, records[i].value);
+        if (i % ALIVE_RECORDS == ALIVE_RECORDS - 1) { /* a slow function is not a hung one */
+            context_alive(c);
+        }
     }
 }
 

@@ -49,6 +49,14 @@ void context_map(struct context *c, const struct mr_record *records, size_t coun
 /* As struct combiner wants it, with the context as arg. */
 int context_combine(void *arg, struct mr_span key, struct mr_values *values, struct err *e);
 
+/* User code has moved. */
+static inline void context_alive(const struct context *c)
+{
+    if (c->events && c->events->alive) {
+        c->events->alive(c->events->arg);
+    }
+}
+
 /* Passes progress on to the caller; an error ends the task. */
 int context_progress(struct context *c, uint64_t done, uint64_t total) MUST_CHECK;
 

@@ -12,6 +12,8 @@
 #include "common/macros.h"
 #include "mapreduce/engine/record.h"
 
+enum { ALIVE_RECORDS = 1024 };
+
 void merge_init(struct merge *m)
 {
     *m = (struct merge){0};
@@ -148,6 +150,9 @@ int merge_next(struct merge *m, struct mr_record *ret, struct err *e)
     }
     *ret = run->record;
     m->records++;
+    if (m->records % ALIVE_RECORDS == 0 && m->alive) { /* also within the values of one key */
+        m->alive(m->alive_arg);
+    }
     m->bytes += ret->key.length + ret->value.length;
     return 1;
 }

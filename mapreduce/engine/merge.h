@@ -20,9 +20,11 @@ struct merge {
     uint32_t *tree;         /* [0] the winner, [1, count) the loser of each inner node */
     uint32_t count;         /* runs of this merge */
     uint32_t capacity;
-    bool started;     /* the winner's record was handed out */
-    uint64_t records; /* handed out so far */
-    uint64_t bytes;   /* of their keys and values */
+    bool started;             /* the winner's record was handed out */
+    uint64_t records;         /* handed out so far */
+    uint64_t bytes;           /* of their keys and values */
+    void (*alive)(void *arg); /* called now and then; NULL: not. Set after merge_init() */
+    void *alive_arg;
 };
 
 void merge_init(struct merge *m);

@@ -128,6 +128,8 @@ static int begin(struct reduce_run *t)
     t->context.output = &t->output;
     context_set_target(&t->context, CONTEXT_OUTPUT);
     merge_init(&t->merge);
+    t->merge.alive = t->task->events ? t->task->events->alive : NULL;
+    t->merge.alive_arg = t->task->events ? t->task->events->arg : NULL;
     runset_init(&t->runs, identity->temp_directory, identity->attempt_id, 1, &t->window);
     t->runs.compress = t->task->job->compress;
     for (size_t i = 0; i < t->task->segment_count; i++) {

@@ -280,6 +280,10 @@ static int drink(struct stream *s, struct lines *from, struct err *e)
         sys_close(&from->fd);
         return 0;
     }
+    const struct task_events *events = s->options.events;
+    if (events && events->alive) {
+        events->alive(events->arg);
+    }
     size_t scanned = from->length;
     from->length += (size_t)n;
     take_lines(s, from, scanned);

@@ -21,6 +21,9 @@ struct task_events {
      * that error. */
     int (*progress)(void *arg, uint64_t done, uint64_t total);
     void (*status)(void *arg, const char *text);
+    /* User code has moved though progress() has nothing new: a program printed something, a
+     * function returned. Called often. */
+    void (*alive)(void *arg);
     /* A line that a program wrote to stderr, without newline; not those for counters and status. */
     void (*stderr_line)(void *arg, const char *line, size_t length);
 };

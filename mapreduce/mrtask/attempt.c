@@ -41,15 +41,21 @@ static void on_status(void *arg, const char *text)
     (void)r; /* a worker that is gone ends us anyhow */
 }
 
-/* A program's line goes to the log, and shows that it is alive. */
+static void on_alive(void *arg)
+{
+    struct attempt *a = arg;
+    int r = task_report_progress(&a->report, 0, NULL);
+    (void)r;
+}
+
+/* A program's line goes to the log. */
 static void on_stderr_line(void *arg, const char *line, size_t length)
 {
     struct attempt *a = arg;
     struct iovec parts[2] = {{(void *)(uintptr_t)line, length}, {(void *)(uintptr_t) "\n", 1}};
     ssize_t n = writev(STDERR_FILENO, parts, 2);
     (void)n; /* a full disk must not fail the task for its log */
-    int r = task_report_progress(&a->report, 0, NULL);
-    (void)r;
+    on_alive(a);
 }
 
 static int on_fetched(void *arg, uint32_t fetched, uint32_t maps, struct err *e)
@@ -219,8 +225,11 @@ void attempt_init(struct attempt *a, const struct task_environment *env,
 {
     a->env = *env;
     a->assignment = assignment;
-    a->events = (struct task_events){
-        .arg = a, .progress = on_progress, .status = on_status, .stderr_line = on_stderr_line};
+    a->events = (struct task_events){.arg = a,
+                                     .progress = on_progress,
+                                     .status = on_status,
+                                     .alive = on_alive,
+                                     .stderr_line = on_stderr_line};
     task_result_init(&a->result);
     task_report_init(&a->report, pipe_fd, assignment->attempt);
     if (assignment->reduce) {
