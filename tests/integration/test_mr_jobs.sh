@@ -151,8 +151,8 @@ run --mapper ./probe --file probe --file colour --cmdenv SHAPE=round -D my.setti
     --split-size 100M --name "a probe" --output-replication 1
 printf 'yellow round 7 0 true words\n' >wanted
 output_is /probe wanted
-says '	Probe'
-says '		Runs=2'
+says '^.Probe$'
+says '^..Runs=2$'
 job=$(mr list --all | head -n 1 | cut -f 1)
 mr status "$job" | grep "$job succeeded (a probe)" >/dev/null || fail "mr status"
 attempt=$(mr logs "$job" | cut -f 1)
