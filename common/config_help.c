@@ -152,6 +152,17 @@ static void print_usage(const struct config_program *p, struct buf *out)
                p->arguments != NULL ? " " : "", p->arguments != NULL ? p->arguments : "");
 }
 
+/* Whether a row of the program has taken the letter. */
+static bool has_letter(const struct config_program *p, char letter)
+{
+    for (size_t i = 0; i < p->row_count; i++) {
+        if (p->rows[i].letter == letter) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void print_options(const struct config_program *p, struct buf *out)
 {
     struct arena arena = ARENA_INIT;
@@ -174,7 +185,7 @@ static void print_options(const struct config_program *p, struct buf *out)
                        "Environment: TRIREME_CONFIG.",
                        HELP_INDENT + 2);
     }
-    buf_append_str(out, "  -h, --help\n");
+    buf_append_str(out, has_letter(p, 'h') ? "      --help\n" : "  -h, --help\n");
     append_wrapped(out, "Show this text and exit.", HELP_INDENT + 2);
     buf_append_str(out, "      --version\n");
     append_wrapped(out, "Show the version and exit.", HELP_INDENT + 2);

@@ -391,6 +391,23 @@ static void help_is_a_page(void **state)
     buf_deinit(&text);
 }
 
+/* `ls -h` means something else, and its page must not say otherwise. */
+static void help_gives_way_to_a_letter(void **state)
+{
+    static const struct config_row human[] = {
+        {.key = "human", .letter = 'h', .type = CONFIG_BOOL, .help = "Round sizes."},
+    };
+    static const struct config_program ls = {
+        .name = "ls", .summary = "list", .rows = human, .row_count = 1};
+    struct buf text = BUF_INIT;
+    (void)state;
+    config_print_help(&ls, &text);
+    assert_non_null(strstr(text.data, "  -h, --human\n"));
+    assert_non_null(strstr(text.data, "      --help\n"));
+    assert_null(strstr(text.data, "-h, --help"));
+    buf_deinit(&text);
+}
+
 static void the_reference_page_has_every_option(void **state)
 {
     struct buf text = BUF_INIT;
@@ -418,6 +435,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(subcommands_get_the_rest, setup, teardown),
         cmocka_unit_test_setup_teardown(help_needs_nothing_else, setup, teardown),
         cmocka_unit_test(help_is_a_page),
+        cmocka_unit_test(help_gives_way_to_a_letter),
         cmocka_unit_test(the_reference_page_has_every_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
