@@ -199,7 +199,8 @@ static void download_one(struct download *d, const char *source, const char *tar
         return;
     }
     char *name = cli_base_name(source);
-    char *to = into ? cli_join(target, name) : xstrdup(target);
+    char *to =
+        into && strcmp(target, ".") != 0 ? cli_join(target, name) : xstrdup(into ? name : target);
     download_any(d, source, &stat, to, 0);
     free(name);
     free(to);

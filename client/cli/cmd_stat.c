@@ -109,7 +109,7 @@ static void print_long(const char *path, const struct dfs_stat *s)
                      (unsigned long long)s->subtree_directories,
                      format_bytes(s->subtree_bytes, size), (unsigned long long)s->subtree_bytes);
     } else {
-        (void)printf("  length:    %llu (%s)\n  copies:    %u\n  chunks:    %s each%s\n",
+        (void)printf("  length:    %llu bytes (%s)\n  copies:    %u\n  chunks:    %s each%s\n",
                      (unsigned long long)s->length, format_bytes(s->length, size), s->replication,
                      format_size_exact(s->chunk_bytes, chunk),
                      s->open ? "\n  open:      a writer has it, more may come" : "");

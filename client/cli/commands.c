@@ -1,4 +1,5 @@
 /* The table of subcommands: their flags and their pages. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,7 +136,7 @@ const struct cli_command cli_commands[] = {
      .footer = "Examples:\n"
                "  dfs ls /\n"
                "  dfs ls -R -h /books\n"
-               "  dfs ls -t '/counts/part-*'      newest first\n"},
+               "  dfs ls -t '/counts/part-*'      newest first"},
     {.name = "put",
      .summary = "copy local files into the store",
      .run = cli_put,
@@ -152,7 +153,7 @@ const struct cli_command cli_commands[] = {
                "  dfs put book.txt /books/book.txt\n"
                "  dfs put *.txt /books\n"
                "  zcat dump.gz | dfs put -f - /dumps/today\n"
-               "  dfs put --replication 2 --chunk-size 4M logs /logs\n"},
+               "  dfs put --replication 2 --chunk-size 4M logs /logs"},
     {.name = "get",
      .summary = "copy files out of the store",
      .run = cli_get,
@@ -168,7 +169,7 @@ const struct cli_command cli_commands[] = {
      .footer = "Examples:\n"
                "  dfs get /books/book.txt\n"
                "  dfs get '/counts/part-*' results/\n"
-               "  dfs get -f /logs ./logs\n"},
+               "  dfs get -f /logs ./logs"},
     {.name = "cat",
      .summary = "print files",
      .run = cli_cat,
@@ -179,7 +180,7 @@ const struct cli_command cli_commands[] = {
      .description = "Prints files one after the other.",
      .footer = "Examples:\n"
                "  dfs cat /books/book.txt | wc -w\n"
-               "  dfs cat '/counts/part-*' | sort -t$'\\t' -k2,2nr | head\n"},
+               "  dfs cat '/counts/part-*' | sort -t$'\\t' -k2,2nr | head"},
     {.name = "mkdir",
      .summary = "make directories",
      .run = cli_mkdir,
@@ -187,7 +188,7 @@ const struct cli_command cli_commands[] = {
      .arguments = "PATH...",
      .arguments_min = 1,
      .arguments_max = MANY,
-     .footer = "Examples:\n  dfs mkdir -p /books/2026/03\n"},
+     .footer = "Examples:\n  dfs mkdir -p /books/2026/03"},
     {.name = "rm",
      .summary = "remove files and directories",
      .run = cli_rm,
@@ -197,14 +198,14 @@ const struct cli_command cli_commands[] = {
      .arguments_max = MANY,
      .description = "The names are gone at once, however much lies below them; the space comes "
                     "back in the background.",
-     .footer = "Examples:\n  dfs rm /books/book.txt\n  dfs rm -r -f '/tmp/job-*'\n"},
+     .footer = "Examples:\n  dfs rm /books/book.txt\n  dfs rm -r -f '/tmp/job-*'"},
     {.name = "rmdir",
      .summary = "remove empty directories",
      .run = cli_rmdir,
      .arguments = "PATH...",
      .arguments_min = 1,
      .arguments_max = MANY,
-     .footer = "Examples:\n  dfs rmdir /books/empty\n"},
+     .footer = "Examples:\n  dfs rmdir /books/empty"},
     {.name = "mv",
      .summary = "move or rename",
      .run = cli_mv,
@@ -214,7 +215,7 @@ const struct cli_command cli_commands[] = {
      .arguments_max = MANY,
      .description = "If TARGET is a directory, SOURCE moves into it; `dfs rename' never does "
                     "that. Each move is atomic.",
-     .footer = "Examples:\n  dfs mv /books/a.txt /books/b.txt\n  dfs mv '/in/*.log' /archive\n"},
+     .footer = "Examples:\n  dfs mv /books/a.txt /books/b.txt\n  dfs mv '/in/*.log' /archive"},
     {.name = "rename",
      .summary = "give a file or directory another name",
      .run = cli_rename,
@@ -224,7 +225,7 @@ const struct cli_command cli_commands[] = {
      .arguments_max = 2,
      .description = "TARGET is the new name itself. Atomic: everybody sees the old name or the "
                     "new one. Without -f, an existing TARGET is an error and nothing changes.",
-     .footer = "Examples:\n  dfs rename /out.tmp /out\n  dfs rename -f /list.new /list\n"},
+     .footer = "Examples:\n  dfs rename /out.tmp /out\n  dfs rename -f /list.new /list"},
     {.name = "stat",
      .summary = "show what is known about a path",
      .run = cli_stat_command,
@@ -233,7 +234,7 @@ const struct cli_command cli_commands[] = {
      .arguments_min = 1,
      .arguments_max = MANY,
      .description = "A first argument with a percent sign is a format, as hadoop fs -stat has it.",
-     .footer = "Examples:\n  dfs stat /books\n  dfs stat '%n %b %r' '/books/*'\n"},
+     .footer = "Examples:\n  dfs stat /books\n  dfs stat '%n %b %r' '/books/*'"},
     {.name = "loc",
      .summary = "show on which servers a file's chunks are",
      .run = cli_loc,
@@ -242,7 +243,7 @@ const struct cli_command cli_commands[] = {
      .arguments_max = MANY,
      .description = "One line for each chunk: its number, its version, where in the file it "
                     "begins, its length, and the hosts that hold it.",
-     .footer = "Examples:\n  dfs loc /books/book.txt\n  dfs loc --json /books/book.txt\n"},
+     .footer = "Examples:\n  dfs loc /books/book.txt\n  dfs loc --json /books/book.txt"},
     {.name = "report",
      .summary = "show the cluster's servers and health",
      .run = cli_report,
@@ -250,7 +251,7 @@ const struct cli_command cli_commands[] = {
      .description = "The chunkservers with their state and space, and what the file master knows "
                     "about the chunks.",
      .footer = "Examples:\n  dfs report\n"
-               "  dfs report --json | jq '.servers[] | select(.live | not) | .host'\n"},
+               "  dfs report --json | jq '.servers[] | select(.live | not) | .host'"},
     {.name = "head",
      .summary = "print the beginning of a file",
      .run = cli_head,
@@ -259,7 +260,7 @@ const struct cli_command cli_commands[] = {
      .arguments = "PATH",
      .arguments_min = 1,
      .arguments_max = 1,
-     .footer = "Examples:\n  dfs head -c 100 /books/book.txt\n"},
+     .footer = "Examples:\n  dfs head -c 100 /books/book.txt"},
     {.name = "tail",
      .summary = "print the end of a file",
      .run = cli_tail,
@@ -268,7 +269,7 @@ const struct cli_command cli_commands[] = {
      .arguments = "PATH",
      .arguments_min = 1,
      .arguments_max = 1,
-     .footer = "Examples:\n  dfs tail -f /logs/today\n"},
+     .footer = "Examples:\n  dfs tail -f /logs/today"},
     {.name = "test",
      .summary = "ask about a path by exit status",
      .run = cli_test,
@@ -277,7 +278,7 @@ const struct cli_command cli_commands[] = {
      .arguments_min = 1,
      .arguments_max = 1,
      .description = "Exit status 0 if everything asked is so, else 1. Without a flag: -e.",
-     .footer = "Examples:\n  dfs test -e /out/_SUCCESS && dfs cat '/out/part-*'\n"},
+     .footer = "Examples:\n  dfs test -e /out/_SUCCESS && dfs cat '/out/part-*'"},
     {.name = "du",
      .summary = "show how much space files take",
      .run = cli_du,
@@ -286,7 +287,7 @@ const struct cli_command cli_commands[] = {
      .arguments_max = MANY,
      .description = "Length, space with all copies, path. Totals of directories are kept by the "
                     "file master, so this is quick at any size.",
-     .footer = "Examples:\n  dfs du -h /books\n  dfs du -s -h /\n"},
+     .footer = "Examples:\n  dfs du -h /books\n  dfs du -s -h /"},
     {.name = "count",
      .summary = "count directories, files and bytes",
      .run = cli_count,
@@ -295,13 +296,13 @@ const struct cli_command cli_commands[] = {
      .arguments_min = 1,
      .arguments_max = MANY,
      .description = "Directories (with the path itself), files, bytes, path.",
-     .footer = "Examples:\n  dfs count /books\n"},
+     .footer = "Examples:\n  dfs count /books"},
     {.name = "df",
      .summary = "show the cluster's free space",
      .run = cli_df,
      ROWS(human_rows),
      .arguments = NULL,
-     .footer = "Examples:\n  dfs df -h\n"},
+     .footer = "Examples:\n  dfs df -h"},
     {.name = "touchz",
      .summary = "make empty files",
      .run = cli_touchz,
@@ -309,7 +310,7 @@ const struct cli_command cli_commands[] = {
      .arguments_min = 1,
      .arguments_max = MANY,
      .description = "A file of length 0 that exists is fine; a longer one is an error.",
-     .footer = "Examples:\n  dfs touchz /out/_SUCCESS\n"},
+     .footer = "Examples:\n  dfs touchz /out/_SUCCESS"},
     {.name = "chmod",
      .summary = "change modes",
      .run = cli_chmod,
@@ -318,7 +319,7 @@ const struct cli_command cli_commands[] = {
      .arguments_min = 2,
      .arguments_max = MANY,
      .description = "MODE is octal (750) or symbolic (u=rwx,go-w).",
-     .footer = "Examples:\n  dfs chmod 750 /books\n  dfs chmod -R go-w /books\n"},
+     .footer = "Examples:\n  dfs chmod 750 /books\n  dfs chmod -R go-w /books"},
     {.name = "chown",
      .summary = "change owners",
      .run = cli_chown,
@@ -326,7 +327,7 @@ const struct cli_command cli_commands[] = {
      .arguments = "OWNER[:GROUP] PATH...",
      .arguments_min = 2,
      .arguments_max = MANY,
-     .footer = "Examples:\n  dfs chown -R ada:readers /books\n"},
+     .footer = "Examples:\n  dfs chown -R ada:readers /books"},
     {.name = "chgrp",
      .summary = "change groups",
      .run = cli_chgrp,
@@ -334,7 +335,7 @@ const struct cli_command cli_commands[] = {
      .arguments = "GROUP PATH...",
      .arguments_min = 2,
      .arguments_max = MANY,
-     .footer = "Examples:\n  dfs chgrp readers /books\n"},
+     .footer = "Examples:\n  dfs chgrp readers /books"},
     {.name = "setrep",
      .summary = "change how many copies are kept",
      .run = cli_setrep,
@@ -342,7 +343,7 @@ const struct cli_command cli_commands[] = {
      .arguments = "N PATH...",
      .arguments_min = 2,
      .arguments_max = MANY,
-     .footer = "Examples:\n  dfs setrep -w 2 /books/book.txt\n"},
+     .footer = "Examples:\n  dfs setrep -w 2 /books/book.txt"},
 };
 const size_t cli_command_count = ARRAY_COUNT(cli_commands);
 
@@ -404,9 +405,9 @@ struct config_program cli_program(const struct cli_command *command, struct conf
 static int wrong_count(struct cli *cli)
 {
     const struct cli_command *c = cli->command;
-    cli_error(cli, NULL, "%s\nUsage: dfs %s [OPTION]... %s",
-              cli->argument_count < c->arguments_min ? "too few arguments" : "too many arguments",
-              c->name, c->arguments ? c->arguments : "");
+    (void)fprintf(stderr, "dfs %s: too %s arguments\nUsage: dfs %s [OPTION]... %s\n", c->name,
+                  cli->argument_count < c->arguments_min ? "few" : "many", c->name,
+                  c->arguments ? c->arguments : "");
     config_deinit(&cli->config);
     return 2;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "client/cli/cli.h"
+#include "common/macros.h"
 
 enum { USAGE = 2 };
 
@@ -79,8 +80,31 @@ static int run(const struct cli_command *command, int argc, char **argv)
     return cli.status;
 }
 
+/* Flags before the command belong to it all the same: `dfs --master H:P ls /`. Moves the command's
+ * name to the front of them. */
+static void bring_command_first(int argc, char **argv)
+{
+    static const char *const with_value[] = {"--master", "--user",     "--host",
+                                             "--rack",   "--config",   "--timeout",
+                                             "--tls-ca", "--tls-cert", "--tls-key"};
+    int at = 1;
+    while (at < argc && strncmp(argv[at], "--", 2) == 0) {
+        bool takes_next = false;
+        for (size_t i = 0; i < ARRAY_COUNT(with_value); i++) {
+            takes_next = takes_next || strcmp(argv[at], with_value[i]) == 0;
+        }
+        at += takes_next ? 2 : 1;
+    }
+    if (at < argc) {
+        char *command = argv[at];
+        memmove(&argv[2], &argv[1], (size_t)(at - 1) * sizeof(*argv));
+        argv[1] = command;
+    }
+}
+
 int main(int argc, char **argv)
 {
+    bring_command_first(argc, argv);
     if (argc < 2) {
         print_overview(stderr);
         return USAGE;

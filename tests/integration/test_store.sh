@@ -1,0 +1,241 @@
+#!/bin/bash
+# The store as its users have it: bytes go in and come out unchanged at every size that matters, names behave, and a
+# chunkserver or the file master may be killed at any moment without a command failing or a byte being lost.
+. "$(dirname "$0")/../lib/cluster.sh"
+
+cluster_up --chunkservers 4 --workers 0
+cd "$T"
+MIB=1048576
+
+# ---- Sizes --------------------------------------------------------------------------------------------------------------
+
+# put and get one file of so many bytes, in chunks of 1 MiB, read in each of the ways there are.
+round_trip()
+{
+    random_file in "$1" "$1"
+    dfs put --chunk-size 1M in "/sizes/$1"
+    [ "$(dfs stat '%b' "/sizes/$1")" = "$1" ] || fail "length of /sizes/$1"
+    same_in_store in "/sizes/$1"
+    dfs get -f "/sizes/$1" out
+    same_bytes in out
+    TRIREME_HOST=host1 dfs get -f "/sizes/$1" out
+    same_bytes in out
+    TRIREME_HOST=host1 dfs cat --no-local-reads "/sizes/$1" | cmp - in
+}
+
+say "sizes"
+dfs mkdir /sizes
+for size in 0 1 65535 65536 65537 $((MIB - 1)) $MIB $((MIB + 1)) $((2 * MIB)) 5000001; do
+    round_trip $size
+done
+dfs cat '/sizes/6553[567]' >out
+cat /dev/null >in
+for size in 65535 65536 65537; do
+    random_file part $size $size
+    cat part >>in
+done
+same_bytes in out
+[ "$(dfs loc /sizes/5000001 | wc -l)" = 5 ] || fail "a file of 5000001 bytes in chunks of 1 MiB has 5 of them"
+[ "$(dfs loc /sizes/5000001 | cut -f5 | tr , '\n' | wc -l)" = 15 ] || fail "3 copies of 5 chunks"
+
+say "standard input, a directory and back"
+random_file in 3000000 9
+dfs put - /stdin <in
+same_in_store in /stdin
+mkdir -p tree/a/b
+random_file tree/x 100 1
+random_file tree/a/y 70000 2
+: >tree/a/b/empty
+dfs put tree /
+dfs get /tree copy
+diff -r tree copy
+expect 1 dfs put tree/x /tree/x
+expect 1 dfs get /tree/x tree/x
+dfs put -f in /tree/x
+same_in_store in /tree/x
+expect 1 dfs cat /no/such
+[ "$(cat err)" = "cat: \`/no/such': no such file or directory" ] || fail "error text: $(cat err)"
+
+if [ "$TRIREME_FULL" = 1 ]; then
+    say "1 GiB"
+    random_file big $((1024 * MIB)) 5
+    dfs put big /big
+    same_in_store big /big
+    TRIREME_HOST=host2 dfs cat /big | cmp - big
+    dfs rm /big
+    rm big
+fi
+
+# ---- Names --------------------------------------------------------------------------------------------------------------
+
+say "rename table"
+dfs mkdir -p /r/full/sub /r/empty /r/other
+dfs touchz /r/f /r/g
+expect 1 dfs rename /r/none /r/x               # no source
+expect 1 dfs rename /r/f /r/g                  # file over file, not asked for
+expect 1 dfs rename /r/f /r/none/x             # no parent
+expect 1 dfs rename /r/full /r/full/sub/x      # into itself
+expect 1 dfs rename -f /r/empty /r/full        # over a directory with entries
+expect 1 dfs rename -f /r/f /r/empty           # file over directory
+expect 1 dfs rename -f /r/empty /r/f           # directory over file
+expect 1 dfs rename /r/empty /r/other          # directory over directory, not asked for
+expect 0 dfs rename -f /r/empty /r/other       # over an empty one
+expect 0 dfs rename -f /r/f /r/g               # file over file
+expect 0 dfs rename /r/full /r/moved
+[ "$(dfs ls -R -C /r | tr '\n' ' ')" = "/r/g /r/moved /r/moved/sub /r/other " ] || fail "$(dfs ls -R -C /r)"
+expect 0 dfs mv /r/g /r/moved
+dfs test -f /r/moved/g
+expect 1 dfs rm /r/moved
+expect 1 dfs rmdir /r/moved
+expect 0 dfs rm -r /r
+expect 1 dfs test -e /r
+expect 0 dfs rm -f /r '/r*'
+
+# ---- Many at once -------------------------------------------------------------------------------------------------------
+
+say "concurrent writers"
+dfs mkdir /many
+pids=()
+for i in $(seq 12); do
+    random_file "w$i" $((i * 400000)) "$i"
+    dfs put --chunk-size 1M "w$i" "/many/$i" &
+    pids+=($!)
+done
+for pid in "${pids[@]}"; do
+    wait "$pid"
+done
+for i in $(seq 12); do
+    same_in_store "w$i" "/many/$i"
+done
+
+say "one name, many writers: one of them wins, whole"
+pids=()
+for i in $(seq 6); do
+    dfs put "w$i" /one 2>/dev/null &
+    pids+=($!)
+done
+won=0
+for i in $(seq 6); do
+    if wait "${pids[$((i - 1))]}"; then
+        won=$((won + 1))
+        winner=$i
+    fi
+done
+[ $won = 1 ] || fail "$won writers won"
+same_in_store "w$winner" /one
+
+say "an upload that is interrupted leaves nothing"
+mkfifo pipe
+dfs put - /interrupted <pipe &
+upload=$!
+exec 7>pipe
+head -c 5000000 /dev/zero >&7
+kill -INT $upload
+head -c 100000 /dev/zero >&7 || true
+exec 7>&-
+status=0
+wait $upload || status=$?
+[ $status = 130 ] || fail "exit status $status of an interrupted put"
+expect 1 dfs test -e /interrupted
+
+# ---- Kills --------------------------------------------------------------------------------------------------------------
+
+# Data flows into a put slowly, so that the kill lands in the middle of it.
+slow_input()
+{
+    local i
+    for i in $(seq 24); do
+        dd if="$1" bs=$MIB count=1 skip=$((i - 1)) status=none
+        sleep 0.05
+    done
+}
+
+# The server of a file's open chunk cannot be looked up while the file has no name, so one is killed in turn.
+kill_during_put()
+{
+    local name=$1
+    random_file in $((24 * MIB)) 77
+    slow_input in | dfs put --chunk-size 8M - "/killed-$name" 2>"$T/put.err" &
+    local put=$!
+    sleep 0.4
+    kill -0 $put || fail "the put was over before the kill"
+    kill9 "$name"
+    wait $put || { cat "$T/put.err" >&2; fail "put during the kill of $name"; }
+    same_in_store in "/killed-$name"
+    chunks=$((chunks + $(dfs loc "/killed-$name" | wc -l)))
+    cluster_up
+    same_in_store in "/killed-$name"
+}
+
+live_servers()
+{
+    [ "$(dfs report --json | /usr/bin/python3 -c 'import json, sys
+print(sum(s["live"] for s in json.load(sys.stdin)["servers"]))')" = "$1" ]
+}
+
+chunks=0
+for n in 1 2 3 4; do
+    say "kill -9 of chunkserver$n during a put"
+    kill_during_put chunkserver$n
+done
+# Without a failure there would be three chunks in each file; a chain that lost a server leaves a short one behind.
+[ $chunks -gt 12 ] || fail "no kill hit a chunk that was being written"
+
+say "kill -9 of a chunkserver during a get"
+random_file in $((24 * MIB)) 78
+dfs put --chunk-size 4M in /get
+victim=chunkserver$(dfs loc --json /get | /usr/bin/python3 -c 'import json, sys
+print(json.load(sys.stdin)[0]["chunks"][-1]["replicas"][0]["host"].removeprefix("host"))')
+mkfifo out.pipe
+TRIREME_HOST=elsewhere dfs cat /get >out.pipe 2>"$T/get.err" &
+get=$!
+exec 8<out.pipe
+head -c $MIB <&8 >out
+kill -0 $get || fail "the get was over before the kill"
+kill9 "$victim"
+cat <&8 >>out
+exec 8<&-
+wait $get || { cat "$T/get.err" >&2; fail "get during the kill of $victim"; }
+same_bytes in out
+cluster_up
+
+say "kill -9 of the file master during puts"
+dfs mkdir /fs
+pids=()
+for i in 1 2 3; do
+    random_file "s$i" $((24 * MIB)) "$i"
+    slow_input "s$i" | dfs put --chunk-size 4M - "/fs/$i" 2>"$T/put$i.err" &
+    pids+=($!)
+done
+sleep 0.4
+for pid in "${pids[@]}"; do
+    kill -0 "$pid" || fail "a put was over before the kill"
+done
+kill9 fsmaster1
+sleep 0.3
+cluster_up
+for pid in "${pids[@]}"; do
+    wait "$pid" || { cat "$T"/put?.err >&2; fail "put during the restart of the file master"; }
+done
+for i in 1 2 3; do
+    same_in_store "s$i" "/fs/$i"
+done
+wait_until 30 live_servers 4
+
+say "everything is still there"
+for i in $(seq 12); do
+    same_in_store "w$i" "/many/$i"
+done
+for n in 1 2 3 4; do
+    random_file in $((24 * MIB)) 77
+    same_in_store in "/killed-chunkserver$n"
+done
+# Short chunks are copied again: in the end nothing is under-replicated.
+all_copies()
+{
+    [ "$(dfs report --json | /usr/bin/python3 -c 'import json, sys
+c = json.load(sys.stdin)["chunks"]
+print(c["under_replicated"] + c["missing"] + c["unheard"])')" = 0 ]
+}
+wait_until 90 all_copies
+say "done"
