@@ -181,6 +181,19 @@ done
 # Without a failure there would be three chunks in each file; a chain that lost a server leaves a short one behind.
 [ $chunks -gt 12 ] || fail "no kill hit a chunk that was being written"
 
+say "a chunkserver hangs during a put and a get"
+random_file in $((24 * MIB)) 79
+slow_input in | dfs put --chunk-size 8M - /hung 2>"$T/put.err" &
+put=$!
+sleep 0.4
+kill -0 $put || fail "the put was over before the pause"
+pause chunkserver2
+wait $put || { cat "$T/put.err" >&2; fail "put while chunkserver2 hangs"; }
+TRIREME_HOST=elsewhere dfs cat /hung | cmp - in
+TRIREME_HOST=elsewhere dfs cat /killed-chunkserver1 >out
+resume chunkserver2
+same_in_store in /hung
+
 say "kill -9 of a chunkserver during a get"
 random_file in $((24 * MIB)) 78
 dfs put --chunk-size 4M in /get
