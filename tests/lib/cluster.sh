@@ -43,7 +43,7 @@ trap 'exit 143' TERM
 # say TEXT: a line in the test's story.
 say()
 {
-    echo "--- $*"
+    echo "--- $* (${SECONDS} s)"
 }
 
 # fail TEXT: ends the test.

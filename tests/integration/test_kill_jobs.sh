@@ -1,0 +1,135 @@
+#!/bin/bash
+# kill -9 of mrworkers, of tasks and of the mrmaster during jobs of many small splits: every job succeeds with the right
+# output, and reduces that had finished are kept.
+# ctest: serial
+. "$(dirname "$0")/../lib/cluster.sh"
+. "$(dirname "$0")/../lib/kill.sh"
+rounds=1
+if [ "$TRIREME_FULL" = 1 ]; then
+    rounds=10
+fi
+workers=4
+cluster_up --chunkservers 4 --workers $workers --slots 2
+export LC_ALL=C
+cat "$TRIREME_SOURCE"/{README.md,LICENSE,docs/*.md,common/*.[ch]} | head -c 800000 >"$T/text"
+dfs put "$T/text" /text
+tr -s ' \t\r\v\f' '\n' <"$T/text" | grep -a -v '^$' | sort | uniq -c |
+    sed -E 's/^ *([0-9]+) (.*)$/\2\t\1/' | sort >"$T/reference"
+examples=$TRIREME_SOURCE/mapreduce/examples/streaming
+
+# Each map waits a little, so that the job is long enough to be killed at many moments and still costs no processor.
+# Reduce N takes N times as long as reduce 0: some are committed while others have not begun.
+word_count()
+{
+    mr run --json --mapper 'sleep 0.8; ./wordcount_map' --file "$examples/wordcount_map" \
+        --reducer 'sleep 0.$((mapreduce_task_partition * 15 + 10)); ./wordcount_reduce' \
+        --file "$examples/wordcount_reduce" -i /text -o "$1" -r 6 --split-size 16K >"$T$1.json" 2>"$T$1.err"
+}
+
+job_is_right()
+{
+    dfs cat "$1/part-*" | sort | cmp - "$T/reference" || fail "$1 differs from sort | uniq -c"
+    [ "$(dfs ls -C "$1" | grep -c '/part-')" = 6 ]
+    dfs stat "$1/_SUCCESS" >/dev/null
+    ! dfs stat "${1%/*}/._mr_${1##*/}" 2>/dev/null || fail "the hidden directory is still there"
+}
+
+# parts PATH: the committed parts and their inodes.
+parts()
+{
+    dfs ls -C "$1" 2>/dev/null | grep /part- | while read -r name; do
+        echo "${name##*/} $(dfs stat --json "$name" | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["inode"])')"
+    done
+}
+
+# busy_tasks: process ids of this cluster's mrtask processes that run a program just now. Their environment names the
+# worker's data directory; a child of theirs is the mapper or reducer.
+busy_tasks()
+{
+    /usr/bin/python3 -IS -c '
+import glob, sys
+for directory in glob.glob("/proc/[0-9]*"):
+    try:
+        if open(directory + "/comm").read() != "mrtask\n":
+            continue
+        ours = any(v.startswith(sys.argv[1].encode()) for v in open(directory + "/environ", "rb").read().split(b"\0"))
+        if ours and any(open(f).read() for f in glob.glob(directory + "/task/*/children")):
+            print(directory[len("/proc/"):])
+    except OSError:  # it has ended meanwhile
+        pass' "MRTASK_DATA=$CLUSTER/"
+}
+
+somebody_is_busy()
+{
+    [ -n "$(busy_tasks)" ]
+}
+
+# A task that ends between being found and being killed is no proof: another one is tried.
+kill_a_task()
+{
+    local pids=()
+    until [ ${#pids[@]} -gt 0 ] && strike_pid "${pids[RANDOM % ${#pids[@]}]}" task; do
+        wait_until 20 somebody_is_busy
+        mapfile -t pids < <(busy_tasks)
+    done
+}
+
+# counted NAME LEAST FILE: how many attempts of a job failed, or were lost.
+counted()
+{
+    /usr/bin/python3 -c '
+import json, sys
+found = json.load(open(sys.argv[3]))["attempts"][sys.argv[1]]
+print(f"    {found} attempts {sys.argv[1]}")
+sys.exit(found < int(sys.argv[2]))' "$@" || fail "attempts $1: less than $2"
+}
+
+for ((round = 1; round <= rounds; round++)); do
+    say "workers are killed, and come back later"
+    timed word_count "/workers$round" &
+    job=$!
+    wait_until 20 somebody_is_busy
+    for ((i = 1; i <= 3; i++)); do
+        nap 900
+        strike mrworker$(((SEED + round + i) % workers + 1))
+        nap 500
+        cluster_up 2>/dev/null
+    done
+    wait $job
+    nothing_failed
+    counted lost 1 "$T/workers$round.json"
+    job_is_right "/workers$round"
+
+    say "tasks are killed, maps and reduces"
+    timed word_count "/tasks$round" &
+    job=$!
+    for ((i = 1; i <= 5; i++)); do
+        kill_a_task
+        nap 400
+    done
+    wait $job
+    nothing_failed
+    counted failed 3 "$T/tasks$round.json"
+    job_is_right "/tasks$round"
+
+    say "the mrmaster is killed while maps run, and again when some reduces are committed"
+    timed word_count "/master$round" &
+    job=$!
+    wait_until 20 somebody_is_busy
+    nap 900
+    strike mrmaster1
+    nap 300
+    cluster_up 2>/dev/null
+    wait_until 60 sh -c "dfs ls /._mr_master$round | grep -q /part-"
+    strike mrmaster1
+    parts "/._mr_master$round" >"$T/kept"
+    cluster_up 2>/dev/null
+    wait $job
+    nothing_failed
+    job_is_right "/master$round"
+    parts "/master$round" >"$T/all"
+    [ -s "$T/kept" ]
+    [ -z "$(comm -23 "$T/kept" "$T/all")" ] || fail "a finished reduce ran again"
+    say "$(wc -l <"$T/kept") of 6 reduces were committed before the kill, and are the same files now"
+done
+strikes_check $((rounds * 9))
