@@ -141,6 +141,7 @@ bool chunkservers_join(struct chunkservers *c, struct chunkserver *server, uint6
     server->joined = true;
     server->reported = false;
     server->listing = false;
+    server->joined_ms = now;
     server->start_count = start_count;
     server->sequence = 0;
     server->heard_ms = now;
@@ -191,6 +192,19 @@ bool chunkservers_all_reported(const struct chunkservers *c)
     for (size_t i = 0; i < c->count; i++) {
         const struct chunkserver *server = c->servers[i];
         if (server->state != CHUNKSERVER_DEAD && !server->reported) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool chunkservers_settled(const struct chunkservers *c, time_ms now)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct chunkserver *server = c->servers[i];
+        bool listing = server->state == CHUNKSERVER_LIVE && !server->reported &&
+                       now < server->joined_ms + c->dead_ms;
+        if (server->state == CHUNKSERVER_EXPECTED || listing) {
             return false;
         }
     }

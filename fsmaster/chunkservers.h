@@ -28,9 +28,10 @@ enum chunkserver_state {
 struct chunkserver {
     struct server_record record; /* strings owned */
     enum chunkserver_state state;
-    bool joined;   /* has registered with this master in its present start */
-    bool reported; /* and since then sent its full list to the end */
-    bool listing;  /* a full list is coming in */
+    bool joined;       /* has registered with this master in its present start */
+    bool reported;     /* and since then sent its full list to the end */
+    bool listing;      /* a full list is coming in */
+    time_ms joined_ms; /* when it registered */
     uint64_t start_count;
     uint64_t sequence; /* of its last heartbeat */
     time_ms heard_ms;  /* last message, or when it became EXPECTED */
@@ -86,6 +87,10 @@ struct chunkserver *chunkservers_expire(struct chunkservers *c, time_ms now);
 
 /* Every server that is not dead has sent its full list. */
 bool chunkservers_all_reported(const struct chunkservers *c);
+/* As many as can be expected have: nobody that may yet come is awaited, and a live server that has
+ * not sent its list within the dead time is not either. Before that a chunk with few known copies
+ * need not have few, and copying would be waste. */
+bool chunkservers_settled(const struct chunkservers *c, time_ms now);
 uint32_t chunkservers_live_count(const struct chunkservers *c);
 
 /* Number of a host label; 0 if no server has it. */

@@ -386,7 +386,7 @@ static void start_delete(struct server *s, const struct location *chunk,
     repair_queue_finish(s->repair, ref.id, clock_mono_ms());
 }
 
-/* False: it must wait until servers are less busy. */
+/* False: it must wait for servers: to be heard, or to be less busy. */
 static bool care_for(struct server *s, chunk_id id, time_ms now)
 {
     struct location chunk;
@@ -400,6 +400,9 @@ static bool care_for(struct server *s, chunk_id id, time_ms now)
     view.surplus = chunk.good_count > chunk.wanted ? choose_surplus(s, &chunk) : 0;
     repair_decide(&view, &plan);
     if (plan.kind == REPAIR_COPY) {
+        if (!chunkservers_settled(s->servers, now)) {
+            return false; /* the copies that seem to be missing may be about to be reported */
+        }
         bool busy = false;
         target = choose_target(s, &chunk, &busy);
         if (busy) {

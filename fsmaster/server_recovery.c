@@ -60,10 +60,10 @@ static void begin_done(struct command *c, int code, const struct apply_result *r
         recovery_begun(&r->core, clock_mono_ms());
         recovering_pump(r);
     } else if (code == 0) {
-        /* Its writer was faster: sealed or gone by now. Whoever asked asks again and sees. */
-        give_up(r, ERR_STALE, result->text);
+        /* Somebody was faster: sealed or gone by now. Whoever asked asks again and sees. */
+        give_up(r, ERR_BUSY, result->text);
     } else {
-        give_up(r, code == ERR_NOT_LEADER ? code : ERR_UNAVAILABLE, err_text(code));
+        give_up(r, code, err_text(code));
     }
 }
 
@@ -73,8 +73,7 @@ static void end_done(struct command *c, int code, const struct apply_result *res
     struct server *s = r->server;
     r->proposing = false;
     if (code != 0 || result->code != 0) {
-        give_up(r, code == ERR_NOT_LEADER ? code : ERR_UNAVAILABLE,
-                code == 0 ? result->text : err_text(code));
+        give_up(r, code == 0 ? ERR_BUSY : code, code == 0 ? result->text : err_text(code));
         return;
     }
     recovery_ended(&r->core, result->length);

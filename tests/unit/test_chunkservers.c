@@ -34,7 +34,9 @@ static void test_states(void **state)
     assert_int_equal(chunkservers_hear(c, 1, 5, 900, &heard, &revived), 0);
     assert_ptr_equal(heard, one);
     assert_false(revived);
+    assert_false(chunkservers_settled(c, 900));
     one->reported = true;
+    assert_false(chunkservers_settled(c, 900)); /* the other may yet come */
     assert_ptr_equal(chunkservers_expire(c, 999), NULL);
     assert_ptr_equal(chunkservers_expire(c, 1000), two); /* never came */
     assert_ptr_equal(chunkservers_expire(c, 1000), NULL);
@@ -45,6 +47,9 @@ static void test_states(void **state)
     assert_true(revived);
     assert_false(chunkservers_join(c, one, 6, 2000)); /* it was live */
     assert_false(one->reported);
+    assert_false(chunkservers_settled(c, 2999));
+    assert_true(chunkservers_settled(c, 3000)); /* whoever does not report holds nobody up */
+    assert_false(chunkservers_all_reported(c));
     chunkservers_free(c);
 }
 
