@@ -126,8 +126,25 @@ dfs put --chunk-size 1M huge /huge
 run --mapper cat --reducer cat -i /huge -o /huge-sorted -r 1 --split-size 1M
 output_is /huge-sorted huge-sorted
 
-say "map-only; garbage; a mapper that stops reading"
+run --mapper cat --reducer cat -i /huge -i /binary -o /spilled -r 1 --memory 1M # segments and spills on disk
+LC_ALL=C sort huge binary-lines >spilled-sorted
+output_is /spilled spilled-sorted
+
+say "all parts together in order: ranges from samples of the input"
 LC_ALL=C sort words >words-sorted
+run --lib "$TRIREME_BUILD/sort.so" -i /in/words -o /ordered -r 4 --split-size 500K
+output_is /ordered words-sorted
+run --lib "$TRIREME_BUILD/sort.so" -i /in/words -o /ordered-auto
+output_is /ordered-auto words-sorted
+head -c 2000000 binary >records
+/usr/bin/python3 -c 'import sys; d = open("records", "rb").read()
+sys.stdout.buffer.write(b"".join(sorted(d[i:i + 100] for i in range(0, len(d), 100))))' >records-sorted
+dfs put --chunk-size 1M records /records
+run --lib "$TRIREME_BUILD/sort.so" --format fixed:100 --output-format raw -i /records -o /records-sorted -r 3 \
+    --split-size 333K
+output_is /records-sorted records-sorted
+
+say "map-only; garbage; a mapper that stops reading"
 run --mapper cat -i /in/words -o /map-only -r 0 --split-size 1M
 sorted_output_is /map-only words-sorted
 run --mapper 'cat garbage' --file binary#garbage -i /in/words -o /garbage --map-only --split-size 100M
