@@ -90,7 +90,9 @@ static void finish(struct workpool *p, struct strand *strand, struct job *told)
     p->depth--;
     if (p->depth == 0) {
         pthread_cond_broadcast(&p->drained);
-        pthread_cond_broadcast(&p->runnable); /* for the workers of a closed pool */
+        if (p->closed) { /* else idle workers would all wake up after every job */
+            pthread_cond_broadcast(&p->runnable);
+        }
     }
 }
 
