@@ -53,7 +53,12 @@ static bool is_plain(int code)
 
 void cli_dfs_error(struct cli *cli, const char *path, const struct dfs_err *e)
 {
-    complain(cli, path, is_plain(e->code) ? dfs_error_text(e->code) : e->msg);
+    const char *text = is_plain(e->code) ? dfs_error_text(e->code) : e->msg;
+    size_t length = path ? strlen(path) : 0;
+    if (length > 0 && strncmp(text, path, length) == 0 && strncmp(text + length, ": ", 2) == 0) {
+        text += length + 2; /* the path stands there already */
+    }
+    complain(cli, path, text);
 }
 
 void cli_err(struct cli *cli, const char *path, const struct err *e)
@@ -72,7 +77,8 @@ static void waiting(void *arg, const char *what)
     if (cli->err_tty) {
         (void)fprintf(stderr, "\r\033[K%s: waiting: %s", cli->command->name, what);
         cli->waited = true;
-    } else if (!cli->waited) {
+    } else if (strcmp(cli->reason, what) != 0) { /* in a log, once for each reason */
+        (void)snprintf(cli->reason, sizeof(cli->reason), "%s", what);
         (void)fprintf(stderr, "%s: waiting: %s\n", cli->command->name, what);
     }
     (void)fflush(stderr);

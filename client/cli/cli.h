@@ -44,6 +44,7 @@ struct cli_options {
     bool follow;
     bool wait;
     bool skip_trash;
+    bool sync;
     int64_t replication;
     uint64_t chunk_bytes;
     uint64_t bytes;
@@ -75,8 +76,9 @@ struct cli {
     struct dfs *dfs; /* NULL until cli_connect() */
     bool out_tty;
     bool err_tty;
-    int status;  /* 0, or 1 once something has failed */
-    bool waited; /* a line about waiting stands on the terminal */
+    int status;       /* 0, or 1 once something has failed */
+    char reason[512]; /* why it waited last */
+    bool waited;      /* a line about waiting stands on the terminal */
 };
 
 extern const struct cli_command cli_commands[];
@@ -139,6 +141,7 @@ void cli_format_mode(const struct dfs_stat *stat, char text[16]);
 /* ---- The subcommands ---- */
 int cli_ls(struct cli *cli);
 int cli_put(struct cli *cli);
+int cli_append(struct cli *cli);
 int cli_get(struct cli *cli);
 int cli_cat(struct cli *cli);
 int cli_head(struct cli *cli);

@@ -49,6 +49,10 @@ static bool copy_in(struct upload *u, int fd, const char *source, struct dfs_fil
             cli_dfs_error(u->cli, source, &e);
             return false;
         }
+        if (u->cli->options.sync && dfs_sync(file, &e) < 0) {
+            cli_dfs_error(u->cli, source, &e);
+            return false;
+        }
         progress_add(&u->progress, (uint64_t)n);
     }
 }
@@ -243,6 +247,60 @@ int cli_put(struct cli *cli)
     if (cli->options.json) {
         cli_print_json(json_pack("{s:I, s:I, s:f}", "files", (json_int_t)u.progress.files, "bytes",
                                  (json_int_t)u.progress.done, "seconds",
+                                 progress_seconds(&u.progress)));
+    }
+    free(u.buffer);
+    return cli_interrupted() ? CLI_INTERRUPTED : cli->status;
+}
+
+/* ---- append --------------------------------------------------------------------------------- */
+
+static bool append_one(struct upload *u, const char *source, struct dfs_file *file)
+{
+    struct err e = ERR_INIT;
+    if (strcmp(source, "-") == 0) {
+        return copy_in(u, STDIN_FILENO, "standard input", file);
+    }
+    int fd = sys_open(source, O_RDONLY, 0, &e);
+    if (fd < 0) {
+        cli_err(u->cli, NULL, &e);
+        return false;
+    }
+    bool ok = copy_in(u, fd, source, file);
+    sys_close(&fd);
+    return ok;
+}
+
+/* What was appended stays, also when it ends early: a file that has its name is closed, not given
+ * up. */
+int cli_append(struct cli *cli)
+{
+    size_t sources = cli->argument_count - 1;
+    const char *target = cli->arguments[sources];
+    struct upload u = {.cli = cli};
+    struct dfs_err e = {0};
+    struct dfs_file *file = NULL;
+    int r = dfs_append(cli->dfs, target, &file, &e);
+    if (r == DFS_ENOT_FOUND) {
+        r = dfs_create(cli->dfs, target, NULL, &file, &e);
+    }
+    if (r < 0) {
+        cli_dfs_error(cli, target, &e);
+        return cli->status;
+    }
+    u.buffer = xmalloc(BUFFER_BYTES);
+    cli_catch_signals();
+    progress_begin(&u.progress, "append", cli->err_tty && !cli->options.quiet, 0);
+    bool ok = true;
+    for (size_t i = 0; ok && i < sources; i++) {
+        ok = append_one(&u, cli->arguments[i], file);
+    }
+    if (dfs_close(file, &e) < 0) {
+        cli_dfs_error(cli, target, &e);
+    }
+    progress_end(&u.progress);
+    if (cli->options.json) {
+        cli_print_json(json_pack("{s:I, s:f}", "bytes", (json_int_t)u.progress.done, "seconds",
                                  progress_seconds(&u.progress)));
     }
     free(u.buffer);

@@ -57,6 +57,10 @@ static const struct config_row put_rows[] = {
     {ONCE("chunk-size", CONFIG_SIZE, chunk_bytes), .value_name = "SIZE", .min = 1 << 20,
      .max = 1 << 30, .help = "Bytes of a chunk, a multiple of 64K. Default: 64M."},
 };
+static const struct config_row append_rows[] = {
+    {ONCE("sync", CONFIG_BOOL, sync), .letter = 's',
+     .help = "Make every piece durable, and visible to readers, as soon as it has been read."},
+};
 static const struct config_row get_rows[] = {
     {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "Replace local files that exist."},
 };
@@ -154,6 +158,18 @@ const struct cli_command cli_commands[] = {
                "  dfs put *.txt /books\n"
                "  zcat dump.gz | dfs put -f - /dumps/today\n"
                "  dfs put --replication 2 --chunk-size 4M logs /logs"},
+    {.name = "append",
+     .summary = "write at the end of a file",
+     .run = cli_append,
+     ROWS(append_rows),
+     .arguments = "SOURCE... TARGET",
+     .arguments_min = 2,
+     .arguments_max = MANY,
+     .description = "Adds local files, or standard input as `-', to the end of TARGET, which is "
+                    "made if it does not exist. One writer at a time. Also called appendToFile.",
+     .footer = "Examples:\n"
+               "  dfs append today.log /logs/all\n"
+               "  journalctl -f | dfs append --sync - /logs/journal"},
     {.name = "get",
      .summary = "copy files out of the store",
      .run = cli_get,
@@ -351,6 +367,9 @@ enum { NEAR = 2 }; /* letters that a name may differ in */
 
 const struct cli_command *cli_find(const char *name)
 {
+    if (strcmp(name, "appendToFile") == 0) { /* hadoop fs calls it so */
+        name = "append";
+    }
     for (size_t i = 0; i < cli_command_count; i++) {
         if (strcmp(cli_commands[i].name, name) == 0) {
             return &cli_commands[i];

@@ -66,6 +66,35 @@ if [ "$TRIREME_FULL" = 1 ]; then
     rm big
 fi
 
+say "append, and readers of an open file"
+random_file in 1500000 11
+random_file part 700001 12
+dfs put --chunk-size 1M in /append
+dfs append part /append
+dfs append part part /append
+cat part part part >>in
+same_in_store in /append
+mkfifo lines
+dfs append --sync - /open <lines &
+writer=$!
+exec 7>lines
+for i in 1 2 3; do
+    echo "line $i" >&7
+    wait_until 10 eval "dfs cat /open | grep -q 'line $i'"
+    [ "$(dfs cat /open | wc -l)" = "$i" ] || fail "an open file shows $(dfs cat /open)"
+done
+[ "$(dfs tail -c 7 /open)" = "line 3" ] || fail "tail of an open file"
+expect 1 dfs append part /open
+grep -q 'being written' err || fail "no word of the other writer: $(cat err)"
+kill9 chunkserver1
+echo "line 4" >&7
+wait_until 20 eval "dfs cat /open | grep -q 'line 4'"
+exec 7>&-
+wait $writer
+[ "$(dfs cat /open | tr '\n' ,)" = "line 1,line 2,line 3,line 4," ] || fail "$(dfs cat /open)"
+cluster_up
+rm lines
+
 # ---- Names --------------------------------------------------------------------------------------------------------------
 
 say "rename table"
