@@ -40,9 +40,9 @@ bool fetch_plan_next(struct fetch_plan *p, time_ms now, struct fetch_wanted *ret
 time_ms fetch_plan_wake(const struct fetch_plan *p);
 
 /* The end of a fetch that fetch_plan_next() gave. */
-void fetch_plan_done(struct fetch_plan *p, uint32_t map);
+void fetch_plan_done(struct fetch_plan *p, uint32_t number);
 /* gone: its worker says that it does not have it. True: this output is lost now. */
-bool fetch_plan_failed(struct fetch_plan *p, uint32_t map, bool gone, time_ms now);
+bool fetch_plan_failed(struct fetch_plan *p, uint32_t number, bool gone, time_ms now);
 
 uint32_t fetch_plan_fetched(const struct fetch_plan *p);
 uint32_t fetch_plan_fetching(const struct fetch_plan *p);

@@ -225,7 +225,7 @@ static int call(struct mr_client *c, const struct rpc_method *method,
     for (;;) {
         struct finished f = {.arena = arena, .type = method->reply};
         try_call(c, &request, &f);
-        if (f.result.code == 0) {
+        if (f.result.code == 0 && f.reply) {
             *ret_reply = f.reply;
             return 0;
         }
@@ -336,7 +336,7 @@ int mr_client_list_workers(struct mr_client *c, struct arena *arena, struct work
     ProtobufCMessage *reply = NULL;
     trireme__v1__workers_request__init(&request);
     int r = call(c, &mr_workers, &request.base, arena, &reply, e);
-    if (r < 0) {
+    if (r < 0 || !reply) {
         return r;
     }
     const Trireme__V1__WorkersReply *list = (const Trireme__V1__WorkersReply *)reply;

@@ -17,32 +17,32 @@ struct cluster_options {
     bool json;
 };
 
-/* Rows of a config table whose options struct has a struct cluster_options `member`. */
-#define CLUSTER_ROWS(struct_name, member)                                                          \
+/* Rows of a config table whose options struct has a struct cluster_options `cluster`. */
+#define CLUSTER_ROWS(struct_name)                                                                  \
     {.type = CONFIG_HEADING, .key = "", .help = "The cluster"},                                    \
         {.key = "mrmaster",                                                                        \
          .type = CONFIG_STRING,                                                                    \
-         .offset = offsetof(struct_name, member.mrmaster),                                         \
+         .offset = offsetof(struct_name, cluster.mrmaster),                                        \
          .value_name = "HOST:PORT,...",                                                            \
          .env = "MR_MASTER",                                                                       \
          .help = "The mrmaster, and its standby if there is one."},                                \
         {.key = "user",                                                                            \
          .type = CONFIG_STRING,                                                                    \
-         .offset = offsetof(struct_name, member.user),                                             \
+         .offset = offsetof(struct_name, cluster.user),                                            \
          .value_name = "NAME",                                                                     \
          .help = "Act as this user; without TLS only. Default: the login name."},                  \
         {.key = "tls-ca",                                                                          \
          .type = CONFIG_STRING,                                                                    \
-         .offset = offsetof(struct_name, member.tls_ca),                                           \
+         .offset = offsetof(struct_name, cluster.tls_ca),                                          \
          .value_name = "FILE",                                                                     \
          .help = "The cluster's CA, PEM."},                                                        \
         {.key = "tls-cert",                                                                        \
          .type = CONFIG_STRING,                                                                    \
-         .offset = offsetof(struct_name, member.tls_cert),                                         \
+         .offset = offsetof(struct_name, cluster.tls_cert),                                        \
          .value_name = "FILE",                                                                     \
          .help = "Your certificate, PEM."},                                                        \
     {                                                                                              \
-        .key = "tls-key", .type = CONFIG_STRING, .offset = offsetof(struct_name, member.tls_key),  \
+        .key = "tls-key", .type = CONFIG_STRING, .offset = offsetof(struct_name, cluster.tls_key), \
         .value_name = "FILE", .help = "Its key, PEM."                                              \
     }
 

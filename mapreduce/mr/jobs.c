@@ -13,7 +13,7 @@
 
 static const struct config_row look_rows[] = {
     LOOK_JSON,
-    CLUSTER_ROWS(struct look_options, cluster),
+    CLUSTER_ROWS(struct look_options),
 };
 
 /* ---- list, history ---- */
@@ -76,7 +76,7 @@ static const struct config_row list_rows[] = {
      .flags = CONFIG_FLAG_ONLY,
      .help = "Also those that have ended, as far as they are remembered."},
     LOOK_JSON,
-    CLUSTER_ROWS(struct look_options, cluster),
+    CLUSTER_ROWS(struct look_options),
 };
 
 int command_list(int argc, char **argv)

@@ -35,7 +35,9 @@ void listing_add(struct listing *t, const char *format, ...)
         alloc_failed(1);
     }
     for (char *at = text; *at; at++) {
-        *at = *at == '\t' || *at == '\n' ? ' ' : *at;
+        if (*at == '\t' || *at == '\n') {
+            *at = ' ';
+        }
     }
     t->cells = xreallocarray(t->cells, t->cell_count + 1, sizeof(char *));
     t->cells[t->cell_count++] = text;

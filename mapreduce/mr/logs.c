@@ -149,7 +149,7 @@ int command_logs(int argc, char **argv)
          .flags = CONFIG_FLAG_ONLY,
          .help = "List only attempts that failed."},
         LOOK_JSON,
-        CLUSTER_ROWS(struct look_options, cluster),
+        CLUSTER_ROWS(struct look_options),
     };
     static const struct config_program program = {
         .name = "mr logs",

@@ -82,7 +82,7 @@ static const struct config_row rows[] = {
      .help = "Ctrl-C kills the job. Without this it goes on."},
     {ROW("json", CONFIG_BOOL, json), .help = "Print the job's last state on stdout as JSON."},
     {ROW("quiet", CONFIG_BOOL, quiet), .letter = 'q', .help = "No progress and no counters."},
-    CLUSTER_ROWS(struct run_options, cluster),
+    CLUSTER_ROWS(struct run_options),
     {.key = "master",
      .type = CONFIG_STRING,
      .offset = offsetof(struct run_options, cluster.master),
@@ -137,7 +137,7 @@ static char *respell(char *argument)
 {
     for (size_t i = 0; i < ARRAY_COUNT(spellings); i++) {
         if (strcmp(argument, spellings[i].theirs) == 0) {
-            return (char *)(uintptr_t)spellings[i].ours; /* config does not write to arguments */
+            return (char *)spellings[i].ours; /* config does not write to arguments */
         }
     }
     return argument;

@@ -52,7 +52,7 @@ static void on_alive(void *arg)
 static void on_stderr_line(void *arg, const char *line, size_t length)
 {
     struct attempt *a = arg;
-    struct iovec parts[2] = {{(void *)(uintptr_t)line, length}, {(void *)(uintptr_t) "\n", 1}};
+    struct iovec parts[2] = {{(void *)line, length}, {(void *)"\n", 1}};
     ssize_t n = writev(STDERR_FILENO, parts, 2);
     (void)n; /* a full disk must not fail the task for its log */
     on_alive(a);

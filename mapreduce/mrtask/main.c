@@ -95,6 +95,11 @@ struct told {
     struct master_message message;
 };
 
+static void ignore(const char *what, const struct err *e)
+{
+    log_warning("mrtask", "%s ignored error=\"%s\"", what, err_message(e));
+}
+
 /* On the main thread, while it drives the loop. */
 static void told_on_loop(void *arg)
 {
@@ -102,7 +107,7 @@ static void told_on_loop(void *arg)
     for (size_t i = 0; i < t->message.map_done_count; i++) {
         struct err e = ERR_INIT;
         if (shuffle_told(t->p->attempt.shuffle, &t->message.map_done[i], &e) < 0) {
-            log_warning("mrtask", "map ignored error=\"%s\"", err_message(&e));
+            ignore("map", &e);
         }
     }
     arena_deinit(&t->arena);
@@ -121,7 +126,7 @@ static void take_frame(struct process *p, enum task_frame_kind kind, struct span
         rpc_loop_post(p->attempt.loop, told_on_loop, t);
         return;
     }
-    log_warning("mrtask", "frame ignored error=\"%s\"", err_message(&e));
+    ignore("frame", &e);
     arena_deinit(&t->arena);
     free(t);
 }
