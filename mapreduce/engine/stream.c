@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -108,14 +109,35 @@ static int spawn(struct stream *s, const struct child_command *command, const in
         s->pid = 0;
         return err_set(e, ERR_TASK, "cannot start '%s': %s", s->options.command, strerror(r));
     }
-    rlim_t most = s->options.job->program_bytes;
-    if (most > 0) { /* before it gets any input; it cannot raise it again */
-        struct rlimit limit = {most, most};
-        if (prlimit(s->pid, RLIMIT_AS, &limit, NULL) < 0) {
-            return err_errno(e, "limit the memory of '%s'", s->options.command);
-        }
-    }
     return 0;
+}
+
+/* The program under a limit of its address space, which must hold from its first instruction: a
+ * shell sets it and becomes the program. */
+static int spawn_limited(struct stream *s, const struct child_command *command, const int ends[3],
+                         struct err *e)
+{
+    enum { SHELL_WORDS = 3 };
+    uint64_t most = s->options.job->program_bytes;
+    if (most == 0) {
+        return spawn(s, command, ends, e);
+    }
+    size_t words = 0;
+    while (command->argv[words]) {
+        words++;
+    }
+    struct child_command limited = {xcalloc(SHELL_WORDS + words + 1, sizeof(char *)),
+                                    command->envp};
+    limited.argv[0] = xstrdup("/bin/sh");
+    limited.argv[1] = xstrdup("-c");
+    limited.argv[2] = xprintf("ulimit -v %" PRIu64 " && exec \"$0\" \"$@\"", most / 1024);
+    memcpy(limited.argv + SHELL_WORDS, command->argv, words * sizeof(char *));
+    int r = spawn(s, &limited, ends, e);
+    for (int i = 0; i < SHELL_WORDS; i++) {
+        free(limited.argv[i]);
+    }
+    free(limited.argv);
+    return r;
 }
 
 /* A pipe whose `ours` end does not block. */
@@ -146,7 +168,7 @@ static int start(struct stream *s, struct err *e)
     r = r < 0 ? r : make_pipe(err, 0, e);
     if (r == 0) {
         int theirs[3] = {in[0], out[1], err[1]};
-        r = spawn(s, &command, theirs, e);
+        r = spawn_limited(s, &command, theirs, e);
     }
     s->input = in[1];
     s->output.fd = out[0];

@@ -26,6 +26,8 @@ struct run {
     bool deaf;
 };
 
+static uint64_t program_bytes; /* limit of the programs that run_command() starts */
+
 static void take_line(void *arg, struct mr_span line)
 {
     struct run *run = arg;
@@ -50,6 +52,7 @@ static int run_command(struct run *run, const char *command, const char *input, 
     *run = (struct run){.tail = BUF_INIT, .status = BUF_INIT, .out = BUF_INIT};
     counters_init(&run->counters);
     run->job.map_command = command;
+    run->job.program_bytes = program_bytes;
     assert_int_equal(job_resolve(&run->job, NULL), 0);
     struct task_events events = {.arg = run, .status = take_status};
     struct stream_options options = {.job = &run->job,
@@ -173,6 +176,23 @@ static void test_failures(void **state)
     run_deinit(&run);
 }
 
+/* The limit holds before the program's first instruction, and changes nothing else of it. */
+static void test_memory_limit(void **state)
+{
+    (void)state;
+    struct run run;
+    program_bytes = 512 * 1024 * 1024;
+    assert_int_equal(run_command(&run, "printf '%s.' 'a  b' $x \"'\"", "", 0, 0), 0);
+    assert_string_equal(run.out.data, "a  b.'.;");
+    run_deinit(&run);
+    assert_int_equal(run_command(&run, "sh -c 'ulimit -Sv; ulimit -Hv'", "", 0, 0), 0);
+    assert_string_equal(run.out.data, "524288;524288;");
+    run_deinit(&run);
+    assert_int_equal(run_command(&run, "no-such-program", "", 0, 0), ERR_TASK);
+    run_deinit(&run);
+    program_bytes = 0;
+}
+
 static void test_reports(void **state)
 {
     (void)state;
@@ -195,6 +215,7 @@ int main(void)
         cmocka_unit_test(test_cat),           cmocka_unit_test(test_no_deadlock),
         cmocka_unit_test(test_stops_reading), cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_failures),      cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_memory_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
