@@ -22,8 +22,6 @@ struct chunk_index {
     term_no term;
     struct mailbox *syncs;    /* of the sync thread */
     struct index_sync *group; /* sync thread: those that the next sync covers */
-    struct kv_batch *marker;  /* sync thread: scratch */
-    uint64_t sync_count;      /* sync thread */
     bool stop;                /* sync thread */
     pthread_t thread;
     bool has_thread;
@@ -34,8 +32,6 @@ struct index_batch {
     struct buf key, value; /* scratch */
 };
 
-static const struct span sync_key = {"y", 1};
-
 /* ---- Sync thread ---- */
 
 static void sync_arrived(struct mail *mail)
@@ -43,17 +39,6 @@ static void sync_arrived(struct mail *mail)
     struct index_sync *sync = CONTAINER_OF(mail, struct index_sync, mail);
     sync->next = sync->index->group;
     sync->index->group = sync;
-}
-
-static int write_marker(struct chunk_index *index, struct err *e)
-{
-    struct buf value = BUF_INIT;
-    number_encode(++index->sync_count, &value);
-    kv_batch_clear(index->marker);
-    kv_batch_put(index->marker, sync_key, (struct span){value.data, value.length});
-    int r = kv_write(index->kv, index->marker, KV_SYNCED, e);
-    buf_deinit(&value);
-    return r;
 }
 
 static void *sync_thread(void *arg)
@@ -68,7 +53,7 @@ static void *sync_thread(void *arg)
             continue;
         }
         struct err e = ERR_INIT;
-        const struct err *failure = write_marker(index, &e) < 0 ? &e : NULL;
+        const struct err *failure = kv_sync(index->kv, &e) < 0 ? &e : NULL;
         while (group != NULL) {
             struct index_sync *sync = group;
             group = sync->next; /* done() may free it */
@@ -99,14 +84,8 @@ static void stop_arrived(struct mail *mail)
 
 int chunk_index_sync_now(struct chunk_index *index, struct err *e)
 {
-    struct kv_batch *batch = kv_batch_new(index->kv);
-    struct buf value = BUF_INIT;
-    number_encode(0, &value);
-    kv_batch_put(batch, sync_key, (struct span){value.data, value.length});
-    int r = kv_write(index->kv, batch, KV_SYNCED, e);
-    buf_deinit(&value);
-    kv_batch_free(batch);
-    return r;
+    int r = kv_sync(index->kv, e);
+    return r < 0 ? err_wrap(e, r, "chunk index") : 0;
 }
 
 /* ---- Open and close ---- */
@@ -139,9 +118,11 @@ static int begin_start(struct chunk_index *index, struct err *e)
     }
     index->start_count++;
     struct buf value = BUF_INIT;
+    struct kv_batch *batch = kv_batch_new(index->kv);
     number_encode(index->start_count, &value);
-    kv_batch_put(index->marker, start_count_key, (struct span){value.data, value.length});
-    r = kv_write(index->kv, index->marker, KV_SYNCED, e);
+    kv_batch_put(batch, start_count_key, (struct span){value.data, value.length});
+    r = kv_write(index->kv, batch, KV_SYNCED, e);
+    kv_batch_free(batch);
     buf_deinit(&value);
     return r;
 }
@@ -154,7 +135,6 @@ int chunk_index_open(const char *data_path, struct chunk_index **ret, struct err
     struct kv_options options = {.wal = true};
     int r = kv_open(path.data, &options, &index->kv, e);
     if (r == 0) {
-        index->marker = kv_batch_new(index->kv);
         r = begin_start(index, e);
     }
     if (r == 0) {
@@ -185,7 +165,6 @@ void chunk_index_close(struct chunk_index *index)
         (void)pthread_join(index->thread, NULL);
         mailbox_free(index->syncs);
     }
-    kv_batch_free(index->marker);
     kv_close(index->kv);
     free(index);
 }

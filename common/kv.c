@@ -487,6 +487,14 @@ int kv_write(struct kv *kv, struct kv_batch *b, enum kv_durability durability, s
     return r;
 }
 
+int kv_sync(struct kv *kv, struct err *e)
+{
+    char *error = NULL;
+    CHECK(kv->wal);
+    rocksdb_flush_wal(kv->db, 1, &error);
+    return take_error(error, e, "sync");
+}
+
 int kv_flush(struct kv *kv, struct err *e)
 {
     char *error = NULL;

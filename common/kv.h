@@ -92,6 +92,10 @@ enum kv_durability {
 int kv_write(struct kv *kv, struct kv_batch *batch, enum kv_durability durability,
              struct err *e) MUST_CHECK;
 
+/* Makes everything written so far durable in the WAL (checked: there is one). Writers go on
+ * meanwhile, which they do not during a write with KV_SYNCED: for group commit. */
+int kv_sync(struct kv *kv, struct err *e) MUST_CHECK;
+
 /* Makes everything written so far durable in table files. */
 int kv_flush(struct kv *kv, struct err *e) MUST_CHECK;
 

@@ -230,6 +230,10 @@ static void write_unsynced(struct kv *kv)
     put(kv, "unsynced", "1", KV_UNSYNCED);
     put(kv, "synced", "1", KV_SYNCED);
     put(kv, "after", "1", KV_UNSYNCED);
+    if (kv_sync(kv, NULL) != 0) { /* that it reaches the disk is for the crash tests to show */
+        _exit(1);
+    }
+    put(kv, "later", "1", KV_UNSYNCED);
 }
 
 static void test_with_wal_all_stays(void **state)
@@ -238,6 +242,7 @@ static void test_with_wal_all_stays(void **state)
     in_killed_child(write_unsynced, "wal", true);
     struct kv *kv = open_kv("wal", true);
     assert_value(kv, "unsynced", "1");
+    assert_value(kv, "later", "1");
     assert_value(kv, "synced", "1");
     assert_value(kv, "after", "1");
     kv_close(kv);
