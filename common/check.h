@@ -10,12 +10,17 @@ typedef void (*check_fail_fn)(const char *condition, const char *file, int line)
 /* Default: one line on stderr, then abort(). */
 extern check_fail_fn check_fail;
 
+#ifdef __clang_analyzer__
+/* For clang-tidy, which cannot know that check_fail does not return. */
+#define CHECK(condition) ((condition) ? (void)0 : __builtin_unreachable())
+#else
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
         if (__builtin_expect(!(condition), 0)) {                                                   \
             check_fail(#condition, __FILE__, __LINE__);                                            \
         }                                                                                          \
     } while (0)
+#endif
 
 #ifdef TRIREME_DCHECK
 #define DCHECK(condition) CHECK(condition)

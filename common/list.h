@@ -77,6 +77,16 @@ static inline void list_remove(struct list *node)
     list_init(node);
 }
 
+/* O(n). */
+static inline size_t list_count(const struct list *head)
+{
+    size_t count = 0;
+    for (const struct list *node = head->next; node != head; node = node->next) {
+        count++;
+    }
+    return count;
+}
+
 /* NULL when empty. */
 static inline struct list *list_first(const struct list *head)
 {

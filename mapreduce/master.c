@@ -95,14 +95,15 @@ static void carry_out_kill(struct mr_master *m, struct mr_job *job,
                                 .number = effect->attempt.number};
     char text[ATTEMPT_NAME_BYTES_MAX];
     attempt_name_format(&name, text);
+    struct attempt_record *attempt = job ? map_get_str(&job->running, text) : NULL;
+    if (!attempt) {
+        return; /* its end was told in the same beat as what killed it */
+    }
     struct mr_worker *w = master_find_worker(m, effect->worker);
     if (w) {
         worker_kill(w, text);
     }
-    struct attempt_record *attempt = job ? map_get_str(&job->running, text) : NULL;
-    if (attempt) {
-        job_attempt_ended(job, attempt, "killed", NULL);
-    }
+    job_attempt_ended(job, attempt, "killed", NULL);
 }
 
 static void carry_out(struct mr_master *m, const struct sched_effect *effect)
@@ -162,10 +163,7 @@ void master_pump(struct mr_master *m)
     {
         worker_flush(LIST_ENTRY(node, struct mr_worker, link));
     }
-    LIST_FOR_EACH(node, &m->jobs)
-    {
-        watchers_tell(m, LIST_ENTRY(node, struct mr_job, link), false);
-    }
+    watchers_tell_all(m);
     if (wake != UINT64_MAX) {
         rpc_timer_set(m->options.loop, &m->assign_timer, wake, on_assign_timer, m);
     }
@@ -206,7 +204,7 @@ struct mr_master *mr_master_new(const struct mr_master_options *options)
     m->next_job = 1;
     m->next_worker = 1;
     m->scheduler = scheduler_new(&sched_options_default);
-    m->pool = workpool_new("store", STORE_THREADS, 4 * JOB_COUNT_MAX);
+    m->pool = workpool_new("store", STORE_THREADS, 4 * (size_t)JOB_COUNT_MAX);
     map_init(&m->users, 0);
     list_init(&m->jobs);
     list_init(&m->workers);
@@ -219,7 +217,10 @@ void mr_master_free(struct mr_master *m)
     if (!m) {
         return;
     }
+    m->draining = true;
     workpool_free(m->pool);
+    while (rpc_loop_step(m->options.loop, 0)) { /* the ends of its last steps need us */
+    }
     LIST_FOR_EACH_SAFE(node, &m->workers)
     {
         worker_free(LIST_ENTRY(node, struct mr_worker, link));
@@ -312,14 +313,7 @@ void mr_master_drain(struct mr_master *m)
     LIST_FOR_EACH(node, &m->jobs)
     {
         struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
-        LIST_FOR_EACH_SAFE(at, &job->watchers)
-        {
-            rpc_stream_finish(LIST_ENTRY(at, struct mr_watcher, link)->stream, ERR_UNAVAILABLE,
-                              "mrmaster stops");
-        }
-        for (size_t i = 0; i < job->killer_count; i++) {
-            rpc_call_finish(job->killers[i], ERR_UNAVAILABLE, "mrmaster stops");
-        }
-        job->killer_count = 0;
+        watchers_end(job, ERR_UNAVAILABLE, "mrmaster stops");
+        killers_end(job, ERR_UNAVAILABLE, "mrmaster stops");
     }
 }

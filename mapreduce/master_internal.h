@@ -21,6 +21,7 @@
 enum {
     MR_ATTEMPTS_KEPT_MAX = 100000, /* attempt reports of one job */
     MR_REPORT_COUNT_MAX = 10000,   /* of them in one reply */
+    MR_FORGET_COUNT_MAX = 64,      /* ended jobs being removed from the store at one time */
     MR_WATCH_MS = 100,             /* between two states sent to one watcher */
     MR_STORE_RETRY_MS =
         2000, /* between tries of a step at the end of a job while the store is away */
@@ -73,7 +74,7 @@ struct mr_job {
     struct job_plan plan;      /* in plan_arena */
     uint32_t *committed_parts; /* numbers of the parts found after a restart; owned */
     size_t committed_count;
-    uint32_t reduces;
+    uint32_t reduces; /* chosen with the plan */
     struct task_record *tasks[2];
     struct map running; /* attempt name -> struct attempt_record, running ones */
     struct list attempts;
@@ -125,6 +126,7 @@ struct mr_master {
     struct sched_effects effects;
     struct list jobs;
     size_t live_jobs;
+    size_t forgetting; /* steps under way that forget an ended job */
     struct list workers;
     struct list strangers; /* streams without a hello */
     struct rpc_timer assign_timer;
@@ -170,6 +172,7 @@ void step_recover(struct mr_master *m, struct mr_job *job);
 void step_commit(struct mr_master *m, struct mr_job *job);
 /* FAILED or KILLED: remove the hidden directory, then write the result. */
 void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state);
+/* Nothing happens if enough of them are under way: the next tick tries again. */
 void step_forget(struct mr_master *m, struct mr_job *job);
 
 /* ---- master_workers.c ---- */
@@ -191,8 +194,14 @@ void worker_free(struct mr_worker *w);
 /* ---- master_rpc.c: watchers and the unary calls ---- */
 
 extern const struct rpc_stream_ops watch_stream_ops;
-void watchers_tell(struct mr_master *m, struct mr_job *job, bool now);
+/* Sends the status to everybody who watches the job; after the last one the streams end. */
+void watchers_tell(struct mr_master *m, struct mr_job *job);
+/* The same for each job that has changed, not more often than MR_WATCH_MS. */
+void watchers_tell_all(struct mr_master *m);
 void killers_answer(struct mr_job *job);
+/* The job will never be (submission refused), or is not ours any more (we stop). */
+void watchers_end(struct mr_job *job, int code, const char *text);
+void killers_end(struct mr_job *job, int code, const char *text);
 void submit_answer(struct rpc_call *call, const struct mr_job *job);
 
 #endif

@@ -73,31 +73,8 @@ void job_free(struct mr_job *job)
 
 /* ---- Into the scheduler ---- */
 
-/* As the job says; else enough to use every slot, but no reduce for less than a megabyte or so of
- * input. */
-static uint32_t choose_reduces(const struct mr_master *m, const struct mr_job *job)
-{
-    enum { BYTES_PER_REDUCE = 8 * 1024 * 1024 };
-    const struct job_spec *spec = &job->record.spec;
-    if (spec->map_only) {
-        return 0;
-    }
-    if (spec->reduces > 0) {
-        return spec->reduces;
-    }
-    uint64_t by_size = job->plan.bytes / BYTES_PER_REDUCE + 1;
-    uint32_t slots = 0;
-    LIST_FOR_EACH(node, &m->workers)
-    {
-        slots += LIST_ENTRY(node, struct mr_worker, link)->slots;
-    }
-    uint64_t reduces = by_size < slots ? by_size : slots;
-    return reduces > 0 ? (uint32_t)reduces : 1;
-}
-
 void job_run(struct mr_master *m, struct mr_job *job)
 {
-    job->reduces = choose_reduces(m, job);
     job->state = JOB_STATE_RUNNING;
     job->started_ms = clock_wall_ms();
     job->tasks[SCHED_MAP] = xcalloc(job->plan.map_count + 1, sizeof(struct task_record));
@@ -138,6 +115,17 @@ void job_run(struct mr_master *m, struct mr_job *job)
 
 /* ---- Attempts ---- */
 
+/* Keeps memory bounded: a task has a new latest attempt, and of a job with very many the one before
+ * is forgotten. O(1), unlike a search for the oldest. */
+static void attempt_forget(struct mr_job *job, struct attempt_record *old)
+{
+    if (old && old->ended_ms != 0 && job->attempt_count >= MR_ATTEMPTS_KEPT_MAX) {
+        list_remove(&old->link);
+        attempt_free(old);
+        job->attempt_count--;
+    }
+}
+
 void job_attempt_started(struct mr_master *m, struct mr_job *job, const struct sched_effect *effect,
                          const struct mr_worker *worker)
 {
@@ -159,28 +147,11 @@ void job_attempt_started(struct mr_master *m, struct mr_job *job, const struct s
     attempt->stderr_tail = xstrdup("");
     list_push_back(&job->attempts, &attempt->link);
     map_put_str(&job->running, attempt->name, attempt);
-    job->tasks[effect->attempt.kind][effect->attempt.task].latest = attempt;
+    struct task_record *task = &job->tasks[effect->attempt.kind][effect->attempt.task];
+    attempt_forget(job, task->latest);
+    task->latest = attempt;
     job->attempt_count++;
     job->attempts_backup += effect->backup;
-}
-
-/* Keeps memory bounded: the oldest ended attempt that no task points at goes. */
-static void attempts_trim(struct mr_job *job)
-{
-    if (job->attempt_count <= MR_ATTEMPTS_KEPT_MAX) {
-        return;
-    }
-    LIST_FOR_EACH_SAFE(node, &job->attempts)
-    {
-        struct attempt_record *old = LIST_ENTRY(node, struct attempt_record, link);
-        bool pointed_at = job->tasks[old->id.kind][old->id.task].latest == old;
-        if (old->ended_ms != 0 && !pointed_at) {
-            list_remove(&old->link);
-            attempt_free(old);
-            job->attempt_count--;
-            return;
-        }
-    }
 }
 
 void job_attempt_ended(struct mr_job *job, struct attempt_record *attempt, const char *state,
@@ -198,7 +169,6 @@ void job_attempt_ended(struct mr_job *job, struct attempt_record *attempt, const
         attempt->stderr_tail = xstrdup(end->code == 0 ? "" : end->stderr_tail);
     }
     job->changed = true;
-    attempts_trim(job);
 }
 
 /* ---- Sums ---- */

@@ -199,12 +199,7 @@ static int on_workers(struct rpc_call *call, void *service)
     struct mr_master *m = service;
     Trireme__V1__WorkersReply *reply = (Trireme__V1__WorkersReply *)rpc_call_reply(call);
     struct arena *arena = rpc_call_arena(call);
-    size_t count = 0;
-    LIST_FOR_EACH(node, &m->workers)
-    {
-        count += node != NULL;
-    }
-    reply->workers = arena_calloc(arena, (count + 1) * sizeof(reply->workers[0]));
+    reply->workers = arena_calloc(arena, (list_count(&m->workers) + 1) * sizeof(reply->workers[0]));
     LIST_FOR_EACH(node, &m->workers)
     {
         const struct mr_worker *from = LIST_ENTRY(node, struct mr_worker, link);
@@ -266,6 +261,14 @@ void killers_answer(struct mr_job *job)
     job->killer_count = 0;
 }
 
+void killers_end(struct mr_job *job, int code, const char *text)
+{
+    for (size_t i = 0; i < job->killer_count; i++) {
+        rpc_call_finish(job->killers[i], code, text);
+    }
+    job->killer_count = 0;
+}
+
 /* ---- Watch ---- */
 
 static void on_watch_timer(void *arg)
@@ -273,31 +276,24 @@ static void on_watch_timer(void *arg)
     master_pump(arg);
 }
 
-/* Sends the status to everybody who watches, not more often than MR_WATCH_MS, and ends the stream
- * after the last one. */
-void watchers_tell(struct mr_master *m, struct mr_job *job, bool now)
+/* A stream that is ending leaves the list at once: it must not outlive its job there. */
+void watchers_tell(struct mr_master *m, struct mr_job *job)
 {
-    if (list_empty(&job->watchers) || !(job->changed || now)) {
-        return;
-    }
-    if (!now && rpc_timer_is_set(&m->watch_timer)) {
-        return; /* told a moment ago; the timer comes back here */
-    }
     struct arena arena = ARENA_INIT;
     struct buf bytes = BUF_INIT;
     struct job_status status;
     job_status(m, job, &arena, &status);
     job_status_pack(&status, &bytes);
     struct rpc_bytes *message = rpc_bytes_copy(bytes.data, bytes.length);
-    LIST_FOR_EACH(node, &job->watchers)
+    LIST_FOR_EACH_SAFE(node, &job->watchers)
     {
         struct rpc_stream *stream = LIST_ENTRY(node, struct mr_watcher, link)->stream;
         bool wanted = rpc_stream_writable(stream) || job->ended;
         if (wanted && rpc_stream_send_bytes(stream, message) < 0) {
+            list_remove(node);
             rpc_stream_cancel(stream); /* a watcher that does not read */
-            continue;
-        }
-        if (job->ended) {
+        } else if (job->ended) {
+            list_remove(node);
             rpc_stream_finish(stream, 0, NULL);
         }
     }
@@ -305,9 +301,34 @@ void watchers_tell(struct mr_master *m, struct mr_job *job, bool now)
     buf_deinit(&bytes);
     arena_deinit(&arena);
     job->changed = false;
-    if (!job->ended) {
+}
+
+void watchers_tell_all(struct mr_master *m)
+{
+    if (rpc_timer_is_set(&m->watch_timer)) {
+        return; /* told a moment ago; the timer comes back here */
+    }
+    bool told = false;
+    LIST_FOR_EACH(node, &m->jobs)
+    {
+        struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
+        if (job->changed && !list_empty(&job->watchers)) {
+            watchers_tell(m, job);
+            told = true;
+        }
+    }
+    if (told) {
         rpc_timer_set(m->options.loop, &m->watch_timer, clock_mono_ms() + MR_WATCH_MS,
                       on_watch_timer, m);
+    }
+}
+
+void watchers_end(struct mr_job *job, int code, const char *text)
+{
+    LIST_FOR_EACH_SAFE(node, &job->watchers)
+    {
+        list_remove(node);
+        rpc_stream_finish(LIST_ENTRY(node, struct mr_watcher, link)->stream, code, text);
     }
 }
 
@@ -339,7 +360,7 @@ static void on_watch_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
         rpc_stream_finish(stream, ERR_INVALID, "one job per stream");
     } else {
         list_push_back(&job->watchers, &watcher->link);
-        watchers_tell(m, job, true);
+        watchers_tell(m, job);
     }
     arena_deinit(&arena);
 }

@@ -5,8 +5,8 @@
  *   recover: committed already? else reserve again and find committed parts -> plan -> the job runs
  *   commit:  rename, then the result         discard: remove the hidden directory, then the result
  *
- * A step at the end of a job that fails because the store is away is tried again until it succeeds:
- * the outcome of the job is decided, and only the store can say so. */
+ * A step of an accepted job that fails because the store is away is tried again until it succeeds:
+ * at a job's end the outcome is decided, and only the store can say so. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +40,10 @@ struct step {
     uint32_t slots;
     struct arena arena; /* of the results */
     struct job_plan plan;
-    bool committed;  /* RECOVER, DISCARD: the output stands already */
-    uint32_t *parts; /* RECOVER: found committed; goes to the job */
-    size_t part_count;
+    uint32_t reduces;        /* PLAN */
+    bool committed;          /* RECOVER, DISCARD: the output stands already */
+    uint32_t *parts;         /* RECOVER: found committed; goes to the job */
+    size_t part_count;       /* PLAN: those of the job; 0 afterwards if they do not fit the plan */
     struct job_status final; /* COMMIT, DISCARD: the result to write */
     struct rpc_timer retry;
     int code;
@@ -81,8 +82,66 @@ static void run_recover(struct step *s)
         s->code = store_reserve(s->user, &s->record->spec, false, &s->hidden_inode, &s->err);
     }
     if (s->code == 0 && !s->committed) {
+        s->code = store_note_hidden(s->system, s->record->job, s->hidden_inode, &s->err);
+    }
+    if (s->code == 0 && !s->committed) {
         s->code =
             store_find_committed(s->user.dfs, &s->record->spec, &s->parts, &s->part_count, &s->err);
+    }
+}
+
+/* As the job says; else enough to use every slot, but no reduce for less than a megabyte or so of
+ * input. */
+static uint32_t choose_reduces(const struct job_spec *spec, uint64_t bytes, uint32_t slots)
+{
+    enum { BYTES_PER_REDUCE = 8 * 1024 * 1024 };
+    if (spec->map_only) {
+        return 0;
+    }
+    if (spec->reduces > 0) {
+        return spec->reduces;
+    }
+    uint64_t by_size = bytes / BYTES_PER_REDUCE + 1;
+    uint64_t reduces = by_size < slots ? by_size : slots;
+    return (uint32_t)(reduces < JOB_REDUCE_COUNT_MAX ? reduces : JOB_REDUCE_COUNT_MAX);
+}
+
+/* The parts that were committed before a restart belong to another plan (the input has changed, or
+ * a start before this one never came so far): they go, and everything is made again. */
+static int void_parts(struct step *s)
+{
+    log_warning("mrmaster", "committed parts do not fit and are made again job=%s parts=%zu",
+                s->record->job, s->part_count);
+    s->part_count = 0;
+    int r = store_reserve(s->user, &s->record->spec, true, &s->hidden_inode, &s->err);
+    return r < 0 ? r : store_note_hidden(s->system, s->record->job, s->hidden_inode, &s->err);
+}
+
+/* Plans as the note of an earlier start says, so that parts committed then mean the same bytes. */
+static void run_plan(struct step *s)
+{
+    const char *job = s->record->job;
+    struct plan_note noted = {0};
+    s->code = store_read_plan_note(s->system, job, &noted, &s->err);
+    s->code = s->code == ERR_NOT_FOUND ? 0 : s->code;
+    uint32_t slots = noted.slots > 0 ? noted.slots : s->slots;
+    slots = slots > 0 ? slots : 1;
+    if (s->code == 0) {
+        s->code = store_plan(s->user.dfs, &s->record->spec, slots, &s->arena, &s->plan, &s->err);
+    }
+    if (s->code < 0) {
+        return;
+    }
+    s->reduces = choose_reduces(&s->record->spec, s->plan.bytes, slots);
+    uint64_t digest = plan_digest(&s->plan);
+    bool same = noted.slots == slots && noted.reduces == s->reduces && noted.digest == digest &&
+                noted.hidden == s->hidden_inode;
+    if (!same && s->part_count > 0) {
+        s->code = void_parts(s);
+    }
+    if (!same && s->code == 0) {
+        struct plan_note note = {slots, s->reduces, digest, s->hidden_inode};
+        s->code = store_write_plan_note(s->system, job, &note, &s->err);
     }
 }
 
@@ -115,7 +174,7 @@ static void step_run(struct job *work)
         run_recover(s);
         break;
     case STEP_PLAN:
-        s->code = store_plan(s->user.dfs, &s->record->spec, s->slots, &s->arena, &s->plan, &s->err);
+        run_plan(s);
         break;
     case STEP_COMMIT:
         run_commit(s);
@@ -150,6 +209,7 @@ static struct step *step_new(struct mr_master *m, struct mr_job *job, enum step_
 static void step_free(struct step *s)
 {
     arena_deinit(&s->arena);
+    free(s->parts);
     free(s);
 }
 
@@ -163,7 +223,12 @@ static void step_start(struct step *s)
 
 static void step_again(void *arg)
 {
-    step_start(arg);
+    struct step *s = arg;
+    if (s->m->draining) {
+        step_free(s);
+    } else {
+        step_start(s);
+    }
 }
 
 /* The store was away: the same step later. True if it will be tried. */
@@ -184,6 +249,7 @@ static bool step_retry(struct step *s)
 static void plan_start(struct mr_master *m, struct mr_job *job)
 {
     struct step *s = step_new(m, job, STEP_PLAN);
+    s->part_count = job->committed_count;
     LIST_FOR_EACH(node, &m->workers)
     {
         s->slots += LIST_ENTRY(node, struct mr_worker, link)->slots;
@@ -195,6 +261,8 @@ static void submit_done(struct mr_master *m, struct mr_job *job, struct step *s)
 {
     if (s->code < 0) {
         rpc_call_finish(s->call, s->code, err_message(&s->err));
+        watchers_end(job, s->code, err_message(&s->err));
+        killers_end(job, s->code, err_message(&s->err));
         m->live_jobs--;
         job_free(job);
         return;
@@ -203,7 +271,9 @@ static void submit_done(struct mr_master *m, struct mr_job *job, struct step *s)
     submit_answer(s->call, job);
     log_info("mrmaster", "job submitted job=%s user=%s output=%s", job->record.job,
              job->record.user, job->record.spec.output);
-    plan_start(m, job);
+    if (!m->draining) {
+        plan_start(m, job);
+    }
 }
 
 static void recover_done(struct mr_master *m, struct mr_job *job, struct step *s)
@@ -215,6 +285,7 @@ static void recover_done(struct mr_master *m, struct mr_job *job, struct step *s
     }
     job->hidden_inode = s->hidden_inode;
     job->committed_parts = s->parts;
+    s->parts = NULL;
     job->committed_count = s->part_count;
     if (s->committed) {
         job->state = JOB_STATE_SUCCEEDED;
@@ -226,6 +297,7 @@ static void recover_done(struct mr_master *m, struct mr_job *job, struct step *s
 
 static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
 {
+    job->hidden_inode = s->hidden_inode;
     if (job->kill_wanted) {
         step_discard(m, job, JOB_STATE_KILLED);
         return;
@@ -236,6 +308,8 @@ static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
         return;
     }
     job->plan = s->plan;
+    job->reduces = s->reduces;
+    job->committed_count = s->part_count;
     job->plan_arena = s->arena;
     arena_init(&s->arena, 0);
     job_run(m, job);
@@ -262,7 +336,7 @@ static void end_done(struct mr_job *job, struct step *s)
         worker_forget_job(w, job);
     }
     killers_answer(job);
-    watchers_tell(s->m, job, true);
+    watchers_tell(s->m, job);
 }
 
 static void commit_done(struct mr_master *m, struct mr_job *job, struct step *s)
@@ -275,14 +349,31 @@ static void commit_done(struct mr_master *m, struct mr_job *job, struct step *s)
     end_done(job, s);
 }
 
+/* Forgotten in any case: what stays in the store is found, and forgotten again, at the next start.
+ */
+static void forget_done(struct mr_master *m, struct mr_job *job, const struct step *s)
+{
+    m->forgetting--;
+    if (s->code < 0) {
+        log_warning("mrmaster", "old job not removed job=%s error=\"%s\"", job->record.job,
+                    err_message(&s->err));
+    }
+    job_free(job);
+}
+
 static void step_done(void *arg)
 {
     struct step *s = arg;
     struct mr_master *m = s->m;
     struct mr_job *job = master_find_number(m, s->number);
     CHECK(job != NULL);
-    bool ends_job = s->kind == STEP_COMMIT || s->kind == STEP_DISCARD || s->kind == STEP_RECOVER;
-    if (s->code < 0 && ends_job && step_retry(s)) {
+    if (m->draining && s->kind != STEP_SUBMIT) {
+        step_free(s); /* the next start settles the job */
+        return;
+    }
+    bool must_end = s->kind == STEP_COMMIT || s->kind == STEP_DISCARD || s->kind == STEP_RECOVER ||
+                    (s->kind == STEP_PLAN && !job->kill_wanted);
+    if (s->code < 0 && must_end && step_retry(s)) {
         return;
     }
     job->changed = true;
@@ -303,7 +394,7 @@ static void step_done(void *arg)
         end_done(job, s);
         break;
     case STEP_FORGET:
-        job_free(job);
+        forget_done(m, job, s);
         break;
     }
     step_free(s);
@@ -344,6 +435,7 @@ static void step_set_final(struct step *s, struct mr_job *job, enum job_state st
 
 void step_commit(struct mr_master *m, struct mr_job *job)
 {
+    CHECK(job->state != JOB_STATE_COMMITTING);
     struct step *s = step_new(m, job, STEP_COMMIT);
     s->committed = job->state == JOB_STATE_SUCCEEDED;
     step_set_final(s, job, JOB_STATE_SUCCEEDED);
@@ -366,8 +458,9 @@ void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state)
 
 void step_forget(struct mr_master *m, struct mr_job *job)
 {
-    if (!job->discarding) {
+    if (!job->discarding && m->forgetting < MR_FORGET_COUNT_MAX) {
         job->discarding = true;
+        m->forgetting++;
         step_start(step_new(m, job, STEP_FORGET));
     }
 }

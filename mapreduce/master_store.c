@@ -16,7 +16,9 @@
 
 #include "common/alloc.h"
 #include "common/buf.h"
+#include "common/hash.h"
 #include "common/limits.h"
+#include "common/macros.h"
 #include "common/parse.h"
 #include "common/path.h"
 #include "mapreduce/mr_pack.h"
@@ -229,6 +231,60 @@ int store_note_hidden(struct store_at at, const char *job, uint64_t inode, struc
     struct fenced f;
     const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/hidden", job);
     const char *text = arena_printf(&arena, "%" PRIu64 "\n", inode);
+    int r = write_file(at.dfs, path, (struct span){text, strlen(text)}, DFS_REPLACE,
+                       fenced(&f, at.fence), e);
+    arena_deinit(&arena);
+    return r;
+}
+
+uint64_t plan_digest(const struct job_plan *plan)
+{
+    uint64_t digest = hash_u64(plan->map_count);
+    for (uint32_t m = 0; m < plan->map_count; m++) {
+        const struct job_map *map = &plan->maps[m];
+        digest = hash_u64(digest ^ map->split_count);
+        for (size_t i = 0; i < map->split_count; i++) {
+            const struct input_split *split = &map->splits[i];
+            uint64_t numbers[] = {split->offset, split->length, split->file_length, split->inode};
+            digest = hash_bytes(split->path, strlen(split->path), digest);
+            digest = hash_bytes(numbers, sizeof(numbers), digest);
+        }
+    }
+    return digest;
+}
+
+int store_read_plan_note(struct store_at at, const char *job, struct plan_note *ret, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct buf text = BUF_INIT;
+    uint64_t numbers[4] = {0};
+    int r = read_file(at.dfs, arena_printf(&arena, JOBS_DIRECTORY "/%s/plan", job), &text, e);
+    char *rest = text.data;
+    for (size_t i = 0; i < ARRAY_COUNT(numbers) && r == 0; i++) {
+        const char *number = strsep(&rest, " \n");
+        if (!number || parse_u64(number, &numbers[i], e) < 0) {
+            r = err_set(e, ERR_CORRUPT, "note of the plan of %s", job);
+        }
+    }
+    if (r == 0) {
+        *ret = (struct plan_note){.slots = (uint32_t)numbers[0],
+                                  .reduces = (uint32_t)numbers[1],
+                                  .digest = numbers[2],
+                                  .hidden = numbers[3]};
+    }
+    buf_deinit(&text);
+    arena_deinit(&arena);
+    return r;
+}
+
+int store_write_plan_note(struct store_at at, const char *job, const struct plan_note *note,
+                          struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct fenced f;
+    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/plan", job);
+    const char *text = arena_printf(&arena, "%" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 "\n",
+                                    note->slots, note->reduces, note->digest, note->hidden);
     int r = write_file(at.dfs, path, (struct span){text, strlen(text)}, DFS_REPLACE,
                        fenced(&f, at.fence), e);
     arena_deinit(&arena);

@@ -70,6 +70,21 @@ int store_note_hidden(struct store_at at, const char *job, uint64_t inode,
 int store_was_committed(struct store_at at, struct dfs *user, const struct job_record *record,
                         bool *ret, struct err *e) MUST_CHECK;
 
+/* What decides which bytes a part of the output holds. Noted before the job runs: after a restart
+ * the parts that stand are kept only if the job would make the same ones again. */
+struct plan_note {
+    uint32_t slots;   /* of the cluster, as split and reduce counts were chosen; > 0 */
+    uint32_t reduces; /* 0: map-only */
+    uint64_t digest;  /* of the splits: plan_digest() */
+    uint64_t hidden;  /* inode of the directory that holds the parts */
+};
+uint64_t plan_digest(const struct job_plan *plan);
+/* ERR_NOT_FOUND: none was written. */
+int store_read_plan_note(struct store_at at, const char *job, struct plan_note *ret,
+                         struct err *e) MUST_CHECK;
+int store_write_plan_note(struct store_at at, const char *job, const struct plan_note *note,
+                          struct err *e) MUST_CHECK;
+
 /* Lists inputs, asks where their chunks are and plans. split_bytes 0: chosen from size and slots.
  */
 int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, struct arena *arena,

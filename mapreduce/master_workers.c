@@ -70,7 +70,7 @@ void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
     const struct attempt_record *attempt = job->tasks[id->kind][id->task].latest;
     struct assignment a = {
         .job = job->record.job,
-        .attempt = attempt->name,
+        .attempt = arena_strdup(&w->out_arena, attempt->name),
         .task = id->task,
         .reduce = id->kind == SCHED_REDUCE,
         .maps = job->plan.map_count,
@@ -93,6 +93,9 @@ void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
     }
     w->busy++;
     OUT_ADD(w, assign, assign_count, a);
+    if (a.reduce) {
+        worker_flush(w); /* two lists of maps could be more than one message takes */
+    }
 }
 
 void worker_kill(struct mr_worker *w, const char *attempt)

@@ -9,11 +9,11 @@
 #include "mapreduce/job_types.h"
 
 /* Each appends to `out`. */
-void job_spec_pack(const struct job_spec *spec, struct buf *out);
-void job_record_pack(const struct job_record *record, struct buf *out);
-void job_status_pack(const struct job_status *status, struct buf *out);
-void worker_message_pack(const struct worker_message *message, struct buf *out);
-void master_message_pack(const struct master_message *message, struct buf *out);
+void job_spec_pack(const struct job_spec *from, struct buf *out);
+void job_record_pack(const struct job_record *from, struct buf *out);
+void job_status_pack(const struct job_status *from, struct buf *out);
+void worker_message_pack(const struct worker_message *from, struct buf *out);
+void master_message_pack(const struct master_message *from, struct buf *out);
 
 /* ERR_CORRUPT: not such a message. Else as in mr_rpc.h. */
 int job_spec_unpack(struct span bytes, struct arena *arena, struct job_spec *ret,

@@ -500,20 +500,20 @@ Trireme__V1__WorkerMessage *worker_message_to_wire(const struct worker_message *
     return to;
 }
 
-int worker_message_from_wire(const Trireme__V1__WorkerMessage *wire, struct arena *arena,
+int worker_message_from_wire(const Trireme__V1__WorkerMessage *from, struct arena *arena,
                              struct worker_message *ret, struct err *e)
 {
     struct worker_message message = {0};
     int r = 0;
-    if ((wire->hello != NULL) == (wire->beat != NULL)) {
+    if ((from->hello != NULL) == (from->beat != NULL)) {
         return err_set(e, ERR_INVALID, "worker message must be either hello or beat");
     }
-    if (wire->hello) {
+    if (from->hello) {
         message.hello = arena_calloc(arena, sizeof(*message.hello));
-        r = hello_from_wire(wire->hello, arena, message.hello, e);
+        r = hello_from_wire(from->hello, arena, message.hello, e);
     } else {
         message.beat = arena_calloc(arena, sizeof(*message.beat));
-        r = beat_from_wire(wire->beat, arena, message.beat, e);
+        r = beat_from_wire(from->beat, arena, message.beat, e);
     }
     if (r == 0) {
         *ret = message;
@@ -669,10 +669,10 @@ int master_message_from_wire(const Trireme__V1__MasterMessage *from, struct aren
 /* ---- Bytes ---- */
 
 #define DEFINE_PACK(name, Wire, wire)                                                              \
-    void name##_pack(const struct name *plain, struct buf *out)                                    \
+    void name##_pack(const struct name *from, struct buf *out)                                     \
     {                                                                                              \
         struct arena arena = ARENA_INIT;                                                           \
-        Trireme__V1__##Wire *message = name##_to_wire(plain, &arena);                              \
+        Trireme__V1__##Wire *message = name##_to_wire(from, &arena);                               \
         size_t size = trireme__v1__##wire##__get_packed_size(message);                             \
         buf_reserve(out, size);                                                                    \
         (void)trireme__v1__##wire##__pack(message, (uint8_t *)out->data + out->length);            \

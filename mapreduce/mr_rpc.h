@@ -13,22 +13,22 @@
 #include "mapreduce/job_types.h"
 #include "proto/mr.pb-c.h"
 
-Trireme__V1__JobSpec *job_spec_to_wire(const struct job_spec *spec, struct arena *arena);
-int job_spec_from_wire(const Trireme__V1__JobSpec *wire, struct arena *arena, struct job_spec *ret,
+Trireme__V1__JobSpec *job_spec_to_wire(const struct job_spec *from, struct arena *arena);
+int job_spec_from_wire(const Trireme__V1__JobSpec *from, struct arena *arena, struct job_spec *ret,
                        struct err *e) MUST_CHECK;
-Trireme__V1__JobRecord *job_record_to_wire(const struct job_record *record, struct arena *arena);
-int job_record_from_wire(const Trireme__V1__JobRecord *wire, struct arena *arena,
+Trireme__V1__JobRecord *job_record_to_wire(const struct job_record *from, struct arena *arena);
+int job_record_from_wire(const Trireme__V1__JobRecord *from, struct arena *arena,
                          struct job_record *ret, struct err *e) MUST_CHECK;
-Trireme__V1__JobStatus *job_status_to_wire(const struct job_status *status, struct arena *arena);
-int job_status_from_wire(const Trireme__V1__JobStatus *wire, struct arena *arena,
+Trireme__V1__JobStatus *job_status_to_wire(const struct job_status *from, struct arena *arena);
+int job_status_from_wire(const Trireme__V1__JobStatus *from, struct arena *arena,
                          struct job_status *ret, struct err *e) MUST_CHECK;
-Trireme__V1__WorkerMessage *worker_message_to_wire(const struct worker_message *message,
+Trireme__V1__WorkerMessage *worker_message_to_wire(const struct worker_message *from,
                                                    struct arena *arena);
-int worker_message_from_wire(const Trireme__V1__WorkerMessage *wire, struct arena *arena,
+int worker_message_from_wire(const Trireme__V1__WorkerMessage *from, struct arena *arena,
                              struct worker_message *ret, struct err *e) MUST_CHECK;
-Trireme__V1__MasterMessage *master_message_to_wire(const struct master_message *message,
+Trireme__V1__MasterMessage *master_message_to_wire(const struct master_message *from,
                                                    struct arena *arena);
-int master_message_from_wire(const Trireme__V1__MasterMessage *wire, struct arena *arena,
+int master_message_from_wire(const Trireme__V1__MasterMessage *from, struct arena *arena,
                              struct master_message *ret, struct err *e) MUST_CHECK;
 
 #endif

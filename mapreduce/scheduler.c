@@ -417,7 +417,8 @@ static void job_tell_done(struct sched_job *job, struct sched_effects *effects)
     }
     bool reduces_done = job->count[SCHED_REDUCE][TASK_DONE] == job->task_count[SCHED_REDUCE];
     bool map_only = job->task_count[SCHED_REDUCE] == 0;
-    if (map_only ? maps_done : reduces_done) {
+    if (!job->done_told && (map_only ? maps_done : reduces_done)) {
+        job->done_told = true;
         effect.kind = SCHED_JOB_DONE;
         sched_effect_add(effects, &effect);
     }
@@ -463,7 +464,7 @@ void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, 
         uintptr_t failures = (uintptr_t)map_get_u64(&job->worker_failures, worker);
         map_put_u64(&job->worker_failures, worker, (void *)(failures + 1));
     }
-    if (task->failures >= job->attempts_max) {
+    if (task->failures >= job->attempts_max && !job->done_told) {
         job_kill_all(s, job, effects);
         struct sched_effect failed = {
             .kind = SCHED_JOB_FAILED, .attempt = *attempt, .worker = worker};
@@ -485,7 +486,7 @@ void scheduler_map_lost(struct scheduler *s, const struct sched_attempt *map, ti
         return;
     }
     struct sched_task *task = &job->tasks[SCHED_MAP][map->task];
-    if (task->state != TASK_DONE || task->done_number != map->number) {
+    if (task->state != TASK_DONE || task->done_number != map->number || job->done_told) {
         return;
     }
     struct sched_effect gone = {

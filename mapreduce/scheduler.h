@@ -119,10 +119,10 @@ struct sched_job_info {
 };
 void scheduler_add_job(struct scheduler *s, const struct sched_job_info *info, time_ms now);
 /* Ended or killed: kills what runs, forgets the rest. */
-void scheduler_remove_job(struct scheduler *s, uint64_t job, struct sched_effects *effects);
+void scheduler_remove_job(struct scheduler *s, uint64_t id, struct sched_effects *effects);
 /* A reduce (or map of a map-only job) whose output was found committed, after a take-over. No
  * effects. */
-void scheduler_mark_done(struct scheduler *s, uint64_t job, enum sched_kind kind, uint32_t task);
+void scheduler_mark_done(struct scheduler *s, uint64_t id, enum sched_kind kind, uint32_t task);
 
 /* ---- What workers tell. Reports about attempts that no longer run are ignored. ---- */
 
@@ -155,9 +155,9 @@ struct sched_job_counts {
     uint32_t failed;  /* attempts that failed so far */
 };
 /* False: no such job. */
-bool scheduler_counts(const struct scheduler *s, uint64_t job, struct sched_job_counts *ret);
+bool scheduler_counts(const struct scheduler *s, uint64_t id, struct sched_job_counts *ret);
 uint32_t scheduler_free_slots(const struct scheduler *s);
-bool scheduler_avoids(const struct scheduler *s, uint64_t job, uint64_t worker);
+bool scheduler_avoids(const struct scheduler *s, uint64_t id, uint64_t worker);
 /* O(n): aborts by CHECK when the books do not balance. */
 void scheduler_check(const struct scheduler *s);
 

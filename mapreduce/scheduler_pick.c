@@ -99,11 +99,18 @@ static bool has_other_worker(const struct scheduler *s, const struct sched_job *
     for (size_t i = 0; i < s->worker_count; i++) {
         uint64_t id = s->workers[i]->id;
         uintptr_t failures = (uintptr_t)map_get_u64(&job->worker_failures, id);
-        if (id != worker && failures < s->options.worker_failures_max) {
+        if (id != worker && s->workers[i]->slots > 0 && failures < s->options.worker_failures_max) {
             return true;
         }
     }
     return false;
+}
+
+/* Whether the job avoids a worker and has another one to go to. */
+static bool job_avoids(const struct scheduler *s, const struct sched_job *job, uint64_t worker)
+{
+    uintptr_t failures = (uintptr_t)map_get_u64(&job->worker_failures, worker);
+    return failures >= s->options.worker_failures_max && has_other_worker(s, job, worker);
 }
 
 /* ---- How long things take ---- */
@@ -271,19 +278,60 @@ static bool reduces_may_start(const struct scheduler *s, const struct sched_job 
     return share && job->count[SCHED_MAP][TASK_PENDING] == 0 && s->slots - s->busy > 1;
 }
 
-/* Maps that were lost wait while reduces, which wait for these maps, hold every slot: the youngest
- * reduce gives way. */
+/* The worker on which every pending map failed last; 0 when there is no such one. */
+static uint64_t pending_maps_shun(const struct sched_job *job)
+{
+    uint64_t shunned = 0;
+    for (uint32_t t = 0; t < job->task_count[SCHED_MAP]; t++) {
+        const struct sched_task *task = &job->tasks[SCHED_MAP][t];
+        if (task->state != TASK_PENDING) {
+            continue;
+        }
+        if (task->failed_on == 0 || (shunned != 0 && task->failed_on != shunned)) {
+            return 0;
+        }
+        shunned = task->failed_on;
+    }
+    return shunned;
+}
+
+/* Whether a slot of this worker would help the job's pending maps. */
+static bool takes_maps(const struct scheduler *s, const struct sched_job *job,
+                       const struct sched_worker *w, uint64_t shunned)
+{
+    return !job_avoids(s, job, w->id) && (w->id != shunned || !has_other_worker(s, job, w->id));
+}
+
+static bool has_free_slot_for_maps(const struct scheduler *s, const struct sched_job *job,
+                                   uint64_t shunned)
+{
+    for (size_t i = 0; i < s->worker_count; i++) {
+        const struct sched_worker *w = s->workers[i];
+        if (w->busy < w->slots && takes_maps(s, job, w, shunned)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Maps that were lost or failed wait while reduces, which wait for these maps, hold every slot that
+ * could run them: the youngest such reduce gives way. */
 static void break_deadlock(struct scheduler *s, struct sched_job *job,
                            struct sched_effects *effects)
 {
-    if (s->busy < s->slots || job->count[SCHED_MAP][TASK_PENDING] == 0 ||
+    if (job->count[SCHED_REDUCE][TASK_RUNNING] == 0 || job->count[SCHED_MAP][TASK_PENDING] == 0 ||
         job->count[SCHED_MAP][TASK_RUNNING] > 0) {
+        return;
+    }
+    uint64_t shunned = pending_maps_shun(job);
+    if (has_free_slot_for_maps(s, job, shunned)) {
         return;
     }
     struct sched_task *youngest = NULL;
     for (uint32_t t = 0; t < job->task_count[SCHED_REDUCE]; t++) {
         struct sched_task *task = &job->tasks[SCHED_REDUCE][t];
         if (task->state == TASK_RUNNING && task->running[0].worker && !task->running[1].worker &&
+            takes_maps(s, job, task->running[0].worker, shunned) &&
             (!youngest || task->running[0].started > youngest->running[0].started)) {
             youngest = task;
         }
@@ -367,13 +415,6 @@ static bool offer(struct scheduler *s, struct sched_job *job, struct sched_worke
     }
     start_attempt(s, &start, now, effects);
     return true;
-}
-
-/* Whether the job avoids a worker and has another one to go to. */
-static bool job_avoids(const struct scheduler *s, const struct sched_job *job, uint64_t worker)
-{
-    uintptr_t failures = (uintptr_t)map_get_u64(&job->worker_failures, worker);
-    return failures >= s->options.worker_failures_max && has_other_worker(s, job, worker);
 }
 
 /* One slot of one worker: the first job in line that has something for it. */

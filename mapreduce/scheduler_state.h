@@ -69,6 +69,7 @@ struct sched_job {
     bool blind;
     bool no_backups;
     bool all_maps_told;       /* ALL_MAPS_DONE was said and holds */
+    bool done_told;           /* JOB_DONE was said: nothing that is still reported changes that */
     struct task_queue any[2]; /* every pending task */
     struct map by_host;       /* label_no -> struct task_queue of maps */
     struct map by_rack;
@@ -102,7 +103,7 @@ void task_set_state(struct sched_job *job, enum sched_kind kind, struct sched_ta
 void task_attempt_end(struct scheduler *s, struct running_attempt *attempt);
 
 /* scheduler_pick.c: puts a pending task into the queues of its job. */
-void job_enqueue(struct sched_job *job, enum sched_kind kind, uint32_t task);
+void job_enqueue(struct sched_job *job, enum sched_kind kind, uint32_t number);
 void job_queues_free(struct sched_job *job);
 void job_duration_add(struct sched_job *job, enum sched_kind kind, time_ms duration);
 

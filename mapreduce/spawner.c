@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -86,8 +87,16 @@ static bool receive(int fd, struct request *ret, int *ret_pipe)
     return n == (ssize_t)sizeof(*ret);
 }
 
-/* In the child: never returns. The pipe's duplicate as fd 3 has no close-on-exec; everything else
- * that was opened has. */
+/* Closes all of a process's descriptors from `first` on, but one. */
+static void close_from(int first, int but)
+{
+    if (but > first) {
+        (void)close_range((unsigned)first, (unsigned)but - 1, 0);
+    }
+    (void)close_range((unsigned)(but >= first ? but + 1 : first), UINT_MAX, 0);
+}
+
+/* In the child: never returns. The task has 0, 1, 2 and its pipe, and nothing else of ours. */
 static void exec_task(int pipe, char *const *argv)
 {
     daemon_signals_child();
@@ -99,6 +108,7 @@ static void exec_task(int pipe, char *const *argv)
     if (pipe == TASK_PIPE_FD) {
         (void)fcntl(pipe, F_SETFD, 0);
     }
+    close_from(TASK_PIPE_FD + 1, -1);
     execv(argv[0], argv);
     _exit(127);
 }
@@ -129,12 +139,16 @@ static void handle_kill(const struct children *children, uint64_t id)
 
 static void reap(int fd, struct children *children)
 {
-    int status = 0;
-    pid_t pid = 0;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+    siginfo_t ended = {0};
+    while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid != 0) {
+        int status = 0;
+        pid_t pid = ended.si_pid;
+        (void)kill(-pid, SIGKILL); /* what the task left running goes with it, while the number
+                                      cannot be anybody else's */
+        (void)waitpid(pid, &status, 0);
+        ended.si_pid = 0;
         for (size_t i = 0; i < children->count; i++) {
             if (children->items[i].pid == pid) {
-                (void)kill(-pid, SIGKILL); /* what the task left running goes with it */
                 tell(fd, (struct spawner_event){.id = children->items[i].id, .status = status});
                 children->items[i] = children->items[--children->count];
                 break;
@@ -147,6 +161,7 @@ static void spawner_process(int fd, char *const *argv)
 {
     struct children children = {0};
     sigset_t mask;
+    close_from(STDERR_FILENO + 1, fd); /* the data directory's lock, say: it is the worker's */
     (void)sigfillset(&mask);
     (void)sigprocmask(SIG_SETMASK, &mask, NULL); /* the worker ends us, by closing its end */
     (void)sigemptyset(&mask);

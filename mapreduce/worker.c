@@ -53,18 +53,8 @@ void worker_beat(struct mr_worker_process *w)
     }
     struct arena arena = ARENA_INIT;
     struct worker_beat beat = {.sequence = ++w->sequence};
-    size_t tasks = 0;
-    size_t ends = 0;
-    LIST_FOR_EACH(node, &w->tasks)
-    {
-        tasks += node != NULL;
-    }
-    LIST_FOR_EACH(node, &w->ended)
-    {
-        ends += node != NULL;
-    }
-    beat.running = arena_calloc(&arena, (tasks + 1) * sizeof(beat.running[0]));
-    beat.ended = arena_calloc(&arena, (ends + 1) * sizeof(beat.ended[0]));
+    beat.running = arena_calloc(&arena, (list_count(&w->tasks) + 1) * sizeof(beat.running[0]));
+    beat.ended = arena_calloc(&arena, (list_count(&w->ended) + 1) * sizeof(beat.ended[0]));
     LIST_FOR_EACH(node, &w->tasks)
     {
         const struct task *task = LIST_ENTRY(node, struct task, link);
@@ -120,6 +110,7 @@ static void on_beat_timer(void *arg)
 {
     struct mr_worker_process *w = arg;
     tasks_check_timeouts(w);
+    tasks_warm(w);
     worker_beat(w);
     rpc_timer_set(w->options.loop, &w->beat_timer, clock_mono_ms() + WORKER_BEAT_MS, on_beat_timer,
                   w);
@@ -136,6 +127,14 @@ static void kill_attempt(struct mr_worker_process *w, const char *attempt)
         if (task->attempt && strcmp(task->attempt, attempt) == 0) {
             task_kill(task, NULL);
         }
+    }
+}
+
+static void ends_free(struct mr_worker_process *w)
+{
+    LIST_FOR_EACH_SAFE(node, &w->ended)
+    {
+        ended_free(LIST_ENTRY(node, struct ended, link));
     }
 }
 
@@ -196,11 +195,8 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
     struct mr_worker_process *w = rpc_stream_state(stream);
     w->stream = NULL;
     tasks_kill_all(w);
-    worker_drop_waiting(w, NULL);
-    LIST_FOR_EACH_SAFE(node, &w->ended)
-    {
-        ended_free(LIST_ENTRY(node, struct ended, link));
-    }
+    worker_forget_all(w);
+    ends_free(w);
     if (w->leaving) {
         return;
     }
@@ -310,11 +306,13 @@ void worker_leave(struct mr_worker_process *w)
     if (w->stream) {
         rpc_stream_cancel(w->stream);
     }
+    tasks_close(w);
 }
 
 bool worker_idle(const struct mr_worker_process *w)
 {
-    return !w->stream && w->loading == 0 && list_empty(&w->tasks) && list_empty(&w->warm);
+    return !w->stream && w->loading == 0 && list_empty(&w->tasks) && list_empty(&w->warm) &&
+           !w->spawner_watch;
 }
 
 void worker_process_free(struct mr_worker_process *w)
@@ -329,6 +327,7 @@ void worker_process_free(struct mr_worker_process *w)
         worker_job_free(it.value);
     }
     map_deinit(&w->jobs);
+    ends_free(w);
     rpc_channel_unref(w->channel);
     dfs_disconnect(w->dfs);
     free(w);

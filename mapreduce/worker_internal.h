@@ -59,6 +59,7 @@ struct worker_job {
     struct err files_err;
     struct list waiting; /* struct assigned: until the files are here */
     bool forgotten;      /* freed when the load has come back */
+    bool orphaned; /* mrmaster was lost during the load: forgotten then, unless assigned again */
 };
 
 /* An assignment that waits for files. */
@@ -79,7 +80,7 @@ struct ended {
 struct mr_worker_process {
     struct worker_options options;
     struct fd_watcher *watcher;
-    struct fd_watch *spawner_watch;
+    struct fd_watch *spawner_watch; /* NULL once it has ended */
     struct workpool *pool;
     struct dfs *dfs;
     struct rpc_channel *channel;
@@ -89,6 +90,7 @@ struct mr_worker_process {
     bool ever_joined;
     bool leaving;
     bool spawner_gone;
+    bool spawner_watch_ending;
     time_ms rejoin_ms;
     struct rpc_timer rejoin_timer;
     struct rpc_timer beat_timer;
@@ -116,11 +118,15 @@ void task_map_done(struct mr_worker_process *w, const struct map_done *done);
 void task_kill(struct task *task, const char *reason);
 void tasks_kill_all(struct mr_worker_process *w);
 void tasks_check_timeouts(struct mr_worker_process *w);
+/* We leave: no more events are awaited from the spawner when no process is left. */
+void tasks_close(struct mr_worker_process *w);
 
 /* ---- worker_job.c: jobs and their files ---- */
 int worker_take_assignment(struct mr_worker_process *w, const struct assignment *a,
                            struct err *e) MUST_CHECK;
-void worker_forget(struct mr_worker_process *w, const char *job);
+void worker_forget(struct mr_worker_process *w, const char *id);
+/* mrmaster is lost, and has written off what we hold: every job is forgotten. */
+void worker_forget_all(struct mr_worker_process *w);
 void worker_job_free(struct worker_job *job);
 /* Adds a finished (or withdrawn) map to the reduces that wait for files. */
 void worker_note_map_done(struct mr_worker_process *w, const struct map_done *done);

@@ -161,6 +161,8 @@ static void load_done(void *arg)
     if (job->forgotten) {
         remove_directory(w, job->id);
         worker_job_free(job);
+    } else if (job->orphaned) {
+        worker_forget(w, job->id);
     } else {
         release_waiting(w, job);
     }
@@ -252,6 +254,9 @@ int worker_take_assignment(struct mr_worker_process *w, const struct assignment 
         return r;
     }
     struct worker_job *job = map_get_str(&w->jobs, a->job);
+    if (job) {
+        job->orphaned = false;
+    }
     if (!job) {
         r = job_add(w, a, &job, e);
         if (r < 0) {
@@ -309,16 +314,12 @@ void worker_drop_waiting(struct mr_worker_process *w, const char *attempt)
     }
 }
 
-void worker_forget(struct mr_worker_process *w, const char *id)
+static void drop_job(struct mr_worker_process *w, struct worker_job *job)
 {
-    struct worker_job *job = map_remove_str(&w->jobs, id);
-    if (!job) {
-        return;
-    }
     LIST_FOR_EACH_SAFE(node, &w->tasks)
     {
         struct task *task = LIST_ENTRY(node, struct task, link);
-        if (task->job && strcmp(task->job, id) == 0) {
+        if (task->job && strcmp(task->job, job->id) == 0) {
             task_kill(task, NULL);
         }
     }
@@ -332,4 +333,27 @@ void worker_forget(struct mr_worker_process *w, const char *id)
     }
     remove_directory(w, job->id);
     worker_job_free(job);
+}
+
+void worker_forget(struct mr_worker_process *w, const char *id)
+{
+    struct worker_job *job = map_remove_str(&w->jobs, id);
+    if (job) {
+        drop_job(w, job);
+    }
+}
+
+void worker_forget_all(struct mr_worker_process *w)
+{
+    worker_drop_waiting(w, NULL);
+    MAP_FOR_EACH(it, &w->jobs)
+    {
+        struct worker_job *job = it.value;
+        if (job->files == FILES_LOADING) {
+            job->orphaned = true;
+        } else {
+            (void)map_remove_str(&w->jobs, job->id);
+            drop_job(w, job);
+        }
+    }
 }

@@ -96,13 +96,16 @@ static void task_settle(struct task *task)
         remove_work_directory(task);
     }
     struct mr_worker_process *w = task->w;
+    bool was_warm = !task->attempt;
     list_remove(&task->link);
     buf_deinit(&task->in);
     free(task->job);
     free(task->attempt);
     free(task->text);
     free(task);
-    if (!w->leaving) {
+    if (w->leaving) {
+        tasks_close(w);
+    } else if (!was_warm) { /* else a program that cannot run would be started in a tight loop */
         tasks_warm(w);
     }
 }
@@ -267,11 +270,7 @@ static struct task *task_new(struct mr_worker_process *w)
 
 void tasks_warm(struct mr_worker_process *w)
 {
-    size_t warm = 0;
-    LIST_FOR_EACH(node, &w->warm)
-    {
-        warm += node != NULL;
-    }
+    size_t warm = list_count(&w->warm);
     size_t wanted = w->options.slots < WORKER_WARM_MAX ? w->options.slots : WORKER_WARM_MAX;
     while (warm < wanted && !w->spawner_gone) {
         struct task *task = task_new(w);
@@ -298,11 +297,25 @@ static void refuse(struct mr_worker_process *w, const char *attempt, const char 
     worker_tell_end(w, &end);
 }
 
+/* A process that waits; not one that has ended and is only not yet told. */
+static struct task *take_warm(struct mr_worker_process *w)
+{
+    LIST_FOR_EACH(node, &w->warm)
+    {
+        struct task *task = LIST_ENTRY(node, struct task, link);
+        if (!task->hung_up) {
+            list_remove(node);
+            return task;
+        }
+    }
+    return NULL;
+}
+
 void task_start(struct mr_worker_process *w, const struct assignment *a,
                 const struct job_spec *spec)
 {
-    struct list *warm = list_pop_front(&w->warm);
-    struct task *task = warm ? LIST_ENTRY(warm, struct task, link) : task_new(w);
+    struct task *task = take_warm(w);
+    task = task ? task : task_new(w);
     if (!task) {
         refuse(w, a->attempt, "the worker cannot start a process");
         return;
@@ -370,8 +383,8 @@ static struct task *find_task(struct mr_worker_process *w, uint64_t id)
     return NULL;
 }
 
-/* A warm process that ends by itself: something is wrong with the program; do not start it again in
- * a tight loop. */
+/* A warm process that ends by itself: something is wrong with the program; the next beat tries
+ * another one. */
 static void on_process_ended(struct mr_worker_process *w, const struct spawner_event *event)
 {
     struct task *task = find_task(w, event->id);
@@ -393,6 +406,47 @@ static void on_process_ended(struct mr_worker_process *w, const struct spawner_e
         task); /* not yet, if bytes that it wrote before are still in the pipe: their end follows */
 }
 
+static void on_spawner_watch_gone(void *arg)
+{
+    struct mr_worker_process *w = arg;
+    w->spawner_watch = NULL;
+}
+
+static void spawner_watch_end(struct mr_worker_process *w)
+{
+    if (w->spawner_watch && !w->spawner_watch_ending) {
+        w->spawner_watch_ending = true;
+        fd_watch_end(w->spawner_watch, on_spawner_watch_gone, w);
+    }
+}
+
+void tasks_close(struct mr_worker_process *w)
+{
+    if (list_empty(&w->tasks) && list_empty(&w->warm)) {
+        spawner_watch_end(w);
+    }
+}
+
+/* All processes have died with the spawner, and nobody will tell their ends. */
+static void on_spawner_gone(struct mr_worker_process *w)
+{
+    struct list *lists[] = {&w->tasks, &w->warm};
+    for (int i = 0; i < 2; i++) {
+        LIST_FOR_EACH_SAFE(node, lists[i])
+        {
+            struct task *task = LIST_ENTRY(node, struct task, link);
+            if (!task->exited) {
+                task->exited = true;
+                task->status = SIGKILL;
+                task->end_reason = "the worker has lost its task processes";
+            }
+            task_hang_up(task);
+            task_settle(task);
+        }
+    }
+    spawner_watch_end(w);
+}
+
 static void on_spawner_ready(void *arg)
 {
     struct mr_worker_process *w = arg;
@@ -404,6 +458,7 @@ static void on_spawner_ready(void *arg)
     }
     if (r < 0 && !w->spawner_gone) {
         w->spawner_gone = true;
+        on_spawner_gone(w);
         log_error("mrworker", "spawner lost, the worker ends error=\"%s\"", err_message(&e));
         (void)raise(SIGTERM); /* nothing can run here any more: drain, and let whoever started us
                                  start us again */

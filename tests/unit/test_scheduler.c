@@ -427,6 +427,101 @@ static void a_large_cluster_is_all_local(void **state)
     free(names);
 }
 
+/* Every effect of one kind so far, without carrying out. */
+static uint32_t told(const struct world *w, enum sched_effect_kind kind)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < w->effects.count; i++) {
+        n += w->effects.items[i].kind == kind;
+    }
+    return n;
+}
+
+/* A map that runs again when the last reduce ends can end, or fail for the last time, before
+ * anybody has heard that the job is done. */
+static void a_job_is_done_once(void **state)
+{
+    struct world *w = *state;
+    time_ms wake = 0;
+    struct sched_map_info info = {0};
+    struct sched_job_info job = {
+        .job = 1, .maps = &info, .map_count = 1, .reduce_count = 1, .attempts_max = 1};
+    struct sched_attempt reduce = {1, SCHED_REDUCE, 0, 0};
+    struct sched_attempt map = {1, SCHED_MAP, 0, 0};
+    for (int ends_well = 0; ends_well < 2; ends_well++) {
+        uint64_t first = (uint64_t)ends_well * 2 + 1;
+        scheduler_add_job(w->s, &job, w->now);
+        for (uint64_t id = first; id < first + 2; id++) {
+            struct sched_worker_info worker = {id, hosts[0], racks[0], 1};
+            scheduler_add_worker(w->s, &worker);
+        }
+        map.number = 0;
+        scheduler_assign(w->s, w->now, &w->effects, &wake);
+        scheduler_succeeded(w->s, &map, w->now, &w->effects);
+        scheduler_assign(w->s, w->now, &w->effects, &wake);
+        scheduler_map_lost(w->s, &map, w->now, &w->effects);
+        scheduler_assign(w->s, w->now, &w->effects, &wake);
+        sched_effects_clear(&w->effects);
+        map.number = 1;
+        scheduler_succeeded(w->s, &reduce, w->now, &w->effects);
+        if (ends_well) {
+            scheduler_succeeded(w->s, &map, w->now, &w->effects);
+            scheduler_map_lost(w->s, &map, w->now, &w->effects);
+        } else {
+            scheduler_failed(w->s, &map, true, w->now, &w->effects);
+        }
+        assert_int_equal(told(w, SCHED_JOB_DONE), 1);
+        assert_int_equal(told(w, SCHED_JOB_FAILED), 0);
+        assert_int_equal(told(w, SCHED_MAP_WITHDRAWN), 0);
+        scheduler_check(w->s);
+        scheduler_remove_job(w->s, 1, &w->effects);
+        scheduler_remove_worker(w->s, first, w->now, &w->effects);
+        scheduler_remove_worker(w->s, first + 1, w->now, &w->effects);
+        sched_effects_clear(&w->effects);
+    }
+}
+
+/* The last map fails on the only worker with a free slot; the other is full of reduces that wait
+ * for this map. */
+static void a_failed_map_gets_a_slot_elsewhere(void **state)
+{
+    struct world *w = *state;
+    time_ms wake = 0;
+    struct sched_map_info maps[2] = {0};
+    struct sched_job_info job = {
+        .job = 1, .maps = maps, .map_count = 2, .reduce_count = 3, .attempts_max = 4};
+    struct sched_worker_info a = {1, hosts[0], racks[0], 1};
+    struct sched_worker_info b = {2, hosts[2], racks[2], 3};
+    scheduler_add_worker(w->s, &a);
+    scheduler_add_job(w->s, &job, w->now);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    scheduler_add_worker(w->s, &b);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    sched_effects_clear(&w->effects);
+    struct sched_attempt on_a = {1, SCHED_MAP, 0, 0};
+    struct sched_attempt on_b = {1, SCHED_MAP, 1, 0};
+    scheduler_succeeded(w->s, &on_b, w->now, &w->effects);
+    scheduler_assign(w->s, w->now, &w->effects, &wake); /* reduces fill all of B but one slot */
+    struct sched_worker_info c = {3, hosts[4], racks[4], 1};
+    scheduler_add_worker(w->s, &c); /* makes room for one more on B */
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    scheduler_remove_worker(w->s, 3, w->now, &w->effects);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    sched_effects_clear(&w->effects);
+    scheduler_failed(w->s, &on_a, true, w->now, &w->effects);
+    bool runs = false;
+    for (int i = 0; i < 10 && !runs; i++) {
+        scheduler_assign(w->s, w->now, &w->effects, &wake);
+        for (size_t k = 0; k < w->effects.count; k++) {
+            const struct sched_effect *e = &w->effects.items[k];
+            runs |= e->kind == SCHED_ASSIGN && e->attempt.kind == SCHED_MAP && e->worker == 2;
+        }
+        w->now += 10000;
+    }
+    assert_true(runs);
+    scheduler_check(w->s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +536,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_slow_worker_is_overtaken, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_maps_get_a_slot_from_waiting_reduces, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_map_output_is_taken_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_job_is_done_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failed_map_gets_a_slot_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(chaos_ends_in_a_finished_job, setup, teardown),
         cmocka_unit_test(a_large_cluster_is_all_local),
     };
