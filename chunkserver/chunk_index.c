@@ -98,7 +98,7 @@ static int read_number(struct chunk_index *index, struct span key, uint64_t *ret
         *ret = 0;
         r = 0;
     } else if (r == 0) {
-        r = number_decode((struct span){value.data, value.length}, ret);
+        r = index_number_decode((struct span){value.data, value.length}, ret);
         if (r < 0) {
             (void)err_set(e, r, "chunk index: bad number under '%.1s'", (const char *)key.data);
         }
@@ -119,7 +119,7 @@ static int begin_start(struct chunk_index *index, struct err *e)
     index->start_count++;
     struct buf value = BUF_INIT;
     struct kv_batch *batch = kv_batch_new(index->kv);
-    number_encode(index->start_count, &value);
+    index_number_encode(index->start_count, &value);
     kv_batch_put(batch, start_count_key, (struct span){value.data, value.length});
     r = kv_write(index->kv, batch, KV_SYNCED, e);
     kv_batch_free(batch);
@@ -277,7 +277,7 @@ void index_remove_trash(struct index_batch *b, const struct trash_entry *entry)
 
 void index_put_term(struct index_batch *b, term_no term)
 {
-    number_encode(term, &b->value);
+    index_number_encode(term, &b->value);
     kv_batch_put(b->kv, term_key, span_of(&b->value));
     buf_clear(&b->value);
 }

@@ -126,13 +126,13 @@ int inline_data_decode(struct span value, struct inline_data *ret)
     return 0;
 }
 
-void number_encode(uint64_t number, struct buf *out)
+void index_number_encode(uint64_t number, struct buf *out)
 {
     buf_append_byte(out, FORMAT);
     buf_append_u64le(out, number);
 }
 
-int number_decode(struct span value, uint64_t *ret)
+int index_number_decode(struct span value, uint64_t *ret)
 {
     int r;
     struct cursor c = value_begin(value, &r);

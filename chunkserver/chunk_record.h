@@ -63,8 +63,8 @@ int crc_segment_decode(struct span value, struct crc_segment *ret) MUST_CHECK;
 void inline_data_encode(const struct inline_data *data, struct buf *out);
 int inline_data_decode(struct span value, struct inline_data *ret) MUST_CHECK;
 
-void number_encode(uint64_t number, struct buf *out);
-int number_decode(struct span value, uint64_t *ret) MUST_CHECK;
+void index_number_encode(uint64_t number, struct buf *out);
+int index_number_decode(struct span value, uint64_t *ret) MUST_CHECK;
 
 /* Keys. */
 void chunk_key(chunk_id id, struct buf *out);                         /* c */

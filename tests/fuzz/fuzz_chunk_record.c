@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t half = size / 2;
     int r =
         chunk_record_decode(1, value, &record) + crc_segment_decode(value, &segment) +
-        inline_data_decode(value, &inlined) + number_decode(value, &number) +
+        inline_data_decode(value, &inlined) + index_number_decode(value, &number) +
         chunk_key_decode(value, &number) +
         trash_decode((struct span){data, half}, (struct span){data + half, size - half}, &entry);
     return r == 1 ? 1 : 0;
