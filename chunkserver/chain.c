@@ -102,11 +102,13 @@ static void sealed_on_owner(void *arg)
     free(p);
 }
 
-/* Before the acknowledgement goes, so that whoever has it finds the whole chunk readable. */
+/* This replica has sealed, the others perhaps not yet, and a failure may still cut what is not
+ * acknowledged. */
 static void tell_sealed(struct chain *c)
 {
     struct chain_sealed *p = xmalloc(sizeof(*p));
     *p = (struct chain_sealed){c->server, c->replica.record};
+    p->record.acked = MIN(c->core.acked, p->record.length);
     c->told_sealed = true;
     counter_add(c->server->counters.sealed_chunks, 1);
     server_call(server_owner(c->server), sealed_on_owner, p);
@@ -123,6 +125,15 @@ static void tell_progress(struct chain *c)
 {
     struct chain_progress *p = xmalloc(sizeof(*p));
     *p = (struct chain_progress){c->server, c->claim.id, c->core.own.written, c->core.acked};
+    server_call(server_owner(c->server), progress_on_owner, p);
+}
+
+/* Every replica has sealed: known here alone. Before the acknowledgement goes, so that whoever has
+ * it finds the whole chunk readable. */
+static void tell_all_sealed(struct chain *c)
+{
+    struct chain_progress *p = xmalloc(sizeof(*p));
+    *p = (struct chain_progress){c->server, c->claim.id, c->core.own.written, c->core.own.written};
     server_call(server_owner(c->server), progress_on_owner, p);
 }
 
@@ -393,6 +404,9 @@ static void end_streams(struct chain *c)
 
 static void chain_apply(struct chain *c, const struct append_update *u)
 {
+    if (u->ack && u->reply.sealed && c->core.start.first) {
+        tell_all_sealed(c);
+    }
     if (u->ack) {
         send_up(c, &u->reply, u->reply.failure != 0 ? c->core.failure.msg : NULL);
     }

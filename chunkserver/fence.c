@@ -146,6 +146,7 @@ static int seal_replica(struct seal *s, struct replica *r)
         return 0; /* damaged after all: not kept */
     }
     if (code == 0) {
+        r->record.acked = r->record.length; /* the log has it: nothing of this can be taken back */
         close_durably(cmd, r, CHUNK_SEALED, s->chunk.version);
         s->kept = true;
     }

@@ -315,12 +315,15 @@ static int check_readable(struct reader *r, const struct chunk *chunk)
                        "chunk %" PRIu64 " is at version %" PRIu64 ", not %" PRIu64, wanted->id,
                        chunk->ref.version, wanted->version);
     }
-    if (r->request.seen > chunk->readable) {
+    r->chunk = *chunk;
+    if (chunk->state == CHUNK_SEALED && !r->request.open) {
+        r->chunk.readable = chunk->length;
+    }
+    if (r->request.seen > r->chunk.readable) {
         return err_set(&r->err, ERR_UNAVAILABLE,
                        "chunk %" PRIu64 " may be read up to %" PRIu64 " here, %" PRIu64 " was seen",
-                       wanted->id, chunk->readable, r->request.seen);
+                       wanted->id, r->chunk.readable, r->request.seen);
     }
-    r->chunk = *chunk;
     return 0;
 }
 

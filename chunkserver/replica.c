@@ -265,9 +265,6 @@ int replica_close_at(struct replica *r, enum chunk_state state, uint64_t version
     if (code == 0) {
         r->record.state = state;
         r->record.ref.version = version;
-        if (state == CHUNK_SEALED) {
-            r->record.acked = r->record.length;
-        }
     }
     return code;
 }

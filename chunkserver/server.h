@@ -57,8 +57,8 @@ struct server_options {
 /* One chunk in the owner's table; 48 bytes. */
 struct chunk {
     struct chunk_ref ref;
-    uint64_t length;      /* bytes that the index has */
-    uint64_t readable;    /* served up to here: the length when sealed, else the watermark */
+    uint64_t length;   /* bytes that the index has */
+    uint64_t readable; /* watermark; a reader who knows that the chunk is sealed gets all of it */
     uint64_t chunk_bytes; /* never grows beyond */
     uint8_t state;        /* enum chunk_state */
     bool inlined;

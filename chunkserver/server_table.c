@@ -57,7 +57,7 @@ void server_chunk_changed(struct server *s, const struct chunk_record *record)
     *chunk = (struct chunk){
         .ref = record->ref,
         .length = record->length,
-        .readable = sealed ? record->length : record->acked,
+        .readable = record->acked,
         .chunk_bytes = record->chunk_bytes,
         .state = (uint8_t)record->state,
         .inlined = record->inlined,

@@ -204,7 +204,8 @@ int wire_read_parse(const struct rpc_bytes *bytes, struct wire_read *ret)
             *ret = (struct wire_read){.chunk = {request->chunk->id, request->chunk->version},
                                       .offset = request->offset,
                                       .length = request->length,
-                                      .seen = request->seen};
+                                      .seen = request->seen,
+                                      .open = request->open};
         }
     }
     arena_deinit(&arena);
@@ -236,6 +237,7 @@ struct rpc_stream *wire_read_open(struct rpc_loop *loop, struct rpc_channel *cha
     message.offset = read->offset;
     message.length = read->length;
     message.seen = read->seen;
+    message.open = read->open;
     struct rpc_request request = {
         .channel = channel,
         .method = &chunkserver_methods[CHUNKSERVER_READ],

@@ -65,6 +65,7 @@ struct wire_read {
     uint64_t offset;
     uint64_t length; /* 0: to the end */
     uint64_t seen;
+    bool open; /* the reader does not know that it is sealed */
 };
 
 struct wire_read_header {

@@ -124,6 +124,7 @@ int chunk_read_open(const struct stream_owner *owner, const char *address,
     message.offset = read->offset;
     message.length = read->length;
     message.seen = read->seen;
+    message.open = read->open;
     struct rpc_request base = {.method = &method_read, .message = &message.base};
     return stream_open(owner, address, &base, ret, e);
 }

@@ -64,6 +64,7 @@ struct chunk_read {
     uint64_t offset;
     uint64_t length; /* 0: to the end */
     uint64_t seen;
+    bool open; /* as far as the file master has said */
 };
 int chunk_read_open(const struct stream_owner *owner, const char *address,
                     const struct chunk_read *read, struct rpc_stream **ret,

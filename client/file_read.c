@@ -205,6 +205,9 @@ static int64_t read_replica(struct file_read *f, const struct want *want, size_t
     if (n < 0) {
         n = read_by_stream(f, want, replica, e);
     }
+    if (n == ERR_NOT_FOUND && x->open && !(f->seen_chunk == x->chunk.id && f->seen > 0)) {
+        n = 0; /* its writer has not come here yet, so nothing of it is acknowledged */
+    }
     if (n == 0 && !x->open) {
         n = err_set(e, ERR_STALE, "%s: its copy of chunk %" PRIu64 " is too short", s->address,
                     x->chunk.id);
