@@ -34,8 +34,6 @@ enum {
     FLUSH_COUNT_MAX = 4096,     /* entries of one flush */
     QUEUE_COUNT_MAX = 32768,    /* proposals that wait for a flush; then ERR_BUSY */
     REPLAY_BYTES = 1024 * 1024, /* of the log at a time */
-    TYPE_EMPTY = 1,             /* of log entries: a term's first */
-    TYPE_COMMAND = 2,
 };
 
 /* Metrics; each may be NULL. */
@@ -330,7 +328,7 @@ static void flush_next(struct consensus *c)
         c->queue_bytes -= p->bytes.length;
         c->last++;
         struct log_entry record = {
-            .index = c->last, .term = c->hard.term, .type = TYPE_COMMAND, .data = p->bytes};
+            .index = c->last, .term = c->hard.term, .type = LOG_ENTRY_COMMAND, .data = p->bytes};
         flush_add(f, record, p);
     }
     if (c->gauges.queued) {
@@ -350,7 +348,7 @@ static void lead(struct consensus *c)
     f->hard = c->hard;
     f->has_hard = true;
     c->last++;
-    struct log_entry record = {.index = c->last, .term = c->hard.term, .type = TYPE_EMPTY};
+    struct log_entry record = {.index = c->last, .term = c->hard.term, .type = LOG_ENTRY_EMPTY};
     flush_add(f, record, NULL);
     CHECK(flush_submit(c, f));
 }

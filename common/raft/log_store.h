@@ -22,14 +22,8 @@
 #include "common/disk.h"
 #include "common/err.h"
 #include "common/ids.h"
+#include "common/raft/log_entry.h"
 #include "common/raft/log_format.h" /* struct log_hard_state */
-
-struct log_entry {
-    log_index index;
-    term_no term;
-    uint8_t type; /* the caller's */
-    struct span data;
-};
 
 struct log_store_options {
     struct disk *disk;      /* borrowed until log_store_close() */
