@@ -18,7 +18,8 @@ dfs mkdir /d
 dfs mkdir /slow
 timed "${put[@]}" "$T/large" /d/before
 
-# A put whose bytes come slowly, so that nearly always a chunk of it is open and has acknowledged bytes.
+# A file whose bytes come slowly, so that nearly always a chunk of it is open and has acknowledged bytes. It has its name
+# from the start: so one can see which servers are its chain, and kill one of them.
 slow_bytes()
 {
     local i
@@ -28,9 +29,18 @@ slow_bytes()
     done
 }
 
-slow_put()
+slow_append()
 {
-    slow_bytes | dfs put --replication 3 --chunk-size 4M - "$1"
+    slow_bytes | dfs append - "$1"
+}
+
+# chain_server PATH: one of those that hold the last chunk of a file; status 1 while it has none.
+chain_server()
+{
+    dfs loc --json "$1" | /usr/bin/python3 -c '
+import json, sys
+replicas = json.load(sys.stdin)[0]["chunks"][-1]["replicas"]
+print(replicas[int(sys.argv[1]) % len(replicas)]["host"].replace("host", "chunkserver"))' $RANDOM >"$T/victim" 2>&1
 }
 
 # The reader's pipe is full most of the time, so the get is under way when the kill comes.
@@ -60,15 +70,16 @@ print(*(chunk["version"] for chunk in json.load(sys.stdin)[0]["chunks"]))'
 
 hits=0
 for ((round = 1; round <= rounds; round++)); do
-    victim=chunkserver$((RANDOM % servers + 1))
-    say "round $round: $victim"
-    timed slow_put "/slow/$round" &
+    timed slow_append "/slow/$round" &
     slow=$!
     timed slow_get &
     get=$!
     fast_puts "$round" &
     fast=$!
     nap 900
+    wait_until 20 chain_server "/slow/$round"
+    victim=$(cat "$T/victim")
+    say "round $round: $victim"
     strike "$victim"
     if ((round % 2 == 0)); then # back at once: an open chunk meets a replica that was restarted
         cluster_up 2>/dev/null
@@ -90,7 +101,7 @@ for ((round = 1; round <= rounds; round++)); do
         cluster_up 2>/dev/null
     fi
 done
-say "$hits of $rounds kills broke the chain of an open chunk of the slow put"
+say "$hits of $rounds kills broke the chain of an open chunk of the slow file"
 [ $hits -ge 1 ] || fail "no kill broke a chain: this run proved nothing"
 
 say "everything is there, byte for byte, with any one server away"
