@@ -2,7 +2,12 @@
  * messages are in flight, so sending overlaps with what the user does between two calls.
  *
  * A chunk is one stream to the first of its servers. When it fails, falls silent or is refused, the
- * server at fault is remembered for a while and left out of the next allocations. */
+ * server at fault is remembered for a while and left out of the next allocations.
+ *
+ * A writer that pauses must not keep readers from what is acknowledged: after 50 ms the
+ * connection's keeper (lease.h) takes in what has come and sends the watermark down the chain. Only
+ * the writer may do that: what a reader has seen is never given up, and the writer gives up a chunk
+ * of which it knows no acknowledged byte. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +60,7 @@ struct file_write {
     struct chain *chain; /* NULL: none */
     struct list chains;  /* with an open stream, the dying ones too */
     uint32_t tail_crc;   /* of the chunk's last block as far as it is sent */
+    uint64_t told;       /* watermark that the chain was last told */
     time_ms heard_ms;    /* the chain said something, or owed nothing */
     time_ms looked_ms;   /* we last looked */
     uint64_t progress;   /* acknowledged bytes when the call's deadline was set */
@@ -189,6 +195,7 @@ static void chain_start(struct file_write *w, const struct fs_result *result)
     w->chain = chain;
     list_push_back(&w->chains, &chain->link);
     w->tail_crc = 0;
+    w->told = 0;
     w->heard_ms = clock_mono_ms();
     lease_stream_opened(w->dfs);
     rpc_stream_read(chain->stream);
@@ -316,6 +323,7 @@ static int step_send(struct file_write *w, const struct writer_step *step)
     data.finish = step->what == WRITER_FINISH;
     int r = chain_stream_send(w->chain->stream, &data);
     rpc_bytes_unref(data.bytes);
+    w->told = data.acked;
     writer_sent(&w->core, step);
     if (r < 0 && r != ERR_CANCELLED) { /* cancelled: the stream is ending and will say why */
         chain_failed(w, 0, r, "cannot send");
@@ -456,6 +464,45 @@ static int wait_for(struct file_write *w, struct call *c, bool (*enough)(const s
     }
 }
 
+/* ---- Between the user's calls ---------------------------------------------------------------- */
+
+/* Acknowledgements are still to come, or the chain does not know of all that came. */
+static bool is_restless(const struct file_write *w)
+{
+    const struct writer *core = &w->core;
+    return w->chain && core->phase == WRITER_OPEN &&
+           (core->acked > w->told || core->sent > core->acked);
+}
+
+static void tell_watermark(struct file_write *w)
+{
+    if (w->chain && w->core.phase == WRITER_OPEN && w->core.acked > w->told) {
+        struct writer_step step = {.what = WRITER_SEND, .offset = w->core.sent};
+        (void)step_send(w, &step);
+    }
+}
+
+static bool tend(struct lease *lease)
+{
+    struct file_write *w = CONTAINER_OF(lease, struct file_write, lease);
+    while (rpc_loop_step(w->loop, 0)) {
+    }
+    tell_watermark(w);
+    return is_restless(w);
+}
+
+static void enter(struct file_write *w, struct call *c)
+{
+    lease_enter(w->dfs, &w->lease);
+    call_begin_on(c, w->dfs, w->loop);
+}
+
+static void leave(struct file_write *w, struct call *c)
+{
+    call_end_on(c);
+    lease_leave(w->dfs, &w->lease, is_restless(w));
+}
+
 /* ---- The user's calls ----------------------------------------------------------------------- */
 
 static bool has_room(const struct file_write *w)
@@ -488,6 +535,7 @@ struct file_write *file_write_new(struct dfs *dfs, struct rpc_loop *loop,
     list_init(&w->chains);
     writer_init(&w->core, start->length, start->chunk_bytes);
     write_buffer_init(&w->buffer, start->length);
+    w->lease.tend = tend;
     lease_hold(dfs, &w->lease, start->inode, start->lease_epoch);
     return w;
 }
@@ -502,7 +550,7 @@ int file_write_bytes(struct file_write *w, const void *data, size_t length, stru
     struct call c;
     const char *from = data;
     int r = w->final.code;
-    call_begin_on(&c, w->dfs, w->loop);
+    enter(w, &c);
     while (length > 0 && r == 0) {
         if (!has_room(w)) {
             r = wait_for(w, &c, has_room);
@@ -518,23 +566,21 @@ int file_write_bytes(struct file_write *w, const void *data, size_t length, stru
             r = go_on(w, &c);
         }
     }
-    call_end_on(&c);
+    leave(w, &c);
     return r < 0 ? failed(w, e) : 0;
 }
 
 int file_write_sync(struct file_write *w, struct err *e)
 {
     struct call c;
-    call_begin_on(&c, w->dfs, w->loop);
+    enter(w, &c);
     writer_sync(&w->core);
     int r = wait_for(w, &c, is_synced);
-    if (r == 0 && w->chain) {
-        /* The watermark, so that readers see what the user now knows to be safe. */
-        struct writer_step step = {.what = WRITER_SEND, .offset = w->core.sent};
-        r = step_send(w, &step);
+    if (r == 0) {
+        tell_watermark(w); /* so that readers see what the user now knows to be safe */
         (void)go_on(w, &c);
     }
-    call_end_on(&c);
+    leave(w, &c);
     return r < 0 ? failed(w, e) : 0;
 }
 
@@ -543,7 +589,7 @@ int file_write_close(struct file_write *w, struct fs_op *op, inode_id *ret_inode
     struct call c;
     struct writer_step step;
     struct fs_result result;
-    call_begin_on(&c, w->dfs, w->loop);
+    enter(w, &c);
     writer_close(&w->core);
     int r = wait_for(w, &c, is_sealed);
     if (r < 0) {
@@ -558,7 +604,7 @@ int file_write_close(struct file_write *w, struct fs_op *op, inode_id *ret_inode
         c.deadline = clock_mono_ms() + w->dfs->timeout_ms;
         r = fs_mutate(&c, op, &result, e);
     }
-    call_end_on(&c);
+    leave(w, &c);
     if (r == 0 && ret_inode) {
         *ret_inode = result.inode;
     }
@@ -573,17 +619,18 @@ void file_write_abandon(struct file_write *w)
     struct call c;
     struct fs_result result;
     struct fs_op op = file_op(w, FS_ABANDON);
+    enter(w, &c);
     chain_detach(w);
-    call_begin_on(&c, w->dfs, w->loop);
     c.quiet = true;
     c.deadline = MIN(c.deadline, clock_mono_ms() + ABANDON_MS);
     (void)!fs_mutate(&c, &op, &result,
                      NULL); /* otherwise the lease runs out, which does the same */
-    call_end_on(&c);
+    leave(w, &c);
 }
 
 void file_write_free(struct file_write *w)
 {
+    lease_drop(w->dfs, &w->lease);
     chain_detach(w);
     LIST_FOR_EACH(node, &w->chains)
     {
@@ -592,7 +639,6 @@ void file_write_free(struct file_write *w)
     while (!list_empty(&w->chains)) {
         (void)rpc_loop_step(w->loop, RPC_NO_DEADLINE);
     }
-    lease_drop(w->dfs, &w->lease);
     write_buffer_deinit(&w->buffer);
     dfs_loop_return(w->dfs, w->loop);
     free(w->name);

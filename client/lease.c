@@ -10,7 +10,8 @@
 #include "common/macros.h"
 
 enum {
-    LOOK_MS = 500,                /* well below the time in which a ping must be answered */
+    LOOK_MS = 500, /* well below the time in which a ping must be answered */
+    IDLE_MS = 50,  /* a writer left alone for so long is tended (DESIGN 4, "Append") */
     RENEW_MS = LEASE_SOFT_MS / 6, /* five renewals may be lost */
     RENEW_DEADLINE_MS = RENEW_MS / 2,
 };
@@ -68,24 +69,53 @@ static void renew(struct dfs *dfs, struct rpc_loop *loop)
     free(leases);
 }
 
+static bool wants_tending(const struct lease *lease, time_ms now)
+{
+    return lease->restless && !lease->in_use && now >= lease->left_ms + IDLE_MS;
+}
+
+/* With the lock held, which is free during each tend(); so the list is begun again after each. */
+static void tend_all(struct dfs *dfs, time_ms now)
+{
+    struct list *leases = &dfs->leases.leases;
+    for (struct list *node = leases->next; node != leases; node = node->next) {
+        struct lease *lease = LIST_ENTRY(node, struct lease, link);
+        if (!wants_tending(lease, now)) {
+            continue;
+        }
+        lease->tended = true;
+        sync_leave(&dfs->lock);
+        bool restless = lease->tend(lease);
+        sync_enter(&dfs->lock);
+        lease->restless = restless;
+        lease->left_ms = clock_mono_ms();
+        lease->tended = false;
+        sync_wake(&dfs->lock);
+        node = leases;
+    }
+}
+
 static void *keeper_main(void *arg)
 {
     struct dfs *dfs = arg;
     struct lease_keeper *k = &dfs->leases;
     struct rpc_loop *loop = rpc_loop_new();
     time_ms renew_at = clock_mono_ms() + RENEW_MS;
+    time_ms look_at = 0;
     sync_enter(&dfs->lock);
     while (!k->stopping) {
         bool looks = k->streams > 0;
-        sync_wait(&dfs->lock, clock_mono_ms() + (looks ? (time_ms)LOOK_MS : (time_ms)RENEW_MS));
+        sync_wait(&dfs->lock, clock_mono_ms() + (looks ? (time_ms)IDLE_MS : (time_ms)RENEW_MS));
+        time_ms now = clock_mono_ms();
+        tend_all(dfs, now);
         bool stopping = k->stopping;
         sync_leave(&dfs->lock);
-        time_ms now = clock_mono_ms();
         if (!stopping && now >= renew_at) {
             renew(dfs, loop);
             renew_at = now + RENEW_MS;
-        } else if (!stopping) {
+        } else if (!stopping && now >= look_at) {
             (void)rpc_loop_step(loop, now); /* all connections of the process are looked at */
+            look_at = now + LOOK_MS;
         }
         sync_enter(&dfs->lock);
     }
@@ -121,7 +151,8 @@ void lease_keeper_stop(struct dfs *dfs)
 
 void lease_hold(struct dfs *dfs, struct lease *lease, inode_id inode, uint64_t epoch)
 {
-    *lease = (struct lease){.inode = inode, .epoch = epoch};
+    lease->inode = inode;
+    lease->epoch = epoch;
     sync_enter(&dfs->lock);
     list_push_back(&dfs->leases.leases, &lease->link);
     keeper_need(dfs);
@@ -133,10 +164,31 @@ void lease_drop(struct dfs *dfs, struct lease *lease)
     if (!lease->inode) {
         return;
     }
+    lease_enter(dfs, lease);
     sync_enter(&dfs->lock);
     list_remove(&lease->link);
     sync_leave(&dfs->lock);
     lease->inode = 0;
+}
+
+void lease_enter(struct dfs *dfs, struct lease *lease)
+{
+    sync_enter(&dfs->lock);
+    while (lease->tended) {
+        sync_wait(&dfs->lock, clock_mono_ms() + LOOK_MS);
+    }
+    lease->in_use = true;
+    sync_leave(&dfs->lock);
+}
+
+void lease_leave(struct dfs *dfs, struct lease *lease, bool restless)
+{
+    time_ms now = clock_mono_ms();
+    sync_enter(&dfs->lock);
+    lease->in_use = false;
+    lease->restless = restless;
+    lease->left_ms = now;
+    sync_leave(&dfs->lock);
 }
 
 bool lease_lost(struct dfs *dfs, struct lease *lease)

@@ -1,6 +1,7 @@
 /* Writers' leases, kept alive by one thread of the connection, which starts with the first of them.
- * The same thread looks at the connections of paused streams, so that their pings are answered
- * while the user's threads do something else. */
+ * The same thread tends to what goes on while the user's threads do something else: it looks at the
+ * connections of paused streams, so that their pings are answered, and it lets a writer that its
+ * user has left alone for a while take in its acknowledgements and tell them to the chain. */
 #ifndef CLIENT_LEASE_H
 #define CLIENT_LEASE_H
 
@@ -13,12 +14,19 @@
 
 struct dfs;
 
-/* Part of an open file. */
+/* Part of an open file that is written. The fields below are under the connection's lock. */
 struct lease {
     struct list link; /* in the keeper's list */
     inode_id inode;
     uint64_t epoch;
-    bool lost; /* under the connection's lock: refused for good */
+    bool lost;       /* refused for good */
+    bool in_use;     /* by a call of the user */
+    bool tended;     /* the keeper is in tend() */
+    bool restless;   /* tend() is wanted when nobody has used the file for LEASE_IDLE_MS */
+    time_ms left_ms; /* when the last call ended */
+    /* On the keeper's thread, never beside a call of the user; must not wait. Returns the new
+     * `restless`. */
+    bool (*tend)(struct lease *lease);
 };
 
 /* Part of the connection, under its lock. */
@@ -35,7 +43,11 @@ void lease_keeper_init(struct lease_keeper *k);
 void lease_keeper_stop(struct dfs *dfs);
 
 void lease_hold(struct dfs *dfs, struct lease *lease, inode_id inode, uint64_t epoch);
-void lease_drop(struct dfs *dfs, struct lease *lease); /* no-op for zeroed */
+/* Around each call of the user on the file. */
+void lease_enter(struct dfs *dfs, struct lease *lease);
+void lease_leave(struct dfs *dfs, struct lease *lease, bool restless);
+/* The keeper lets go of it, in the middle of tend() too. No-op for zeroed. */
+void lease_drop(struct dfs *dfs, struct lease *lease);
 bool lease_lost(struct dfs *dfs, struct lease *lease);
 
 /* A stream is open across calls of the user, and is not any more. */

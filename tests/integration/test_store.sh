@@ -194,6 +194,18 @@ readable()
     [ "$(dfs cat "$1" | wc -c)" -ge "$2" ]
 }
 
+say "a writer that pauses does not keep readers from what it has sent"
+random_file in $((3 * MIB))
+mkfifo pausing
+dfs append - /pausing <pausing &
+append=$!
+exec 7>pausing
+cat in >&7
+wait_until 20 readable /pausing $((3 * MIB))
+exec 7>&-
+wait $append
+same_in_store in /pausing
+
 # strike_chain FILE PLACE COMMAND...: a file grows; when bytes of its open chunk are acknowledged, COMMAND strikes the server
 # at this place of the chunk's chain ($victim). The chunk is then sealed at a higher version.
 strike_chain()
