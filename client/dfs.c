@@ -240,7 +240,7 @@ int dfs_connect(const struct dfs_options *options, struct dfs **ret, struct dfs_
         dfs_disconnect(dfs);
         return dfs_fail(ret_e, r, &e);
     }
-    dfs->pool = rpc_pool_new(dfs->tls, dfs->user);
+    dfs->pool = rpc_pool_new(dfs->tls, dfs->tls ? o->user : dfs->user);
     *ret = dfs;
     return 0;
 }

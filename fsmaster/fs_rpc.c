@@ -21,8 +21,12 @@
 
 static struct caller caller_of(struct rpc_call *call, const struct server *s)
 {
-    const char *user = rpc_call_caller(call)->user;
-    user = user[0] ? user : "nobody";
+    const struct rpc_caller *caller = rpc_call_caller(call);
+    const char *user = caller->user[0] ? caller->user : "nobody";
+    /* The mrmaster and its tasks hold the cluster's certificate and work for a job's user. */
+    if (caller->acts_for[0] && strcmp(user, s->superuser) == 0) {
+        user = caller->acts_for;
+    }
     return (struct caller){.user = user, .is_superuser = strcmp(user, s->superuser) == 0};
 }
 

@@ -61,7 +61,10 @@ struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e
     struct dfs_options options = {.masters = m->options.masters,
                                   .user = user,
                                   .host = m->options.host,
-                                  .rack = m->options.rack};
+                                  .rack = m->options.rack,
+                                  .tls_ca = m->options.tls_ca,
+                                  .tls_cert = m->options.tls_cert,
+                                  .tls_key = m->options.tls_key};
     if (dfs_connect(&options, &dfs, &de) < 0) {
         (void)err_from_dfs(e, &de, "connect to the store as %s", user);
         return NULL;
@@ -268,9 +271,12 @@ static int take_up(struct mr_master *m, const struct job_found *found, struct er
 int mr_master_start(struct mr_master *m, struct err *e)
 {
     struct dfs_options options = {.masters = m->options.masters,
-                                  .user = m->options.user,
+                                  .user = m->options.tls_ca ? NULL : m->options.user,
                                   .host = m->options.host,
-                                  .rack = m->options.rack};
+                                  .rack = m->options.rack,
+                                  .tls_ca = m->options.tls_ca,
+                                  .tls_cert = m->options.tls_cert,
+                                  .tls_key = m->options.tls_key};
     struct dfs_err de = {0};
     if (dfs_connect(&options, &m->dfs, &de) < 0) {
         return err_from_dfs(e, &de, "connect to the store");

@@ -23,6 +23,10 @@ struct mr_master_options {
     const char *user;    /* owns /system/mr; NULL: the login name */
     const char *host;    /* host and rack label of this process */
     const char *rack;
+    const char *tls_ca; /* PEM files for libdfs; all three or none. With TLS `user` is not used: the
+                           certificate must be the store's superuser's, who acts for jobs' users */
+    const char *tls_cert;
+    const char *tls_key;
     time_ms worker_silent_ms; /* a worker that says nothing for so long is given up */
     time_ms history_ms;       /* ended jobs are forgotten after so long */
 };

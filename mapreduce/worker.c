@@ -270,8 +270,12 @@ int worker_start(const struct worker_options *options, struct mr_worker_process 
     map_init(&w->jobs, 0);
     *ret = w;
     struct dfs_err de = {0};
-    struct dfs_options dfs = {
-        .masters = options->masters, .host = options->host, .rack = options->rack};
+    struct dfs_options dfs = {.masters = options->masters,
+                              .host = options->host,
+                              .rack = options->rack,
+                              .tls_ca = options->tls_ca,
+                              .tls_cert = options->tls_cert,
+                              .tls_key = options->tls_key};
     struct rpc_channel_options channel = {.address = options->mrmaster,
                                           .class = RPC_CONTROL,
                                           .tls = options->tls,

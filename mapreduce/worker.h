@@ -26,8 +26,11 @@ struct worker_options {
     const char *host;
     const char *rack;
     struct member_key key;
-    const struct rpc_tls *tls;
-    const char *user; /* name towards mrmaster */
+    const struct rpc_tls *tls; /* towards mrmaster */
+    const char *tls_ca;        /* the same in files, for libdfs; NULL: none */
+    const char *tls_cert;
+    const char *tls_key;
+    const char *user; /* name towards mrmaster; with TLS the certificate's counts */
     uint32_t slots;
     time_ms task_timeout_ms;   /* an attempt that shows no sign of life for so long is ended, unless
                                   its job says otherwise */

@@ -19,7 +19,8 @@ static const struct config_row common_rows[] = {
     {ROW("master", CONFIG_STRING, master), .value_name = "HOST:PORT[,...]", .env = "DFS_MASTER",
      .help = "File masters."},
     {ROW("user", CONFIG_STRING, user), .value_name = "NAME", .env = "DFS_USER",
-     .help = "Act as this user, where there is no TLS. Default: the login name."},
+     .help = "Act as this user. Default: the login name. With TLS the certificate says who you "
+             "are, and only the superuser can act as somebody else."},
     {ROW("host", CONFIG_STRING, host), .value_name = "LABEL",
      .help = "This machine's host label, for reading nearby. Default: the host name."},
     {ROW("rack", CONFIG_STRING, rack), .value_name = "LABEL",

@@ -112,7 +112,8 @@ struct rpc_channel_options {
     const char *address; /* HOST:PORT; IPv6 in brackets; a name is resolved by gRPC */
     enum rpc_class class;
     const struct rpc_tls *tls; /* NULL: plain text */
-    const char *user;          /* sent as `trireme-user` without TLS; NULL: none */
+    const char *user; /* sent as `trireme-user`; NULL: none. Without TLS: who calls. With TLS
+                         the certificate says that, and this, if set, for whom */
     const char
         *server_name; /* name expected in the server's certificate; NULL: the address's host */
 };

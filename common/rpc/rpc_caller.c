@@ -49,13 +49,18 @@ static bool read_certificate(char *user, size_t user_bytes, grpc_call *call)
 void rpc_caller_fill(struct rpc_caller_store *store, grpc_call *call,
                      const grpc_metadata_array *metadata, gpr_timespec deadline)
 {
+    struct span said = rpc_metadata_get(metadata, RPC_KEY_USER);
     store->user[0] = '\0';
+    store->acts_for[0] = '\0';
     store->caller.authenticated = read_certificate(store->user, sizeof(store->user), call);
-    if (!store->caller.authenticated) {
-        rpc_text_copy(store->user, sizeof(store->user), rpc_metadata_get(metadata, RPC_KEY_USER));
+    if (store->caller.authenticated) {
+        rpc_text_copy(store->acts_for, sizeof(store->acts_for), said);
+    } else {
+        rpc_text_copy(store->user, sizeof(store->user), said);
     }
     read_address(store->address, sizeof(store->address), call);
     store->caller.user = store->user;
+    store->caller.acts_for = store->acts_for;
     store->caller.address = store->address;
     store->caller.deadline = rpc_deadline_from_grpc(deadline);
 }

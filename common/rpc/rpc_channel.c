@@ -78,7 +78,7 @@ int rpc_channel_open(const struct rpc_channel_options *options, struct rpc_chann
     channel->address = xstrdup(options->address);
     channel->class = options->class;
     int r = target_of(options->address, &target, e);
-    if (r == 0 && options->tls == NULL && options->user != NULL) {
+    if (r == 0 && options->user != NULL) {
         r = set_user(channel, options->user, e);
     }
     if (r == 0) {

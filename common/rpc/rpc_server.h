@@ -73,10 +73,12 @@ struct rpc_step {
 struct rpc_caller {
     const char
         *user; /* TLS: the certificate's common name; plain text: `trireme-user`; "" when absent */
-    bool authenticated;  /* user was proved by a certificate */
-    const char *address; /* of the connection's other end, "127.0.0.1:4711"; for people, not for
-                            decisions */
-    time_ms deadline;    /* RPC_NO_DEADLINE when the caller gave none */
+    bool authenticated;   /* user was proved by a certificate */
+    const char *acts_for; /* TLS: `trireme-user`, which the caller would like to be taken for; the
+                             service decides whether it may. Else "" */
+    const char *address;  /* of the connection's other end, "127.0.0.1:4711"; for people, not for
+                             decisions */
+    time_ms deadline;     /* RPC_NO_DEADLINE when the caller gave none */
 };
 
 const struct ProtobufCMessage *

@@ -53,6 +53,7 @@ void rpc_call_free_spares(struct rpc_call *first);
 struct rpc_caller_store {
     struct rpc_caller caller;
     char user[LIMIT_HOST_BYTES_MAX + 1];
+    char acts_for[LIMIT_HOST_BYTES_MAX + 1];
     char address[LIMIT_ADDRESS_BYTES_MAX];
 };
 void rpc_caller_fill(struct rpc_caller_store *store, grpc_call *call,

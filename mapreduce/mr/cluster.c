@@ -89,7 +89,7 @@ int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, st
                        "its file master, or give --master");
     }
     struct dfs_options options = {.masters = o->master,
-                                  .user = user_of(o),
+                                  .user = o->user, /* libdfs knows who we are otherwise */
                                   .tls_ca = o->tls_ca,
                                   .tls_cert = o->tls_cert,
                                   .tls_key = o->tls_key,

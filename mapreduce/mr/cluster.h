@@ -30,7 +30,8 @@ struct cluster_options {
          .type = CONFIG_STRING,                                                                    \
          .offset = offsetof(struct_name, cluster.user),                                            \
          .value_name = "NAME",                                                                     \
-         .help = "Act as this user; without TLS only. Default: the login name."},                  \
+         .help = "Act as this user. Default: the login name. With TLS the certificate says who "   \
+                 "you are."},                                                                      \
         {.key = "tls-ca",                                                                          \
          .type = CONFIG_STRING,                                                                    \
          .offset = offsetof(struct_name, cluster.tls_ca),                                          \

@@ -179,6 +179,9 @@ static int start(struct process *p, struct err *e)
                                        .user = o->user ? o->user : p->user.data,
                                        .host = o->host ? o->host : p->host.data,
                                        .rack = o->rack,
+                                       .tls_ca = o->tls_ca,
+                                       .tls_cert = o->tls_cert,
+                                       .tls_key = o->tls_key,
                                        .worker_silent_ms = o->worker_silent_ms,
                                        .history_ms = o->history_ms};
     p->master = mr_master_new(&master);

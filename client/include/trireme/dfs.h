@@ -71,7 +71,8 @@ struct dfs;
 
 struct dfs_options {
     const char *masters; /* "host:port[,host:port...]"; NULL: $DFS_MASTER */
-    const char *user;    /* NULL: the login name */
+    const char *user;    /* NULL: the login name, or with TLS whom the certificate names; another
+                            name there is for the superuser alone, and ignored from others */
     const char *
         host; /* this machine's host label, for nearness; NULL: $TRIREME_HOST, else the host name */
     const char *rack;    /* NULL: $TRIREME_RACK, else "default" */
