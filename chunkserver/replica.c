@@ -312,7 +312,7 @@ int replica_cut(struct replica *r, uint64_t length, struct err *e)
         if (code == 0) {
             code = block_crc(r, block, part, &prefix, e);
         }
-        if (code < 0) {
+        if (code != 0) {
             return code;
         }
         r->crcs[block] = prefix;

@@ -104,7 +104,7 @@ int wire_append_parse(const struct rpc_bytes *bytes, struct wire_append *ret, st
     struct rpc_data_message parts = {0};
     Trireme__V1__AppendHeader *header = NULL;
     int r = header_unpack(bytes, &arena, &parts, &header);
-    if (r < 0) {
+    if (r != 0) {
         (void)err_set(e, r, "malformed append header");
     } else if (header->open != NULL || header->n_block_crcs > WIRE_BLOCKS_MAX) {
         r = err_set(e, ERR_INVALID, "append with a second open or %zu checksums",

@@ -210,6 +210,6 @@ int chunk_stat(struct call *c, const char *address, chunk_id id, uint64_t *ret_r
         return rpc_result_err(&result, address, e);
     }
     const Trireme__V1__StatChunkReply *stat = (Trireme__V1__StatChunkReply *)reply;
-    *ret_readable = stat->sealed ? stat->length : stat->acked;
+    *ret_readable = stat->acked; /* also where a replica has sealed: others may not have */
     return 0;
 }

@@ -43,12 +43,12 @@ static Trireme__V1__ChunkRef *proto_chunk_ref(struct chunk_ref ref, struct arena
 /* protobuf-c's structs want char *, which it does not write through while packing. */
 static char *proto_string(const char *string)
 {
-    return (char *)(uintptr_t)string;
+    return (char *)string;
 }
 
 static uint64_t *proto_numbers(const uint64_t *numbers)
 {
-    return (uint64_t *)(uintptr_t)numbers;
+    return (uint64_t *)numbers;
 }
 
 #define MAKE(type, name, arena)                                                                    \
@@ -259,7 +259,7 @@ int command_from_request(const ProtobufCMessage *request, struct arena *arena,
     CHECK(request->descriptor == &trireme__v1__mutate_request__descriptor);
     int r = mutate_of((const Trireme__V1__MutateRequest *)request, arena, ret, e);
     for (uint32_t i = 0; r == 0 && i < ret->operation_count; i++) {
-        struct operation *op = (struct operation *)(uintptr_t)&ret->operations[i];
+        struct operation *op = (struct operation *)&ret->operations[i];
         if (op->kind == OPERATION_ALLOCATE) {
             op->allocate.servers = NULL;
             op->allocate.server_count = 0;
@@ -501,7 +501,7 @@ static Trireme__V1__LogRegisterServer *proto_register_server(const struct cmd_re
 {
     MAKE(LogRegisterServer, m, arena) TRIREME__V1__LOG_REGISTER_SERVER__INIT;
     m->member_key.len = sizeof(cmd->key.bytes);
-    m->member_key.data = (uint8_t *)(uintptr_t)cmd->key.bytes;
+    m->member_key.data = (uint8_t *)cmd->key.bytes;
     m->host = proto_string(cmd->host);
     m->rack = proto_string(cmd->rack);
     m->address = proto_string(cmd->address);
@@ -605,7 +605,7 @@ int command_encode(const struct log_entry *entry, struct arena *arena, struct bu
     if (entry->kind == ENTRY_MUTATE) {
         m.user = proto_string(entry->caller.user);
         m.n_groups = entry->caller.group_count;
-        m.groups = (char **)(uintptr_t)entry->caller.groups;
+        m.groups = (char **)entry->caller.groups;
         m.is_superuser = entry->caller.is_superuser;
     }
     proto_command(entry, arena, &m);
@@ -623,8 +623,8 @@ int command_encode(const struct log_entry *entry, struct arena *arena, struct bu
 
 /* ---- Entries from protobuf ------------------------------------------------------------------- */
 
-/* Does the message, or one inside it, hold fields that this program does not know? Messages nest
- * at most three deep here, so the recursion is bounded. */
+/* Does the message, or one inside it, hold fields that this program does not know? */
+/* NOLINTNEXTLINE(misc-no-recursion): messages nest at most three deep here */
 static bool has_unknown(const ProtobufCMessage *m)
 {
     bool found = m->n_unknown_fields > 0;
@@ -765,7 +765,9 @@ static char *proto_text(const char *text, struct arena *arena)
     }
     char *clean = arena_strndup(arena, text, length);
     for (size_t i = 0; i < length; i++) {
-        clean[i] = (uint8_t)clean[i] < 0x80 ? clean[i] : '?';
+        if ((uint8_t)clean[i] >= 0x80) {
+            clean[i] = '?';
+        }
     }
     return clean;
 }

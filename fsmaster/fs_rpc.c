@@ -269,6 +269,7 @@ static bool name_server(struct named_servers *n, server_id id, uint32_t *ret_pla
         }
         n->messages[n->count++] = server_message(n->arena, server);
         place = n->count;
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr): a number, which nobody follows */
         (void)map_put_u64(&n->places, id, (void *)place);
     }
     *ret_place = (uint32_t)place - 1;

@@ -57,7 +57,7 @@ struct row_key row_key_u64_pair(enum row_type type, uint64_t first, uint64_t sec
 /* Name of at most LIMIT_NAME_BYTES_MAX bytes. */
 struct row_key row_key_dirent(inode_id parent, struct span name);
 struct row_key row_key_fence(struct span name);
-struct row_key row_key_server_key(const struct member_key *key);
+struct row_key row_key_server_key(const struct member_key *member);
 
 /* Of the keys that row_key_u64() and _pair() make; ERR_CORRUPT. */
 int row_key_read_u64(struct span key, enum row_type type, uint64_t *ret_number) MUST_CHECK;

@@ -603,12 +603,12 @@ static bool record_is_empty(const struct record *record)
            record->slots[2] == 0 && !(record->flags & RECORD_HAS_ODD);
 }
 
-void locations_remove(struct locations *l, server_id server, chunk_id chunk)
+void locations_remove(struct locations *l, server_id id, chunk_id chunk)
 {
-    const struct server *known = map_get_u64(&l->servers_by_id, server);
+    const struct server *server = map_get_u64(&l->servers_by_id, id);
     struct record *record = record_find(l, chunk);
     struct detail before;
-    if (!known || !record || !replica_take(l, record, known->index, &before)) {
+    if (!server || !record || !replica_take(l, record, server->index, &before)) {
         return;
     }
     if (record_is_empty(record)) {

@@ -71,15 +71,6 @@ void namespace_begin(struct namespace *ns, const struct kv_view *view)
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
-int ns_broken(struct namespace *ns, int code)
-{
-    CHECK(code < 0);
-    if (ns->broken == 0) {
-        ns->broken = code;
-    }
-    return code;
-}
-
 int ns_get(struct namespace *ns, const struct row_key *key)
 {
     int r = kv_view_get(ns->view, row_key_span(key), &ns->value);

@@ -11,6 +11,7 @@
 #define FSMASTER_NAMESPACE_INTERNAL_H
 
 #include "common/arena.h"
+#include "common/check.h"
 #include "common/map.h"
 #include "fsmaster/keys.h"
 #include "fsmaster/namespace.h"
@@ -81,7 +82,14 @@ void ns_init(struct namespace *ns, const struct kv_view *view, const struct call
 void ns_deinit(struct namespace *ns);
 
 /* Remembers that the storage is broken. Returns code. */
-int ns_broken(struct namespace *ns, int code);
+static inline int ns_broken(struct namespace *ns, int code)
+{
+    CHECK(code < 0);
+    if (ns->broken == 0) {
+        ns->broken = code;
+    }
+    return code;
+}
 
 /* The row into ns->value. ERR_NOT_FOUND, or broken. */
 int ns_get(struct namespace *ns, const struct row_key *key) MUST_CHECK;

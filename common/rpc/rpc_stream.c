@@ -259,7 +259,8 @@ void rpc_stream_read(struct rpc_stream *stream)
     }
     stream->reading = true;
     stream->batches++;
-    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
+    grpc_op op = {0};
+    op.op = GRPC_OP_RECV_MESSAGE;
     op.data.recv_message.recv_message = &stream->incoming;
     rpc_batch(stream->call, &op, 1, &stream->read_tag);
 }
@@ -393,9 +394,9 @@ static uint8_t *put_varint(uint8_t *at, uint64_t value)
 /* Field 1 whole and the tag and length of field 2, in one slice. */
 static grpc_slice pack_prefix(const ProtobufCMessage *header, size_t data_length)
 {
-    enum { TAG_BYTES = 1, VARINT_BYTES = 10 };
+    enum { TAG_BYTES = 1, VARINT_BYTES = 10, BOTH_HEADS_BYTES = 2 * (TAG_BYTES + VARINT_BYTES) };
     size_t header_length = header == NULL ? 0 : protobuf_c_message_get_packed_size(header);
-    grpc_slice slice = grpc_slice_malloc(header_length + 2 * (TAG_BYTES + VARINT_BYTES));
+    grpc_slice slice = grpc_slice_malloc(header_length + BOTH_HEADS_BYTES);
     uint8_t *start = GRPC_SLICE_START_PTR(slice);
     uint8_t *at = start;
     if (header != NULL) {
