@@ -156,6 +156,19 @@ enum {
     LOG_SPARE_COUNT_MAX = 2,                /* dropped segments kept for reuse */
     LOG_IDLE_MS = 1000,                     /* then an empty batch vouches for the last one */
 
+    /* Raft. The first ones are defaults of struct raft_options. */
+    RAFT_HEARTBEAT_MS = 50,
+    RAFT_ELECTION_MS = 300, /* a leader that is gone is replaced within about twice that */
+    RAFT_DISK_HUNG_MS = 2 * 1000,
+    RAFT_APPEND_BYTES = 256 * 1024, /* and 64 of them under way to each peer: 16 MiB */
+    RAFT_INFLIGHT_COUNT = 64,
+    RAFT_PIECE_BYTES = 512 * 1024,
+    RAFT_UNCOMMITTED_BYTES = 64 * 1024 * 1024,
+    RAFT_INFLIGHT_COUNT_MAX = 256,
+    RAFT_APPEND_COUNT_MAX = 4096, /* entries in one message or proposal */
+    RAFT_PIECE_BYTES_MAX = 4 * 1024 * 1024,
+    RAFT_PIECE_RETRY_MS = 1000, /* a piece of a snapshot without an answer is sent again */
+
     /* MapReduce engine. */
     MR_REDUCES_MAX = 65536,                  /* partitions of one map output; its index is in RAM */
     MR_RECORD_BYTES_MAX = 256 * 1024 * 1024, /* key and value together; one is held in RAM whole */
