@@ -91,9 +91,16 @@ bool raft_may_campaign(const struct raft *r)
            !raft_disk_is_hung(r) && r->hard.term < RAFT_NUMBER_MAX;
 }
 
+/* The only voter has nobody to wait for: it can lead at once. */
+bool raft_is_alone(const struct raft *r)
+{
+    return raft_config_voter_count(&r->members.config) == 1 && raft_may_campaign(r);
+}
+
 void raft_election_tick(struct raft *r)
 {
-    if (r->now_ms < r->election_at_ms) {
+    bool waits = r->role == RAFT_CANDIDATE; /* for its own disk */
+    if (r->now_ms < r->election_at_ms && (waits || !raft_is_alone(r))) {
         return;
     }
     if (raft_may_campaign(r)) {

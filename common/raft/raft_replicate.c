@@ -253,7 +253,8 @@ log_index raft_keep(const struct raft *r)
 time_ms raft_next_ms(const struct raft *r)
 {
     if (r->role != RAFT_LEADER) {
-        return r->election_at_ms;
+        bool at_once = r->role == RAFT_FOLLOWER && raft_is_alone(r);
+        return at_once ? r->now_ms : r->election_at_ms;
     }
     time_ms since;
     time_ms next = MIN(r->lead.heartbeat_at_ms, quorum_lost_at(r));
