@@ -88,6 +88,10 @@ static int raft_status_step(struct rpc_call *call, void *service)
     Trireme__V1__RaftStatusReply *a = (void *)rpc_call_reply(call);
     struct consensus_group *g = arena_calloc(arena, sizeof(*g));
     char cluster[CLUSTER_ID_TEXT_BYTES] = "";
+    const Trireme__V1__RaftStatusRequest *q = (const void *)rpc_call_request(call);
+    if (q->from_leader && !s->status.is_leader) {
+        return not_leader(call, s);
+    }
     consensus_group(s->consensus, g);
     if (cluster_id_known(g->cluster)) {
         (void)cluster_id_format(g->cluster, cluster);
