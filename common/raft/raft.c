@@ -157,6 +157,11 @@ void raft_set_hard(struct raft *r, term_no term, raft_key vote)
     r->out.hard = true;
 }
 
+bool raft_term_is_durable(const struct raft *r)
+{
+    return !r->out.hard && r->hard_seq <= r->log.done_seq;
+}
+
 void raft_append_entry(struct raft *r, const struct log_entry *entry)
 {
     struct raft_out *out = &r->out;

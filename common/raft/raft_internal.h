@@ -154,6 +154,7 @@ struct raft_message *raft_send(struct raft *r, enum raft_message_kind kind, raft
 struct raft_message *raft_send_after(struct raft *r, enum raft_message_kind kind, raft_key to);
 
 void raft_set_hard(struct raft *r, term_no term, raft_key vote);
+bool raft_term_is_durable(const struct raft *r);
 /* To the end of the log, in memory and on its way to disk. */
 void raft_append_entry(struct raft *r, const struct log_entry *entry);
 void raft_truncate(struct raft *r, log_index from);

@@ -113,7 +113,7 @@ static void refuse(struct raft *r, const struct raft_message *m)
  * by now, so that a slow disk does not look like a lost leader or follower. */
 static void accept(struct raft *r, const struct raft_message *m, log_index verified)
 {
-    bool at_once = m->append.count == 0 && r->hard_seq <= r->log.done_seq;
+    bool at_once = m->append.count == 0 && raft_term_is_durable(r);
     log_index match = at_once ? MIN(verified, r->log.durable) : verified;
     struct raft_message *reply = at_once ? raft_send(r, RAFT_APPEND_REPLY, m->from)
                                          : raft_send_after(r, RAFT_APPEND_REPLY, m->from);

@@ -294,6 +294,7 @@ static void send_at_once(struct raft_cluster *c, struct member *m, const struct 
 {
     for (size_t i = 0; i < u->send_count; i++) {
         struct raft_message message = message_fill(c, m, &u->send[i]);
+        oracle_message(c, &message);
         network_send(c, m, &message);
         message_deinit(&message);
     }

@@ -98,7 +98,7 @@ void oracle_installed(struct raft_cluster *c, const struct member *m)
     CHECK(known->config_index == m->machine.config_index);
 }
 
-/* A message that waited for the disk leaves: what it promises is there. */
+/* A message leaves: what it promises is on disk. */
 void oracle_message(struct raft_cluster *c, const struct raft_message *m)
 {
     struct member *from = NULL;
@@ -114,9 +114,10 @@ void oracle_message(struct raft_cluster *c, const struct raft_message *m)
         CHECK(from->disk_hard.term >= m->term);
     } else if (m->kind == RAFT_VOTE && !m->vote.pre) {
         CHECK(from->disk_hard.term >= m->term);
-    } else if (m->kind == RAFT_APPEND_REPLY && m->append_reply.ok &&
-               m->term == raft_status(from->raft).term) {
-        CHECK(m->append_reply.match <= image_last(&from->disk));
+    } else if (m->kind == RAFT_APPEND_REPLY && m->append_reply.ok) {
+        CHECK(from->disk_hard.term >= m->term);
+        CHECK(m->term < raft_status(from->raft).term ||
+              m->append_reply.match <= image_last(&from->disk));
     }
 }
 
