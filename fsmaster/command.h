@@ -247,7 +247,7 @@ enum entry_kind {
     ENTRY_REAP,            /* reap */
 };
 
-struct log_entry {
+struct command_entry {
     enum entry_kind kind;
     time_ms cluster_ms;   /* the proposer's cluster time; the state's never goes back */
     time_ms wall_ms;      /* for mtime only */

@@ -543,7 +543,7 @@ static Trireme__V1__LogExpireLeases *proto_expire_leases(const struct cmd_expire
     return m;
 }
 
-static void proto_command(const struct log_entry *entry, struct arena *arena,
+static void proto_command(const struct command_entry *entry, struct arena *arena,
                           Trireme__V1__LogEntry *m)
 {
     static const Trireme__V1__LogEntry__CommandCase cases[] = {
@@ -596,7 +596,7 @@ static void proto_command(const struct log_entry *entry, struct arena *arena,
     }
 }
 
-int command_encode(const struct log_entry *entry, struct arena *arena, struct buf *out,
+int command_encode(const struct command_entry *entry, struct arena *arena, struct buf *out,
                    struct err *e)
 {
     Trireme__V1__LogEntry m = TRIREME__V1__LOG_ENTRY__INIT;
@@ -675,8 +675,8 @@ static void expire_leases_of(const Trireme__V1__LogExpireLeases *m, struct arena
     *ret = (struct cmd_expire_leases){leases, (uint32_t)m->n_leases};
 }
 
-static int command_of(const Trireme__V1__LogEntry *m, struct arena *arena, struct log_entry *ret,
-                      struct err *e)
+static int command_of(const Trireme__V1__LogEntry *m, struct arena *arena,
+                      struct command_entry *ret, struct err *e)
 {
     switch (m->command_case) {
     case TRIREME__V1__LOG_ENTRY__COMMAND_NOOP:
@@ -719,7 +719,7 @@ static int command_of(const Trireme__V1__LogEntry *m, struct arena *arena, struc
     }
 }
 
-int command_decode(struct span bytes, struct arena *arena, struct log_entry *ret, struct err *e)
+int command_decode(struct span bytes, struct arena *arena, struct command_entry *ret, struct err *e)
 {
     ProtobufCAllocator allocator = {arena_proto_alloc, arena_proto_free, arena};
     if (bytes.length > LOG_ENTRY_BYTES_MAX) {
@@ -732,7 +732,7 @@ int command_decode(struct span bytes, struct arena *arena, struct log_entry *ret
     if (has_unknown(&m->base)) {
         return err_set(e, ERR_VERSION, "log entry: written by a newer program");
     }
-    *ret = (struct log_entry){
+    *ret = (struct command_entry){
         .cluster_ms = m->cluster_ms,
         .wall_ms = m->wall_ms,
         .caller = {.user = m->user,

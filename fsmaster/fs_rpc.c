@@ -614,12 +614,12 @@ static int register_server(struct rpc_call *call, void *service)
         return not_leader(call, s);
     }
     registration->call = call;
-    struct log_entry entry = {.kind = ENTRY_REGISTER_SERVER,
-                              .register_server = {.key = registration->key,
-                                                  .host = q->host,
-                                                  .rack = q->rack,
-                                                  .address = q->address,
-                                                  .local_socket = q->local_socket}};
+    struct command_entry entry = {.kind = ENTRY_REGISTER_SERVER,
+                                  .register_server = {.key = registration->key,
+                                                      .host = q->host,
+                                                      .rack = q->rack,
+                                                      .address = q->address,
+                                                      .local_socket = q->local_socket}};
     command_propose(&registration->command, s, &entry, registered);
     return RPC_PENDING;
 }

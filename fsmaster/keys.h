@@ -27,6 +27,7 @@ enum row_type {
     ROW_INODE = 'i',
     ROW_CHUNK = 'k',
     ROW_LEASE = 'l',
+    ROW_MEMBERS = 'm',
     ROW_OPEN_CHUNK = 'o',
     ROW_REPLY = 'r',
     ROW_SESSION = 's',
@@ -69,6 +70,10 @@ int row_key_read_dirent(struct span key, inode_id *ret_parent, struct span *ret_
 
 void applied_encode(const struct log_position *applied, struct buf *ret_value);
 int applied_decode(struct span value, struct log_position *ret) MUST_CHECK;
+
+/* The newest configuration applied, which is Raft's (raft_config_encode), and its entry's index. */
+void members_encode(log_index index, struct span config, struct buf *ret_value);
+int members_decode(struct span value, log_index *ret_index, struct span *ret_config) MUST_CHECK;
 
 /* The one row of identity and counters. */
 struct meta_row {

@@ -21,7 +21,7 @@ static void command_applied(struct proposal *p, int code, const void *result)
     c->done(c, code, result);
 }
 
-void command_propose(struct command *c, struct server *s, struct log_entry *entry,
+void command_propose(struct command *c, struct server *s, struct command_entry *entry,
                      void (*done)(struct command *, int, const struct apply_result *))
 {
     struct arena arena = ARENA_INIT;
@@ -157,7 +157,7 @@ static void mutate_applied(struct command *c, int code, const struct apply_resul
 
 static void mutate_propose(struct mutate *m)
 {
-    struct log_entry entry = {.kind = ENTRY_MUTATE, .caller = m->caller, .mutate = m->request};
+    struct command_entry entry = {.kind = ENTRY_MUTATE, .caller = m->caller, .mutate = m->request};
     command_propose(&m->command, m->server, &entry, mutate_applied);
 }
 

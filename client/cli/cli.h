@@ -163,5 +163,6 @@ int cli_count(struct cli *cli);
 int cli_df(struct cli *cli);
 int cli_loc(struct cli *cli);
 int cli_report(struct cli *cli);
+int cli_admin(struct cli *cli);
 
 #endif

@@ -269,6 +269,22 @@ const struct cli_command cli_commands[] = {
                     "about the chunks.",
      .footer = "Examples:\n  dfs report\n"
                "  dfs report --json | jq '.servers[] | select(.live | not) | .host'"},
+    {.name = "admin",
+     .summary = "look at the group of file masters, and change it",
+     .run = cli_admin,
+     .arguments = "raft status|add HOST:PORT|promote ID|remove ID|transfer [ID]",
+     .arguments_min = 2,
+     .arguments_max = 3,
+     .description =
+         "status shows each file master, how far its log is, and when the leader last heard of it. "
+         "add makes the empty file master at an address a learner: it gets the log and has no "
+         "vote. promote gives a learner that has caught up its vote. remove takes a member out. "
+         "transfer hands leadership over. Changes are made one at a time and are answered when a "
+         "majority has them; only the superuser may make them.",
+     .footer =
+         "Examples:\n  dfs admin raft status\n"
+         "  dfs admin raft status --json | jq '.members[] | select(.role == \"leader\")'\n"
+         "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3"},
     {.name = "head",
      .summary = "print the beginning of a file",
      .run = cli_head,

@@ -192,7 +192,7 @@ static const struct precondition *make_precondition(struct random_entries *r)
     return p;
 }
 
-static void make_mutate(struct random_entries *r, struct log_entry *entry)
+static void make_mutate(struct random_entries *r, struct command_entry *entry)
 {
     static const char *const users[] = {"ada", "ada", "root", "bob"};
     uint32_t count = 1 + pick(r, 3);
@@ -218,7 +218,7 @@ static void make_mutate(struct random_entries *r, struct log_entry *entry)
     entry->mutate = (struct cmd_mutate){session + 1, r->acked[session], ops, count};
 }
 
-static void make_internal(struct random_entries *r, struct log_entry *entry)
+static void make_internal(struct random_entries *r, struct command_entry *entry)
 {
     uint64_t off = 0;
     uint32_t file = pick_file(r, &off);
@@ -252,7 +252,7 @@ static void make_internal(struct random_entries *r, struct log_entry *entry)
 }
 
 /* The first entries: the namespace and its servers. */
-static bool make_start(const struct random_entries *r, struct log_entry *entry)
+static bool make_start(const struct random_entries *r, struct command_entry *entry)
 {
     if (r->made == 1) {
         entry->kind = ENTRY_FORMAT;
@@ -265,12 +265,12 @@ static bool make_start(const struct random_entries *r, struct log_entry *entry)
     return r->made <= 1 + SERVER_COUNT;
 }
 
-bool random_entries_next(struct random_entries *r, struct log_entry *ret)
+bool random_entries_next(struct random_entries *r, struct command_entry *ret)
 {
     if (r->bytes.left == 0) {
         return false;
     }
-    *ret = (struct log_entry){.cluster_ms = ++r->cluster_ms, .wall_ms = 1000 + r->made};
+    *ret = (struct command_entry){.cluster_ms = ++r->cluster_ms, .wall_ms = 1000 + r->made};
     ret->caller.user = "";
     r->made++;
     if (!make_start(r, ret)) {
@@ -304,7 +304,7 @@ static void learn_operation(struct random_entries *r, const struct operation *op
     }
 }
 
-void random_entries_learn(struct random_entries *r, const struct log_entry *entry,
+void random_entries_learn(struct random_entries *r, const struct command_entry *entry,
                           const struct apply_result *result)
 {
     for (uint32_t i = 0; entry->kind == ENTRY_MUTATE && i < result->result_count; i++) {
@@ -352,7 +352,7 @@ static void copy_end(struct copy *c)
     c->in_batch = false;
 }
 
-static void copy_apply(struct copy *c, const struct log_entry *entry, uint64_t index,
+static void copy_apply(struct copy *c, const struct command_entry *entry, uint64_t index,
                        struct arena *arena, struct apply_result *ret)
 {
     if (!c->in_batch) {
@@ -436,7 +436,7 @@ static bool same_results(const struct apply_result *a, const struct apply_result
 }
 
 /* How many succeeded; `all_failed` when there was at least one operation and none did. */
-static uint64_t count_success(const struct log_entry *entry, const struct apply_result *result,
+static uint64_t count_success(const struct command_entry *entry, const struct apply_result *result,
                               bool *ret_all_failed)
 {
     uint64_t count = entry->kind != ENTRY_MUTATE && result->code == 0;
@@ -451,7 +451,7 @@ uint64_t random_two_copies(struct span bytes)
 {
     struct arena arena = ARENA_INIT;
     struct random_entries random;
-    struct log_entry entry;
+    struct command_entry entry;
     struct copy a;
     struct copy b;
     struct mem_kv before;

@@ -16,11 +16,11 @@
 static struct arena arena = ARENA_INIT;
 
 /* Entry -> bytes -> entry -> bytes: both bytes are equal; the entry in between comes back. */
-static struct log_entry round_trip(const struct log_entry *entry)
+static struct command_entry round_trip(const struct command_entry *entry)
 {
     struct buf first = BUF_INIT;
     struct buf second = BUF_INIT;
-    struct log_entry back;
+    struct command_entry back;
     assert_int_equal(command_encode(entry, &arena, &first, NULL), 0);
     char *bytes = arena_copy(&arena, first.data, first.length);
     assert_int_equal(command_decode((struct span){bytes, first.length}, &arena, &back, NULL), 0);
@@ -43,8 +43,8 @@ static int teardown(void **state)
 static void test_internal(void **state)
 {
     (void)state;
-    struct log_entry e = {.kind = ENTRY_NOOP, .cluster_ms = 7, .wall_ms = 8};
-    struct log_entry back = round_trip(&e);
+    struct command_entry e = {.kind = ENTRY_NOOP, .cluster_ms = 7, .wall_ms = 8};
+    struct command_entry back = round_trip(&e);
     assert_int_equal(back.cluster_ms, 7);
     assert_int_equal(back.wall_ms, 8);
     e.kind = ENTRY_FORMAT;
@@ -121,9 +121,9 @@ static void test_operations(void **state)
         {.seq = 12, .kind = OPERATION_RAISE_FENCE, .raise_fence = {"f"}},
     };
     static const char *const groups[] = {"g1", "g2"};
-    struct log_entry e = {
+    struct command_entry e = {
         .kind = ENTRY_MUTATE, .caller = {"ada", groups, 2, true}, .mutate = {5, 2, operations, 12}};
-    struct log_entry back = round_trip(&e);
+    struct command_entry back = round_trip(&e);
     const struct operation *op = back.mutate.operations;
     assert_int_equal(back.mutate.session, 5);
     assert_int_equal(back.mutate.acked_below, 2);
@@ -185,7 +185,7 @@ static void test_request(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    struct log_entry back;
+    struct command_entry back;
     struct err e = ERR_INIT;
     static const uint8_t garbage[] = {0xff, 0xff, 0xff};
     static const uint8_t newer_field[] = {0x52, 0x00, 0xf8, 0x07, 0x01}; /* noop, 127: 1 */

@@ -32,8 +32,8 @@ static void as_session(struct fixture *f, session_id session)
 {
     f->session = session;
     f->seq += 1000;
-    fixture_apply(f, (struct log_entry){.kind = ENTRY_MUTATE,
-                                        .mutate = {.session = session, .acked_below = 1}});
+    fixture_apply(f, (struct command_entry){.kind = ENTRY_MUTATE,
+                                            .mutate = {.session = session, .acked_below = 1}});
 }
 
 static struct op_result seal(struct fixture *f, const struct op_result *file,
@@ -59,19 +59,19 @@ static struct op_result abandon(struct fixture *f, const struct op_result *file)
 static void expire(struct fixture *f, inode_id inode, uint64_t epoch)
 {
     struct lease_ref lease = {inode, epoch};
-    struct log_entry entry = {.kind = ENTRY_EXPIRE_LEASES, .expire_leases = {&lease, 1}};
+    struct command_entry entry = {.kind = ENTRY_EXPIRE_LEASES, .expire_leases = {&lease, 1}};
     assert_int_equal(fixture_apply(f, entry)->code, 0);
 }
 
 static int seal_begin(struct fixture *f, chunk_id chunk, uint64_t new_version)
 {
-    struct log_entry entry = {.kind = ENTRY_SEAL_BEGIN, .seal_begin = {chunk, new_version, ""}};
+    struct command_entry entry = {.kind = ENTRY_SEAL_BEGIN, .seal_begin = {chunk, new_version, ""}};
     return fixture_apply(f, entry)->code;
 }
 
 static int seal_end(struct fixture *f, struct chunk_ref chunk, uint64_t length, bool drop)
 {
-    struct log_entry entry = {.kind = ENTRY_SEAL_END, .seal_end = {chunk, length, drop}};
+    struct command_entry entry = {.kind = ENTRY_SEAL_END, .seal_end = {chunk, length, drop}};
     return fixture_apply(f, entry)->code;
 }
 
@@ -560,8 +560,8 @@ static void test_tables(void **state)
 static void test_register(void **state)
 {
     struct fixture *f = *state;
-    struct log_entry entry = {.kind = ENTRY_REGISTER_SERVER,
-                              .register_server = {{{2}}, "new", "rack", "127.0.0.1:9", "/s"}};
+    struct command_entry entry = {.kind = ENTRY_REGISTER_SERVER,
+                                  .register_server = {{{2}}, "new", "rack", "127.0.0.1:9", "/s"}};
     assert_int_equal(fixture_apply(f, entry)->server, 2); /* known by its key */
     assert_int_equal(fixture_effects(f, EFFECT_SERVER_REGISTERED), 1);
     assert_string_equal(f->result.effects[0].server->host, "new");
