@@ -542,7 +542,7 @@ int file_write_close(struct file_write *w, struct fs_op *op, inode_id *ret_inode
 {
     struct call c;
     struct writer_step step;
-    struct fs_result result;
+    struct fs_result result = {0};
     call_begin_on(&c, w->dfs, w->loop);
     writer_close(&w->core);
     int r = wait_for(w, &c, is_sealed);
