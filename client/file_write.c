@@ -588,7 +588,7 @@ int file_write_close(struct file_write *w, struct fs_op *op, inode_id *ret_inode
 {
     struct call c;
     struct writer_step step;
-    struct fs_result result;
+    struct fs_result result = {0};
     enter(w, &c);
     writer_close(&w->core);
     int r = wait_for(w, &c, is_sealed);

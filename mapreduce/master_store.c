@@ -16,6 +16,7 @@
 
 #include "common/alloc.h"
 #include "common/buf.h"
+#include "common/check.h"
 #include "common/hash.h"
 #include "common/limits.h"
 #include "common/macros.h"
@@ -498,6 +499,7 @@ static void plan_to_maps(const struct inputs *in, const struct plan *plan, struc
         map->split_count = from->piece_count;
         map->splits = arena_calloc(in->arena, from->piece_count * sizeof(map->splits[0]));
         for (uint32_t p = 0; p < from->piece_count; p++) {
+            CHECK(from->pieces[p].file < in->count);
             const struct plan_file *file = &in->files[from->pieces[p].file];
             map->splits[p] = (struct input_split){.path = file->path,
                                                   .offset = from->pieces[p].offset,

@@ -462,6 +462,7 @@ void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, 
         task->failures++;
         task->failed_on = worker;
         uintptr_t failures = (uintptr_t)map_get_u64(&job->worker_failures, worker);
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr): a number, which nobody follows */
         map_put_u64(&job->worker_failures, worker, (void *)(failures + 1));
     }
     if (task->failures >= job->attempts_max && !job->done_told) {

@@ -375,6 +375,7 @@ static struct task *find_task(struct mr_worker_process *w, uint64_t id)
         LIST_FOR_EACH(node, lists[i])
         {
             struct task *task = LIST_ENTRY(node, struct task, link);
+            /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): who frees a task takes it off its list */
             if (task->id == id) {
                 return task;
             }
@@ -432,6 +433,7 @@ static void on_spawner_gone(struct mr_worker_process *w)
 {
     struct list *lists[] = {&w->tasks, &w->warm};
     for (int i = 0; i < 2; i++) {
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): who frees a task takes it off its list */
         LIST_FOR_EACH_SAFE(node, lists[i])
         {
             struct task *task = LIST_ENTRY(node, struct task, link);

@@ -51,7 +51,7 @@ static void set_one(struct cli *cli, const char *path, const struct dfs_stat *st
     }
 }
 
-/* Recursion is bounded by the store's depth. */
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by the store's depth */
 static void set_any(struct cli *cli, const char *path, const struct dfs_stat *stat,
                     const struct change *change, int depth)
 {

@@ -140,6 +140,7 @@ static void download_file(struct download *d, const char *source, const char *ta
 static void download_any(struct download *d, const char *source, const struct dfs_stat *stat,
                          const char *target, int depth);
 
+/* NOLINTNEXTLINE(misc-no-recursion): download_any() bounds it */
 static void download_tree(struct download *d, const char *source, const char *target, int depth)
 {
     struct dfs_dir *dir = NULL;
@@ -164,7 +165,7 @@ static void download_tree(struct download *d, const char *source, const char *ta
     }
 }
 
-/* Recursion is bounded by the store's depth. */
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by the store's depth */
 static void download_any(struct download *d, const char *source, const struct dfs_stat *stat,
                          const char *target, int depth)
 {

@@ -26,7 +26,7 @@ static const struct config_row common_rows[] = {
     {ROW("rack", CONFIG_STRING, rack), .value_name = "LABEL",
      .help = "This machine's rack label. Default: default."},
     {ROW("timeout", CONFIG_DURATION, timeout_ms), .value_name = "TIME", .default_text = "2m",
-     .min = 100, .max = 3600 * 1000, .env = "DFS_TIMEOUT",
+     .min = 100, .max = 3600LL * 1000, .env = "DFS_TIMEOUT",
      .help = "How long to try again when something cannot be reached."},
     {ROW("tls-ca", CONFIG_STRING, tls_ca), .value_name = "FILE", .help = "CA of the cluster, PEM."},
     {ROW("tls-cert", CONFIG_STRING, tls_cert), .value_name = "FILE",

@@ -73,7 +73,7 @@ static const struct config_row rows[] = {
      .offset = AT(worker_silent_ms),
      .default_text = "10s",
      .min = 1000,
-     .max = 3600 * 1000,
+     .max = 3600LL * 1000,
      .help = "A worker that says nothing for so long is given up, and what it had "
              "runs again elsewhere. One whose connection breaks is given up at once."},
     {.key = "history",
