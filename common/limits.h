@@ -4,6 +4,7 @@
 #define COMMON_LIMITS_H
 
 #include <assert.h>
+#include <stdint.h>
 
 enum {
     /* Versions: refuse newer than ours with ERR_VERSION. */
@@ -160,6 +161,10 @@ enum {
     RAFT_CHANGE_MS = 20 * 1000, /* an operator's change of members is given up after this */
     RAFT_SPACE_MIN_BYTES = 192 * 1024 * 1024, /* less free on the log's disk: no new entries */
 
+    SNAPSHOT_HEADER_BYTES_MAX = 16 * 1024 * 1024, /* names of some hundred thousand files */
+    SNAPSHOT_HEARD_MS = 2 * 1000, /* one is made for a member that has answered within this */
+    SNAPSHOT_IDLE_MS = 60 * 1000, /* one that nobody asks for any more is let go after this */
+
     /* Raft log. */
     LOG_ENTRY_BYTES_MAX = 8 * 1024 * 1024,
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
@@ -199,6 +204,8 @@ enum {
     MR_ENVIRONMENT_VALUE_BYTES_MAX = 32 * 1024, /* longer settings do not go to programs */
     MR_SAMPLE_KEYS_MAX = 65536,                 /* to find the ranges of a totally ordered job */
 };
+
+#define SNAPSHOT_BYTES_MAX (UINT64_C(1) << 50) /* of a file master's state */
 
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
               "a client must give up before its session is forgotten");

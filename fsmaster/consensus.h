@@ -136,6 +136,7 @@ struct consensus_options {
     size_t peer_count;                  /* 0: a cluster of one */
     struct consensus_position position; /* where the machine's state stands */
     uint64_t segment_bytes;             /* 0: LOG_SEGMENT_BYTES; tests use small ones */
+    uint64_t keep_bytes;                /* of log for peers that are behind; 0: the default */
     uint64_t persist_bytes;             /* of log between two persists; 0: LOG_PERSIST_BYTES */
     uint32_t heartbeat_ms;              /* 0: the library's */
     uint32_t election_ms;               /* 0: the library's */
@@ -172,6 +173,9 @@ struct consensus_status consensus_status(const struct consensus *c);
 /* To be called at consensus_next_ms(), and harmless at any time. */
 void consensus_tick(struct consensus *c, time_ms now);
 time_ms consensus_next_ms(const struct consensus *c);
+
+/* The state is being replaced: who reads it must not begin to. */
+bool consensus_is_installing(const struct consensus *c);
 
 /* ---- Members --------------------------------------------------------------------------------- */
 

@@ -502,6 +502,7 @@ void consensus_tick(struct consensus *c, time_ms now)
     form_tick(c, now);
     watch_disk(c, now);
     members_tick(c, now);
+    snapshots_tick(c, now);
     apply_tick(c, now);
     consensus_propose_next(c);
     consensus_reads_settle(c);
@@ -631,7 +632,6 @@ static struct consensus *consensus_new(const struct consensus_options *options)
         memcpy(c->peers, options->peers, options->peer_count * sizeof(*c->peers));
         qsort(c->peers, options->peer_count, sizeof(*c->peers), compare_peers);
     }
-    snapshots_init(c);
     return c;
 }
 
@@ -651,7 +651,8 @@ int consensus_start(const struct consensus_options *options, struct consensus **
                     struct err *e)
 {
     struct consensus *c = consensus_new(options);
-    int r = log_open(c, e);
+    int r = snapshots_init(c, e);
+    r = r < 0 ? r : log_open(c, e);
     r = r < 0 ? r : form_start(c, e);
     r = r < 0 ? r : consensus_raft_new(c, e);
     if (r < 0) {

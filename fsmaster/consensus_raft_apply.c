@@ -178,7 +178,7 @@ static void cut_done(struct job *job);
 static void cut_start(struct consensus *c, log_index index)
 {
     c->upkeep.index = index;
-    c->upkeep.keep = c->keep;
+    c->upkeep.keep = MIN(c->keep, snapshots_hold(c));
     log_upkeep_start(c, &c->upkeep, UPKEEP_CUT, cut_done);
 }
 

@@ -250,12 +250,15 @@ void members_fail(struct consensus *c, int code);
 
 /* ---- consensus_raft_snapshot.c ---- */
 
-void snapshots_init(struct consensus *c);
+int snapshots_init(struct consensus *c, struct err *e) MUST_CHECK;
 void snapshots_free(struct consensus *c);
 bool snapshots_idle(const struct consensus *c);
 void snapshots_update(struct consensus *c, const struct raft_update *u);
 /* A piece of what was made: filled in and sent by a worker. */
 void snapshots_send(struct consensus *c, const struct raft_message *message);
 void snapshots_next(struct consensus *c); /* an install may begin now */
+void snapshots_tick(struct consensus *c, time_ms now);
+/* The log is not to be cut beyond this while a snapshot is made. */
+log_index snapshots_hold(const struct consensus *c);
 
 #endif

@@ -244,7 +244,8 @@ static int cut(struct upkeep *u)
     struct consensus *c = u->c;
     uint64_t segment_bytes =
         c->options.segment_bytes ? c->options.segment_bytes : LOG_SEGMENT_BYTES;
-    bool too_long = log_store_stats(c->log).segment_count * segment_bytes > RAFT_KEEP_BYTES_MAX;
+    uint64_t keep_bytes = c->options.keep_bytes ? c->options.keep_bytes : RAFT_KEEP_BYTES_MAX;
+    bool too_long = log_store_stats(c->log).segment_count * segment_bytes > keep_bytes;
     log_index index = too_long ? u->index : MIN(u->index, u->keep);
     return log_store_compact(c->log, MIN(index, log_store_last(c->log)), &u->err);
 }

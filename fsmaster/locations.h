@@ -99,8 +99,11 @@ void locations_free(struct locations *l); /* accepts NULL */
 void locations_learn(struct locations *l, const struct location_fact *fact);
 /* Only the wanted copies. A chunk that is not known stays so. */
 void locations_set_wanted(struct locations *l, chunk_id chunk, uint32_t wanted);
-/* The chunk is no more. Its replicas are given first: locations_find(). */
+/* The chunk is no more, and its replicas are being deleted: locations_find() gave them first. */
 void locations_forget(struct locations *l, chunk_id chunk);
+/* The chunk is no more, and to delete its replicas is another member's business: they are rumours
+ * from now on, so that they are found if that member does not live to do it. */
+void locations_disown(struct locations *l, chunk_id chunk);
 
 /* ---- What servers say ---- */
 

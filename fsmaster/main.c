@@ -141,6 +141,23 @@ static const struct config_row rows[] = {
      .max = INT64_MAX,
      .help = "The state is made durable each time the log has grown by so much, which bounds what "
              "a start after a crash has to replay."},
+    {.key = "log-keep",
+     .type = CONFIG_SIZE,
+     .offset = AT(keep_bytes),
+     .default_text = "1G",
+     .min = 4096,
+     .max = INT64_MAX,
+     .help =
+         "Log that is kept for file masters that are behind. One that is further behind is sent "
+         "the whole state."},
+    {.key = "log-segment",
+     .type = CONFIG_SIZE,
+     .offset = AT(segment_bytes),
+     .default_text = "64M",
+     .min = 64 * 1024,
+     .max = 64 * 1024 * 1024,
+     .flags = CONFIG_HIDDEN,
+     .help = "Size of one file of the log."},
     {.key = "heartbeat-ms",
      .type = CONFIG_INT,
      .offset = AT(heartbeat_ms),

@@ -273,6 +273,9 @@ static int raft_transfer_step(struct rpc_call *call, void *service)
     if (!s->status.is_leader || s->stopping) {
         return not_leader(call, s);
     }
+    if (q->id == s->member) {
+        return 0; /* it leads */
+    }
     consensus_group(s->consensus, g);
     raft_key key = 0;
     for (size_t i = 0; i < g->member_count; i++) {

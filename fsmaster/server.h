@@ -32,6 +32,8 @@ struct server_options {
     uint64_t lease_ms;       /* a writer's lease without renewal */
     uint64_t cache_bytes;    /* RocksDB's */
     uint64_t persist_bytes;  /* of log between two flushes of the state */
+    uint64_t keep_bytes;     /* of log for file masters that are behind */
+    uint64_t segment_bytes;  /* of its files; 0: the log's default */
     uint64_t heartbeat_ms;   /* between file masters; 0: Raft's default, like the next */
     uint64_t election_ms;    /* silence after which another leader is sought */
     int64_t workers;         /* threads for reads */

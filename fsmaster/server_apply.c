@@ -46,10 +46,16 @@ static void chunk_sealed(struct server *s, const struct effect *effect)
     scan_touch(s, effect->chunk.id, false, effect->wanted);
 }
 
-/* Nothing names the chunk any more. Whoever may hold a replica is told. */
+/* Nothing names the chunk any more. Whoever may hold a replica is told, by the leader; the others
+ * remember who that is, until they hear that it is done. */
 static void chunk_freed(struct server *s, const struct effect *effect)
 {
     struct location known;
+    scan_touch(s, effect->chunk.id, true, 0);
+    if (!s->status.is_leader) {
+        locations_disown(s->locations, effect->chunk.id);
+        return;
+    }
     if (locations_find(s->locations, effect->chunk.id, &known)) {
         for (uint32_t i = 0; i < known.count; i++) {
             uint64_t version = known.replicas[i].version > effect->chunk.version
@@ -65,7 +71,6 @@ static void chunk_freed(struct server *s, const struct effect *effect)
     }
     locations_forget(s->locations, effect->chunk.id);
     repair_queue_drop(s->repair, effect->chunk.id);
-    scan_touch(s, effect->chunk.id, true, 0);
 }
 
 static void chunk_wanted(struct server *s, const struct effect *effect)
@@ -174,6 +179,8 @@ static void begin_to_lead(struct server *s)
     s->cluster_base_ms = s->totals.cluster_ms;
     s->cluster_mono_ms = now;
     lease_table_renew_all(s->leases, now);
+    locations_sweep_again(s->locations); /* for the care that nobody took while we followed */
+    repair_queue_hurry(s->repair);
     recoveries_resume(s);
     if (s->totals.cluster_id[0] == '\0' && !s->format_running) {
         propose_format(s);

@@ -31,6 +31,9 @@ void server_care(void *arg, chunk_id chunk, enum location_class class)
     struct server *s = arg;
     struct location known;
     uint32_t left = UINT32_MAX; /* what only wastes space comes last */
+    if (!s->status.is_leader) {
+        return; /* a leader begins with a look at all */
+    }
     if ((class == LOCATION_CLASS_UNDER || class == LOCATION_CLASS_NONE) &&
         locations_find(s->locations, chunk, &known)) {
         left = known.good_count;

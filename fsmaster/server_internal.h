@@ -216,6 +216,7 @@ int scan_tables(struct server *s, struct err *e) MUST_CHECK;
 void scan_tick(struct server *s); /* the next page of chunk records */
 /* An effect has said this of a chunk. wanted 0: nothing about that. */
 void scan_touch(struct server *s, chunk_id chunk, bool freed, uint32_t wanted);
+void scan_restart(struct server *s); /* the state is another one; no page is under way */
 void scan_free(struct server *s);
 
 /* ---- fs_rpc.c ---- */

@@ -102,25 +102,46 @@ static int adopt(void *ctx, struct cluster_id cluster, struct err *e)
     return r;
 }
 
+/* Soft state that followed from the log begins anew; what chunkservers hold is asked of them again,
+ * which keeps it complete without looking for differences. */
 static void installed(void *ctx)
 {
-    (void)ctx;
+    struct server *s = ctx;
+    struct err e = ERR_INIT;
+    locations_free(s->locations);
+    lease_table_free(s->leases);
+    s->locations = locations_new(server_care, s);
+    s->leases = lease_table_new(s->options.lease_ms);
+    chunkservers_ask_again(s->servers, clock_mono_ms());
+    for (size_t i = 0; i < chunkservers_count(s->servers); i++) {
+        const struct chunkserver *server = chunkservers_at(s->servers, i);
+        locations_set_live(s->locations, server->record.id, server->state == CHUNKSERVER_LIVE);
+    }
+    scan_restart(s);
+    int r = state_totals(s->state, &s->totals, &e);
+    r = r < 0 ? r : scan_tables(s, &e);
+    if (r < 0 && s->failure.code == 0) {
+        s->failure = e;
+    }
+    s->status.applied = s->totals.applied.index;
+    server_look_ready(s);
 }
 
 int server_start_consensus(struct server *s, void (*failed)(void *, const struct err *),
                            struct err *e)
 {
     char *path = xprintf("%s/log", s->options.data);
-    char *scratch = xprintf("%s/incoming", s->options.data);
     struct consensus_peer *peers = NULL;
     struct consensus_options options = {
         .directory = path,
-        .scratch = scratch,
+        .scratch = s->options.data,
         .key = s->datadir.ident.key,
         .address = s->address,
         .cluster = s->datadir.ident.cluster,
         .peer_count = s->options.peers.count,
         .position = s->position,
+        .segment_bytes = s->options.segment_bytes,
+        .keep_bytes = s->options.keep_bytes,
         .persist_bytes = s->options.persist_bytes,
         .heartbeat_ms = (uint32_t)s->options.heartbeat_ms,
         .election_ms = (uint32_t)s->options.election_ms,
@@ -152,6 +173,5 @@ int server_start_consensus(struct server *s, void (*failed)(void *, const struct
     r = r < 0 ? r : consensus_start(&options, &s->consensus, e);
     free(peers);
     free(path);
-    free(scratch);
     return r;
 }

@@ -150,6 +150,18 @@ for id in 1 2 3; do
     check_everything
 done
 
+say "no replica of what was deleted is left, whoever led when it was"
+servers_hold()
+{
+    dfs report --json | /usr/bin/python3 -c '
+import json, sys
+held = sum(s["chunks"] for s in json.load(sys.stdin)["servers"])
+print(held, "replicas held")
+sys.exit(held != int(sys.argv[1]))' "$1"
+}
+replication=$(dfs report --json | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["default_replication"])')
+wait_until 60 servers_hold $(($(cat "$T"/acked.puts.* | wc -l) * replication + replication))
+
 say "all at once"
 kill9 fsmaster1 fsmaster2 fsmaster3
 cluster_up

@@ -93,7 +93,7 @@ int lone_propose(struct lone *l, const char *command)
     return lone_step(l, &event);
 }
 
-int lone_append(struct lone *l, raft_key from, term_no term, log_index prev, term_no prev_term,
+int lone_append(struct lone *l, raft_key from, term_no term, struct lone_place prev,
                 const char *terms, log_index commit)
 {
     struct log_entry entries[LONE_ENTRY_COUNT_MAX];
@@ -102,9 +102,9 @@ int lone_append(struct lone *l, raft_key from, term_no term, log_index prev, ter
     assert_true(count <= LONE_ENTRY_COUNT_MAX);
     for (size_t i = 0; i < count; i++) {
         entries[i] = (struct log_entry){
-            prev + 1 + i, (term_no)(terms[i] - '0'), LOG_ENTRY_COMMAND, {"y", 1}};
+            prev.index + 1 + i, (term_no)(terms[i] - '0'), LOG_ENTRY_COMMAND, {"y", 1}};
     }
-    m.append = (struct raft_append){prev, prev_term, commit, 0, count, entries};
+    m.append = (struct raft_append){prev.index, prev.term, commit, 0, count, entries};
     return lone_receive(l, &m);
 }
 

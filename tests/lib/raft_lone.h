@@ -43,7 +43,12 @@ void lone_written(struct lone *l);                        /* everything so far *
 int lone_propose(struct lone *l, const char *command);
 
 /* Messages from a peer. terms: of the entries after prev, one digit each, or "". */
-int lone_append(struct lone *l, raft_key from, term_no term, log_index prev, term_no prev_term,
+struct lone_place {
+    log_index index;
+    term_no term;
+};
+#define AT(index, term) ((struct lone_place){index, term})
+int lone_append(struct lone *l, raft_key from, term_no term, struct lone_place prev,
                 const char *terms, log_index commit);
 int lone_vote(struct lone *l, raft_key from, term_no term, log_index last, term_no last_term);
 int lone_pre_vote(struct lone *l, raft_key from, term_no term, log_index last, term_no last_term);

@@ -375,26 +375,43 @@ static size_t differing_voters(const struct raft_config *a, const struct raft_co
     return count;
 }
 
-/* A leader appends a configuration. */
+/* The configuration in force in this log before an entry. */
+static const struct raft_config *config_before(struct node *n, log_index index)
+{
+    const struct judge *j = judge_of(n);
+    const struct known_config *best = NULL;
+    for (size_t i = 0; i < j->config_count; i++) {
+        const struct known_config *k = &j->configs[i];
+        bool own = k->index > n->log.start ? k->index <= mirror_last(&n->log) &&
+                                                 mirror_term(&n->log, k->index) == k->term
+                                           : j->committed[k->index].term == k->term;
+        if (own && k->index < index && (!best || k->index > best->index)) {
+            best = k;
+        }
+    }
+    return best ? &best->config : NULL;
+}
+
+/* A leader appends a configuration. What it knows counts: it may have been deposed. */
 static void check_change(struct node *n, const struct raft_status *now,
                          const struct log_entry *entry)
 {
     struct judge *j = judge_of(n);
     struct raft_config config;
-    if (n->status.config_index > j->committed_last) {
+    const struct raft_config *before = config_before(n, entry->index);
+    if (n->status.config_index > n->decided) {
         sim_fail(n->sim, RULE_CONFIG,
                  "node %u changes the configuration while that of entry %" PRIu64
                  " is not committed",
                  n->slot, n->status.config_index);
     }
-    if (j->committed[j->committed_last].term != now->term) {
+    if (j->committed[n->decided].term != now->term) {
         sim_fail(n->sim, RULE_CONFIG,
                  "node %u changes the configuration before an entry of its term is committed",
                  n->slot);
     }
-    /* Every leader has all that is committed, so the one before it is the newest of these. */
-    if (raft_config_decode(entry->data, &config, NULL) < 0 ||
-        differing_voters(&config, judge_config(j)) > 1) {
+    if (!before || raft_config_decode(entry->data, &config, NULL) < 0 ||
+        differing_voters(&config, before) > 1) {
         sim_fail(n->sim, RULE_CONFIG, "node %u changes more than one voter at once", n->slot);
     }
 }
@@ -418,6 +435,7 @@ void judge_step(struct node *n, const struct raft_status *now, const struct raft
     if (leads(n, now) && decided > judge_of(n)->committed_last) {
         learn_commit(n, now, judge_of(n)->committed_last, decided);
     }
+    n->decided = decided;
     if (u->commit != n->commit) {
         check_commit(n, now, u->commit);
     }
@@ -441,15 +459,19 @@ static void check_vote(struct node *n, const struct raft_message *m)
     }
 }
 
+/* A request that waited for the disk may be of an election that is over: nobody counts its answers.
+ */
 static void check_request(struct node *n, const struct raft_message *m)
 {
     const struct raft_vote *v = &m->vote;
-    if (v->last_index > n->durable_last && v->last_index > n->log.start) {
+    bool alive = v->pre ? n->status.role == RAFT_PRE_CANDIDATE && n->status.term + 1 == m->term
+                        : n->status.role == RAFT_CANDIDATE && n->status.term == m->term;
+    if (alive && v->last_index > n->durable_last && v->last_index > n->log.start) {
         sim_fail(n->sim, RULE_PROMISES,
                  "node %u asks for votes with entry %" PRIu64 ", durable up to %" PRIu64, n->slot,
                  v->last_index, n->durable_last);
     }
-    if (!v->pre && (n->durable_hard.term < m->term)) {
+    if (!v->pre && n->durable_hard.term < m->term) {
         sim_fail(n->sim, RULE_PROMISES,
                  "node %u asks for votes in term %" PRIu64 ", which is not on its disk", n->slot,
                  m->term);
@@ -478,7 +500,7 @@ void judge_send(struct node *n, const struct raft_message *m)
         check_request(n, m);
     } else if (m->kind == RAFT_VOTE_REPLY && m->vote_reply.granted && !pre) {
         check_vote(n, m);
-    } else if (m->kind == RAFT_APPEND_REPLY && m->append_reply.ok &&
+    } else if (m->kind == RAFT_APPEND_REPLY && m->append_reply.ok && m->term == n->status.term &&
                m->append_reply.match > n->durable_last && m->append_reply.match > n->log.start) {
         sim_fail(n->sim, RULE_PROMISES,
                  "node %u acknowledges up to entry %" PRIu64 ", durable up to %" PRIu64, n->slot,

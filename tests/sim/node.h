@@ -140,6 +140,7 @@ struct node {
     struct raft *raft;
     struct raft_status status;
     log_index commit;
+    log_index decided; /* a leader's, which it may tell only when its own disk has it; judge.c */
     log_index keep;
     uint64_t read_done;
     log_index read_index;

@@ -148,7 +148,7 @@ static sim_us flush_time(struct node *n)
 void node_disk_go(struct node *n)
 {
     struct err e = ERR_INIT;
-    if (n->flushing || !n->queue || n->installing == INSTALL_RESET) {
+    if (n->flushing || !n->queue) {
         return;
     }
     for (struct disk_write *w = n->queue; w; w = w->next) {

@@ -110,15 +110,15 @@ void node_install(struct node *n, const struct raft_snapshot *snapshot)
 static void installed(struct node *n, bool failed)
 {
     struct raft_update u;
+    struct raft_event event = {.kind = RAFT_INSTALLED};
+    event.snapshot.index = n->received.index;
+    event.snapshot.last_term = n->received.last_term;
+    event.snapshot.bytes = n->received.bytes_total;
+    event.snapshot.failed = failed;
+    event.snapshot.config = &n->live->config;
+    event.snapshot.config_index = n->live->config_index;
     n->installing = INSTALL_NONE;
-    (void)node_step(n,
-                    &(struct raft_event){.kind = RAFT_INSTALLED,
-                                         .snapshot = {.index = n->received.index,
-                                                      .last_term = n->received.last_term,
-                                                      .bytes = n->received.bytes_total,
-                                                      .failed = failed,
-                                                      .config = failed ? NULL : &n->live->config}},
-                    &u);
+    (void)node_step(n, &event, &u);
 }
 
 /* Is it whole, and what it says it is? Before anything of ours is given up for it. */
@@ -172,19 +172,16 @@ static void step_install(struct node *n)
         n->installing = INSTALL_SWITCH;
         return;
     case INSTALL_SWITCH:
+        if (n->flushing || n->queue) {
+            return; /* the term in which it came must be durable before it is the state */
+        }
         CHECK(machine_decode((struct span){n->aside.bytes.data, n->aside.bytes.length},
                              n->persisted));
         *n->live = *n->persisted;
         n->installing = INSTALL_RESET;
         return;
     case INSTALL_RESET:
-        if (!n->flushing) { /* the disk does one thing at a time */
-            if (n->queue) {
-                n->installing = INSTALL_SWITCH; /* what was written before goes first */
-                node_disk_go(n);
-                n->installing = n->failing ? INSTALL_SWITCH : INSTALL_RESET;
-                return;
-            }
+        if (!n->flushing && !n->queue) {
             reset_log(n);
         }
         return;

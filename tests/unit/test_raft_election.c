@@ -96,7 +96,7 @@ static void test_p4_candidate_boasts_of_durable_entries_only(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "22", 0), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "22", 0), 0);
     uint64_t entries = l.u.write.seq; /* not durable yet */
     lone_tick(&l, 2 * LONE_ELECTION_MS);
     assert_int_equal(lone_status(&l).role, RAFT_PRE_CANDIDATE);
@@ -113,7 +113,7 @@ static void test_p4_voter_compares_with_what_it_has_acknowledged(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "2", 0), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "2", 0), 0);
     assert_non_null(lone_held(&l, RAFT_APPEND_REPLY, 2)); /* will go out when it is durable */
     grow_old(&l);
     assert_int_equal(lone_vote(&l, 3, 3, 1, 1), 0);
@@ -244,7 +244,7 @@ static void test_candidate_loses(void **state) /* the three outcomes of 5.2 */
     assert_int_equal(lone_status(&l).role, RAFT_FOLLOWER); /* refused by a majority */
     lone_tick(&l, 2 * LONE_ELECTION_MS);
     assert_int_equal(lone_status(&l).role, RAFT_PRE_CANDIDATE);
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "", 0), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "", 0), 0);
     assert_int_equal(lone_status(&l).role, RAFT_FOLLOWER); /* somebody else has won */
     assert_int_equal(lone_status(&l).leader, 2);
     lone_deinit(&l);
@@ -257,7 +257,7 @@ static void test_p17_followers_of_a_live_leader_ignore_candidates(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "", 0), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "", 0), 0);
     l.now_ms += LONE_ELECTION_MS - 1;
     assert_int_equal(lone_vote(&l, 7, 50, 99, 49), 0); /* a removed member, say */
     assert_int_equal(lone_status(&l).term, 2);
@@ -275,7 +275,7 @@ static void test_a_transfer_is_not_held_up(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "", 0), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "", 0), 0);
     struct raft_message m = {.kind = RAFT_VOTE, .from = 3, .term = 3};
     m.vote = (struct raft_vote){.last_index = 1, .last_term = 1, .transfer = true};
     assert_int_equal(lone_receive(&l, &m), 0);
@@ -316,7 +316,7 @@ static void test_stale_leader_is_told(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3, .term = 5});
-    assert_int_equal(lone_append(&l, 2, 4, 1, 1, "4", 1), 0);
+    assert_int_equal(lone_append(&l, 2, 4, AT(1, 1), "4", 1), 0);
     const struct raft_message *reply = lone_held(&l, RAFT_APPEND_REPLY, 2);
     assert_false(reply->append_reply.ok);
     assert_int_equal(reply->term, 5);
@@ -397,7 +397,7 @@ static void test_learners_and_strangers_never_campaign(void **state)
     struct lone l;
     struct raft_message now = {.kind = RAFT_TIMEOUT_NOW, .from = 2, .term = 2};
     lone_init(&l, &(struct lone_options){.voters = 3, .learner = true});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "", 0), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "", 0), 0);
     assert_int_equal(lone_receive(&l, &now), 0);
     for (int i = 0; i < 10; i++) {
         lone_tick(&l, 2 * LONE_ELECTION_MS);
@@ -421,7 +421,7 @@ static void test_told_to_campaign(void **state) /* D 3.10 */
     lone_init(&l, &(struct lone_options){.voters = 3, .term = 2});
     assert_int_equal(lone_receive(&l, &m), 0); /* not by one that is not known to lead */
     assert_int_equal(lone_status(&l).role, RAFT_FOLLOWER);
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "", 0), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "", 0), 0);
     assert_int_equal(lone_receive(&l, &m), 0);
     assert_int_equal(lone_status(&l).role, RAFT_CANDIDATE);
     assert_int_equal(lone_status(&l).term, 3);

@@ -29,7 +29,7 @@ static void test_append_is_acknowledged_when_durable(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "22", 3), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "22", 3), 0);
     assert_int_equal(l.u.write.count, 2);
     assert_int_equal(l.u.write.truncate, 0);
     assert_null(lone_sent(&l, RAFT_APPEND_REPLY, 2));
@@ -49,14 +49,14 @@ static void test_heartbeat_is_answered_while_the_disk_works(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3, .term = 2});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "22", 1), 0);
-    assert_int_equal(lone_append(&l, 2, 2, 3, 2, "", 1), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "22", 1), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(3, 2), "", 1), 0);
     const struct raft_message *reply = lone_sent(&l, RAFT_APPEND_REPLY, 2);
     assert_true(reply->append_reply.ok);
     assert_int_equal(reply->append_reply.prev_index, 3); /* the log is there up to this ... */
     assert_int_equal(reply->append_reply.match, 1);      /* ... and durable up to this */
     lone_written(&l);
-    assert_int_equal(lone_append(&l, 2, 2, 3, 2, "", 1), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(3, 2), "", 1), 0);
     assert_int_equal(lone_sent(&l, RAFT_APPEND_REPLY, 2)->append_reply.match, 3);
     lone_deinit(&l);
 }
@@ -66,7 +66,7 @@ static void test_heartbeat_of_a_term_that_is_not_durable_waits(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3});
-    assert_int_equal(lone_append(&l, 2, 7, 1, 1, "", 1), 0);
+    assert_int_equal(lone_append(&l, 2, 7, AT(1, 1), "", 1), 0);
     assert_null(lone_sent(&l, RAFT_APPEND_REPLY, 2));
     assert_non_null(lone_held(&l, RAFT_APPEND_REPLY, 2));
     assert_int_equal(l.u.write.hard.term, 7);
@@ -78,11 +78,11 @@ static void test_p7_truncates_only_on_conflict(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3, .terms = "2222", .term = 2});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "22", 0), 0); /* an old one, overtaken */
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "22", 0), 0); /* an old one, overtaken */
     assert_terms(&l, "2222");
     assert_int_equal(l.u.write.seq, 0);
     assert_int_equal(lone_held(&l, RAFT_APPEND_REPLY, 2)->append_reply.match, 3);
-    assert_int_equal(lone_append(&l, 3, 3, 2, 2, "23", 0), 0); /* conflict at 4 */
+    assert_int_equal(lone_append(&l, 3, 3, AT(2, 2), "23", 0), 0); /* conflict at 4 */
     assert_terms(&l, "223");
     assert_int_equal(l.u.write.truncate, 4);
     assert_int_equal(l.u.write.count, 1);
@@ -95,9 +95,10 @@ static void test_p8_commits_no_more_than_was_verified(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3, .terms = "222", .term = 2});
-    assert_int_equal(lone_append(&l, 3, 3, 2, 2, "", 4), 0); /* entries 3, 4 may be others there */
+    assert_int_equal(lone_append(&l, 3, 3, AT(2, 2), "", 4),
+                     0); /* entries 3, 4 may be others there */
     assert_int_equal(l.u.commit, 2);
-    assert_int_equal(lone_append(&l, 3, 3, 2, 2, "3", 9), 0);
+    assert_int_equal(lone_append(&l, 3, 3, AT(2, 2), "3", 9), 0);
     lone_written(&l);
     assert_int_equal(l.u.commit, 3);
     lone_deinit(&l);
@@ -108,10 +109,10 @@ static void test_commit_index_does_not_fall(void **state) /* etcd: commit_index_
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3, .terms = "222", .term = 2});
-    assert_int_equal(lone_append(&l, 2, 2, 4, 2, "", 4), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(4, 2), "", 4), 0);
     assert_int_equal(l.u.commit, 4);
-    assert_int_equal(lone_append(&l, 2, 2, 4, 2, "", 1), 0);
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "", 1), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(4, 2), "", 1), 0);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "", 1), 0);
     assert_int_equal(l.u.commit, 4);
     lone_deinit(&l);
 }
@@ -121,9 +122,10 @@ static void test_conflict_below_commit_is_refused(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3, .terms = "222", .term = 2});
-    assert_int_equal(lone_append(&l, 2, 2, 4, 2, "", 3), 0);
-    assert_int_equal(lone_append(&l, 3, 9, 2, 2, "3", 0), ERR_INVALID); /* entry 3 is committed */
-    assert_int_equal(lone_append(&l, 3, 9, 3, 8, "", 0), ERR_INVALID);
+    assert_int_equal(lone_append(&l, 2, 2, AT(4, 2), "", 3), 0);
+    assert_int_equal(lone_append(&l, 3, 9, AT(2, 2), "3", 0),
+                     ERR_INVALID); /* entry 3 is committed */
+    assert_int_equal(lone_append(&l, 3, 9, AT(3, 8), "", 0), ERR_INVALID);
     assert_int_equal(lone_status(&l).term, 2); /* nothing changed */
     assert_int_equal(lone_status(&l).leader, 2);
     assert_terms(&l, "222");
@@ -151,7 +153,7 @@ static void test_figure_7(void **state)
     for (size_t i = 0; i < sizeof(logs) / sizeof(logs[0]); i++) {
         struct lone l;
         lone_init(&l, &(struct lone_options){.voters = 3, .terms = logs[i].terms, .term = 7});
-        assert_int_equal(lone_append(&l, 2, 8, 10, 6, "", 0), 0);
+        assert_int_equal(lone_append(&l, 2, 8, AT(10, 6), "", 0), 0);
         const struct raft_message *m = lone_held(&l, RAFT_APPEND_REPLY, 2);
         assert_int_equal(m->append_reply.ok, logs[i].hint == 0);
         assert_int_equal(m->append_reply.hint_index, logs[i].hint);
@@ -163,8 +165,8 @@ static void test_figure_7(void **state)
         assert_int_equal(prev, logs[i].agree);
         char rest[16] = {0};
         (void)snprintf(rest, sizeof(rest), "%s8", leader + prev);
-        assert_int_equal(lone_append(&l, 2, 8, prev, (term_no)(leader[prev - 1] - '0'), rest, 0),
-                         0);
+        assert_int_equal(
+            lone_append(&l, 2, 8, AT(prev, (term_no)(leader[prev - 1] - '0')), rest, 0), 0);
         assert_true(lone_held(&l, RAFT_APPEND_REPLY, 2)->append_reply.ok);
         assert_terms(&l, "1144556668");
         lone_deinit(&l);
@@ -235,12 +237,12 @@ static void test_two_leaders_in_a_term_are_refused(void **state)
     (void)state;
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3});
-    assert_int_equal(lone_append(&l, 2, 2, 1, 1, "", 0), 0);
-    assert_int_equal(lone_append(&l, 3, 2, 1, 1, "", 0), ERR_INVALID);
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "", 0), 0);
+    assert_int_equal(lone_append(&l, 3, 2, AT(1, 1), "", 0), ERR_INVALID);
     lone_deinit(&l);
     lone_init(&l, &(struct lone_options){.voters = 3});
     lone_lead(&l);
-    assert_int_equal(lone_append(&l, 3, 2, 1, 1, "", 0), ERR_INVALID);
+    assert_int_equal(lone_append(&l, 3, 2, AT(1, 1), "", 0), ERR_INVALID);
     assert_int_equal(lone_status(&l).role, RAFT_LEADER);
     lone_deinit(&l);
 }
