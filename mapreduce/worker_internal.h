@@ -32,11 +32,14 @@ struct task {
     uint64_t id; /* with the spawner */
     int fd;      /* our end of its pipe */
     struct fd_watch *watch;
-    struct buf in; /* bytes read, not yet taken */
+    struct fd_watch *out_watch; /* for room in a full pipe; NULL until it was needed once */
+    unsigned watches;           /* that have not ended */
+    struct buf in;              /* bytes read, not yet taken */
     size_t in_at;
+    struct buf out; /* frames that the pipe has not taken: we never wait for a task to read */
+    size_t out_at;
     bool hung_up; /* the pipe has ended */
     bool exited;  /* the spawner has told */
-    bool gone;    /* the watch has ended: fd is closed */
     int status;
     /* of the attempt; attempt == NULL while warm */
     char *job;

@@ -83,10 +83,10 @@ static void remove_work_directory(const struct task *task)
     buf_deinit(&path);
 }
 
-/* Frees the task when process, pipe and watch are all gone. */
+/* Frees the task when process, pipe and watches are all gone. */
 static void task_settle(struct task *task)
 {
-    if (!task->exited || !task->gone) {
+    if (!task->exited || task->watches > 0) {
         return;
     }
     if (task->attempt && !task->reported) {
@@ -99,6 +99,7 @@ static void task_settle(struct task *task)
     bool was_warm = !task->attempt;
     list_remove(&task->link);
     buf_deinit(&task->in);
+    buf_deinit(&task->out);
     free(task->job);
     free(task->attempt);
     free(task->text);
@@ -114,15 +115,26 @@ static void on_watch_gone(void *arg)
 {
     struct task *task = arg;
     sys_close(&task->fd);
-    task->gone = true;
+    task->watches--;
+    task_settle(task);
+}
+
+static void on_out_watch_gone(void *arg)
+{
+    struct task *task = arg;
+    task->watches--;
     task_settle(task);
 }
 
 static void task_hang_up(struct task *task)
 {
-    if (!task->hung_up) {
-        task->hung_up = true;
-        fd_watch_end(task->watch, on_watch_gone, task);
+    if (task->hung_up) {
+        return;
+    }
+    task->hung_up = true;
+    fd_watch_end(task->watch, on_watch_gone, task);
+    if (task->out_watch) {
+        fd_watch_end(task->out_watch, on_out_watch_gone, task);
     }
 }
 
@@ -152,10 +164,12 @@ void tasks_check_timeouts(struct mr_worker_process *w)
     {
         struct task *task = LIST_ENTRY(node, struct task, link);
         bool silent = task->timeout_ms != TASK_TIMEOUT_NONE && now - task->alive > task->timeout_ms;
-        if (silent && !task->reported && !task->hung_up) {
-            task_kill(
-                task,
-                "no sign of progress within the task's time limit (mr run --timeout): killed");
+        if (silent && !task->hung_up) { /* also one that has told its end and does not go */
+            task_kill(task,
+                      task->reported
+                          ? NULL
+                          : "no sign of progress within the task's time limit (mr run --timeout): "
+                            "killed");
         }
     }
 }
@@ -238,6 +252,60 @@ static void on_pipe_ready(void *arg)
     }
 }
 
+/* ---- What a task is told ---- */
+
+static void on_pipe_writable(void *arg);
+
+/* Writes what the pipe takes; the rest goes when it takes more. ERR_*: the task is gone. */
+static int task_flush(struct task *task, struct err *e)
+{
+    while (task->out_at < task->out.length) {
+        ssize_t n = send(task->fd, task->out.data + task->out_at, task->out.length - task->out_at,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0) {
+            task->out_at += (size_t)n;
+        } else if (errno == EAGAIN) {
+            break;
+        } else if (errno != EINTR) {
+            return err_errno(e, "write to the task's pipe");
+        }
+    }
+    if (task->out_at == task->out.length) {
+        buf_clear(&task->out);
+        task->out_at = 0;
+        return 0;
+    }
+    if (!task->out_watch) {
+        int r = fd_watch_new_writer(task->w->watcher, task->fd, on_pipe_writable, task,
+                                    &task->out_watch, e);
+        if (r < 0) {
+            return r;
+        }
+        task->watches++;
+    }
+    fd_watch_want(task->out_watch);
+    return 0;
+}
+
+static void on_pipe_writable(void *arg)
+{
+    struct task *task = arg;
+    struct err e = ERR_INIT;
+    if (task_flush(task, &e) < 0) {
+        task_hang_up(task);
+    }
+}
+
+static int task_tell(struct task *task, enum task_frame_kind kind,
+                     const struct master_message *message, struct err *e)
+{
+    struct buf bytes = BUF_INIT;
+    master_message_pack(message, &bytes);
+    task_frame_append(kind, (struct span){bytes.data, bytes.length}, &task->out);
+    buf_deinit(&bytes);
+    return task_flush(task, e);
+}
+
 /* ---- Starting ---- */
 
 /* One more process. NULL: it could not be asked for; the log says why. */
@@ -254,6 +322,7 @@ static struct task *task_new(struct mr_worker_process *w)
     task->id = w->next_task++;
     task->fd = fds[0];
     buf_init(&task->in);
+    buf_init(&task->out);
     list_init(&task->link);
     int r = spawner_spawn(w->options.spawner, task->id, fds[1], &e);
     sys_close(&fds[1]);
@@ -265,6 +334,7 @@ static struct task *task_new(struct mr_worker_process *w)
         free(task);
         return NULL;
     }
+    task->watches = 1;
     return task;
 }
 
@@ -326,18 +396,15 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
         localize(w, &whole.map_done[i]);
     }
     struct master_message message = {.assign = &whole, .assign_count = 1};
-    struct buf bytes = BUF_INIT;
     struct err e = ERR_INIT;
-    master_message_pack(&message, &bytes);
     task->job = xstrdup(a->job);
     task->attempt = xstrdup(a->attempt);
     task->reduce = a->reduce;
     task->alive = clock_mono_ms();
     task->timeout_ms = spec->task_timeout_ms ? spec->task_timeout_ms : w->options.task_timeout_ms;
     list_push_back(&w->tasks, &task->link);
-    int r = task_frame_write(task->fd, TASK_ASSIGN, (struct span){bytes.data, bytes.length}, &e);
-    buf_deinit(&bytes);
-    if (r < 0) { /* it has died while warm: not the attempt's fault */
+    if (task_tell(task, TASK_ASSIGN, &message, &e) <
+        0) { /* it has died while warm: not the attempt's fault */
         task->reported = true;
         refuse(w, a->attempt, err_message(&e));
         task_kill(task, NULL);
@@ -350,20 +417,16 @@ void task_map_done(struct mr_worker_process *w, const struct map_done *done)
     struct map_done copy = *done;
     localize(w, &copy);
     struct master_message message = {.map_done = &copy, .map_done_count = 1};
-    struct buf bytes = BUF_INIT;
-    master_message_pack(&message, &bytes);
     LIST_FOR_EACH_SAFE(node, &w->tasks)
     {
         struct task *task = LIST_ENTRY(node, struct task, link);
         struct err e = ERR_INIT;
         bool wants =
             task->reduce && !task->reported && !task->hung_up && strcmp(task->job, done->job) == 0;
-        if (wants && task_frame_write(task->fd, TASK_MAP_DONE,
-                                      (struct span){bytes.data, bytes.length}, &e) < 0) {
+        if (wants && task_tell(task, TASK_MAP_DONE, &message, &e) < 0) {
             task_hang_up(task);
         }
     }
-    buf_deinit(&bytes);
 }
 
 /* ---- What the spawner says ---- */
@@ -456,7 +519,8 @@ static void on_spawner_ready(void *arg)
     while ((r = spawner_next(w->options.spawner, &event, &e)) == 1) {
         on_process_ended(w, &event);
     }
-    if (r < 0 && !w->spawner_gone) {
+    if (r < 0 && !w->spawner_gone &&
+        !w->spawner_watch_ending) { /* else we have hung up ourselves */
         w->spawner_gone = true;
         on_spawner_gone(w);
         log_error("mrworker", "spawner lost, the worker ends error=\"%s\"", err_message(&e));
