@@ -64,6 +64,7 @@ void job_free(struct mr_job *job)
     map_deinit(&job->running);
     map_deinit(&job->counter_totals);
     free(job->committed_parts);
+    free(job->map_news);
     free(job->failure);
     free(job->killers);
     arena_deinit(&job->plan_arena);
@@ -246,6 +247,16 @@ void job_task_undone(struct mr_job *job, const struct sched_attempt *id)
         task->latest->state = "lost";
         job->attempts_lost++;
     }
+}
+
+void job_note_map(struct mr_job *job, uint32_t map)
+{
+    if (job->map_news_count == job->map_news_capacity) {
+        job->map_news_capacity = job->map_news_capacity ? 2 * job->map_news_capacity : 64;
+        job->map_news =
+            xreallocarray(job->map_news, job->map_news_capacity, sizeof(job->map_news[0]));
+    }
+    job->map_news[job->map_news_count++] = map;
 }
 
 /* ---- Status ---- */

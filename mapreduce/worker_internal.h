@@ -21,6 +21,7 @@ enum {
     WORKER_REJOIN_MS_MIN = 50,
     WORKER_REJOIN_MS_MAX = 1000,
     WORKER_WARM_MAX = 2,             /* task processes started ahead */
+    WORKER_BEAT_BYTES = 1024 * 1024, /* of ends in one beat; what is left goes with the next one */
     WORKER_STDERR_BYTES = 4096,      /* tail of a crashed attempt's log */
     WORKER_PIPE_BYTES_MAX = 1 << 20, /* read from a task's pipe at one go */
 };
@@ -38,6 +39,7 @@ struct task {
     size_t in_at;
     struct buf out; /* frames that the pipe has not taken: we never wait for a task to read */
     size_t out_at;
+    size_t told;  /* of its job's maps */
     bool hung_up; /* the pipe has ended */
     bool exited;  /* the spawner has told */
     int status;
@@ -53,11 +55,21 @@ struct task {
     const char *end_reason; /* we ended it, and this is why; NULL otherwise */
 };
 
+/* What stood of one map when mrmaster told of it. */
+struct known_map {
+    uint32_t map;
+    const char *attempt; /* NULL: withdrawn */
+    const char *address;
+};
+
 /* A job of which tasks have run here. */
 struct worker_job {
     char *id;
     struct arena arena;
     struct job_spec spec;
+    struct known_map *maps; /* all that mrmaster told, in its order: each reduce here reads along */
+    size_t map_count, map_capacity;
+    struct arena map_arena; /* their texts */
     enum { FILES_LOADING, FILES_READY, FILES_FAILED } files;
     struct err files_err;
     struct list waiting; /* struct assigned: until the files are here */
@@ -77,6 +89,7 @@ struct ended {
     struct list link;
     struct arena arena;
     struct attempt_end end;
+    size_t bytes;      /* of it in a message */
     uint64_t sequence; /* of the first beat that told it; 0: none yet */
 };
 
@@ -116,7 +129,8 @@ int tasks_open(struct mr_worker_process *w, struct err *e) MUST_CHECK;
 void tasks_warm(struct mr_worker_process *w);
 void task_start(struct mr_worker_process *w, const struct assignment *a,
                 const struct job_spec *spec);
-void task_map_done(struct mr_worker_process *w, const struct map_done *done);
+/* The job's reduces hear of what is new of its maps, as fast as they read. */
+void tasks_tell_maps(struct mr_worker_process *w, const struct worker_job *job);
 /* End it; reason NULL: mrmaster said so, and wants no report. */
 void task_kill(struct task *task, const char *reason);
 void tasks_kill_all(struct mr_worker_process *w);
@@ -131,8 +145,8 @@ void worker_forget(struct mr_worker_process *w, const char *id);
 /* mrmaster is lost, and has written off what we hold: every job is forgotten. */
 void worker_forget_all(struct mr_worker_process *w);
 void worker_job_free(struct worker_job *job);
-/* Adds a finished (or withdrawn) map to the reduces that wait for files. */
-void worker_note_map_done(struct mr_worker_process *w, const struct map_done *done);
+/* A page of news of maps: noted with their jobs, and told to the reduces that run. */
+void worker_take_maps(struct mr_worker_process *w, const struct map_done *list, size_t count);
 /* Drops assignments that wait for files. */
 void worker_drop_waiting(struct mr_worker_process *w, const char *attempt);
 

@@ -287,15 +287,6 @@ static int task_flush(struct task *task, struct err *e)
     return 0;
 }
 
-static void on_pipe_writable(void *arg)
-{
-    struct task *task = arg;
-    struct err e = ERR_INIT;
-    if (task_flush(task, &e) < 0) {
-        task_hang_up(task);
-    }
-}
-
 static int task_tell(struct task *task, enum task_frame_kind kind,
                      const struct master_message *message, struct err *e)
 {
@@ -304,6 +295,46 @@ static int task_tell(struct task *task, enum task_frame_kind kind,
     task_frame_append(kind, (struct span){bytes.data, bytes.length}, &task->out);
     buf_deinit(&bytes);
     return task_flush(task, e);
+}
+
+/* News of maps, page by page while the pipe takes them. They wait with the job, not here: a task
+ * that does not read costs one page. */
+static void task_tell_maps(struct task *task, const struct worker_job *job)
+{
+    struct map_done page[MAP_DONE_PAGE_COUNT];
+    struct err e = ERR_INIT;
+    bool wants = !task->reported && !task->hung_up;
+    while (wants && task->told < job->map_count && task->out.length == 0) {
+        struct master_message message = {.map_done = page};
+        while (task->told < job->map_count && message.map_done_count < MAP_DONE_PAGE_COUNT) {
+            const struct known_map *known = &job->maps[task->told++];
+            page[message.map_done_count++] =
+                (struct map_done){.job = job->id,
+                                  .map = known->map,
+                                  .attempt = known->attempt ? known->attempt : "",
+                                  .address = known->address,
+                                  .host = "",
+                                  .withdrawn = known->attempt == NULL};
+        }
+        if (task_tell(task, TASK_MAP_DONE, &message, &e) < 0) {
+            task_hang_up(task);
+            wants = false;
+        }
+    }
+}
+
+static void on_pipe_writable(void *arg)
+{
+    struct task *task = arg;
+    struct err e = ERR_INIT;
+    if (task_flush(task, &e) < 0) {
+        task_hang_up(task);
+        return;
+    }
+    const struct worker_job *job = task->reduce ? map_get_str(&task->w->jobs, task->job) : NULL;
+    if (job) {
+        task_tell_maps(task, job);
+    }
 }
 
 /* ---- Starting ---- */
@@ -352,14 +383,6 @@ void tasks_warm(struct mr_worker_process *w)
     }
 }
 
-/* An output that is here needs no address. */
-static void localize(const struct mr_worker_process *w, struct map_done *done)
-{
-    if (strcmp(done->address, w->options.address) == 0) {
-        done->address = TASK_ADDRESS_LOCAL;
-    }
-}
-
 static void refuse(struct mr_worker_process *w, const char *attempt, const char *text)
 {
     struct attempt_end end = {
@@ -392,9 +415,6 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     }
     struct assignment whole = *a;
     whole.spec = (struct job_spec *)spec;
-    for (size_t i = 0; i < whole.map_done_count; i++) {
-        localize(w, &whole.map_done[i]);
-    }
     struct master_message message = {.assign = &whole, .assign_count = 1};
     struct err e = ERR_INIT;
     task->job = xstrdup(a->job);
@@ -409,22 +429,20 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
         refuse(w, a->attempt, err_message(&e));
         task_kill(task, NULL);
     }
+    const struct worker_job *job = a->reduce ? map_get_str(&w->jobs, a->job) : NULL;
+    if (job) {
+        task_tell_maps(task, job);
+    }
     tasks_warm(w);
 }
 
-void task_map_done(struct mr_worker_process *w, const struct map_done *done)
+void tasks_tell_maps(struct mr_worker_process *w, const struct worker_job *job)
 {
-    struct map_done copy = *done;
-    localize(w, &copy);
-    struct master_message message = {.map_done = &copy, .map_done_count = 1};
     LIST_FOR_EACH_SAFE(node, &w->tasks)
     {
         struct task *task = LIST_ENTRY(node, struct task, link);
-        struct err e = ERR_INIT;
-        bool wants =
-            task->reduce && !task->reported && !task->hung_up && strcmp(task->job, done->job) == 0;
-        if (wants && task_tell(task, TASK_MAP_DONE, &message, &e) < 0) {
-            task_hang_up(task);
+        if (task->reduce && task->out.length == 0 && strcmp(task->job, job->id) == 0) {
+            task_tell_maps(task, job);
         }
     }
 }

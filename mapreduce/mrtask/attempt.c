@@ -135,16 +135,6 @@ static int place_map_output(struct attempt *a, const char *made, struct err *e)
     return r;
 }
 
-static void list_segments(struct attempt *a)
-{
-    const struct run_index *index = &a->result.index;
-    a->end.segment_count = index->count;
-    a->end.segment_bytes = arena_calloc(&a->arena, (index->count + 1) * sizeof(uint64_t));
-    for (uint32_t i = 0; i < index->count; i++) {
-        a->end.segment_bytes[i] = index->segments[i].length;
-    }
-}
-
 static int run_map(struct attempt *a, struct err *e)
 {
     const char *made = arena_printf(&a->arena, "%s/output", a->temp);
@@ -161,9 +151,6 @@ static int run_map(struct attempt *a, struct err *e)
     r = r < 0 ? r : map_task_run(&task, &a->result, e);
     if (r == 0) {
         r = map_only ? commit_output(a, task.output, e) : place_map_output(a, made, e);
-    }
-    if (r == 0) {
-        list_segments(a);
     }
     sink_free(task.output);
     close_splits(a, splits);
