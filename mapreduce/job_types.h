@@ -160,6 +160,7 @@ struct attempt_end {
     size_t lost_count;
     bool committed;
     uint64_t output_inode;
+    bool not_started;
 };
 
 struct worker_hello {

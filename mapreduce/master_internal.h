@@ -117,6 +117,7 @@ struct mr_worker {
     uint32_t slots;
     uint32_t busy;
     time_ms heard;             /* mono */
+    char *trouble;             /* why it could not start an attempt, the last time; NULL: never */
     struct map specs_sent;     /* job number: it has the spec */
     struct map follows;        /* job number -> struct follow, once it was given a reduce of it */
     struct arena out_arena;    /* strings of `out` */

@@ -320,7 +320,7 @@ static void status_counters(struct mr_job *job, struct arena *arena, struct job_
 }
 
 static const char *why_waiting(struct mr_master *m, const struct mr_job *job,
-                               const struct sched_job_counts *counts)
+                               const struct sched_job_counts *counts, struct arena *arena)
 {
     if (job->state == JOB_STATE_QUEUED) {
         return "splits are being planned";
@@ -335,7 +335,20 @@ static const char *why_waiting(struct mr_master *m, const struct mr_job *job,
     if (list_empty(&m->workers)) {
         return "no worker is alive";
     }
-    if (scheduler_free_slots(m->scheduler) == 0) {
+    const struct mr_worker *troubled = NULL;
+    bool free_slot = false;
+    LIST_FOR_EACH(node, &m->workers)
+    {
+        const struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
+        bool cannot = scheduler_cannot_start(m->scheduler, w->id);
+        troubled = cannot ? w : troubled;
+        free_slot |= !cannot && w->busy < w->slots;
+    }
+    if (!free_slot && troubled) {
+        return arena_printf(arena, "no worker that has a free slot can start tasks: %s says \"%s\"",
+                            troubled->host, troubled->trouble);
+    }
+    if (!free_slot) {
         return "all slots are taken by other jobs";
     }
     return "a slot near the input will be free soon";
@@ -370,7 +383,7 @@ void job_status(struct mr_master *m, struct mr_job *job, struct arena *arena,
         .attempts_backup = job->attempts_backup,
         .locality = job->locality,
         .failure = job->failure,
-        .waiting = why_waiting(m, job, &counts),
+        .waiting = why_waiting(m, job, &counts, arena),
     };
     if (job->tasks[SCHED_MAP]) {
         ret->map_permille = permille_of(job->tasks[SCHED_MAP], job->plan.map_count);

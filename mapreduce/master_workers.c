@@ -214,10 +214,22 @@ static void report_lost_maps(struct mr_master *m, const struct attempt_record *a
     }
 }
 
+/* The worker's trouble: neither the attempt nor its task is to blame. */
+static void attempt_not_started(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
+                                struct attempt_record *attempt, const struct attempt_end *end)
+{
+    log_warning("mrmaster", "worker cannot start a task host=%s attempt=%s error=\"%s\"", w->host,
+                attempt->name, end->text);
+    free(w->trouble);
+    w->trouble = xstrdup(end->text);
+    job_attempt_ended(job, attempt, "lost", end);
+    scheduler_not_started(m->scheduler, &attempt->id, clock_mono_ms(), &m->effects);
+}
+
 static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attempt_record *attempt,
                            const struct attempt_end *end)
 {
-    bool blame = end->lost_count == 0 && end->code != ERR_CANCELLED;
+    bool blame = end->lost_count == 0;
     log_info("mrmaster", "attempt failed attempt=%s host=%s blame=%d error=\"%s\"", attempt->name,
              attempt->host, blame, end->text);
     job_attempt_ended(job, attempt, "failed", end);
@@ -263,7 +275,9 @@ static void on_beat(struct mr_master *m, struct mr_worker *w, const struct worke
             continue; /* told twice, or killed meanwhile */
         }
         w->busy -= w->busy > 0;
-        if (beat->ended[i].code == 0) {
+        if (beat->ended[i].not_started) {
+            attempt_not_started(m, w, job, attempt, &beat->ended[i]);
+        } else if (beat->ended[i].code == 0) {
             attempt_succeeded(m, job, attempt, &beat->ended[i]);
         } else {
             attempt_failed(m, job, attempt, &beat->ended[i]);
@@ -392,6 +406,7 @@ void worker_free(struct mr_worker *w)
     follows_free(w);
     map_deinit(&w->specs_sent);
     arena_deinit(&w->out_arena);
+    free(w->trouble);
     free(w->host);
     free(w->rack);
     free(w->address);

@@ -416,6 +416,7 @@ static Trireme__V1__AttemptEnd *end_to_wire(const struct attempt_end *from, stru
     to->lost_map_attempts = texts_to_wire(from->lost_map_attempts, from->lost_count, arena);
     SAME(committed);
     SAME(output_inode);
+    SAME(not_started);
     return to;
 }
 
@@ -437,6 +438,7 @@ static int end_from_wire(const Trireme__V1__AttemptEnd *from, struct arena *aren
         texts_from_wire(from->lost_map_attempts, from->n_lost_map_attempts, arena);
     SAME(committed);
     SAME(output_inode);
+    SAME(not_started);
     return counters_from_wire(from->counters, from->n_counters, arena, &to->counters, e);
 }
 

@@ -20,7 +20,9 @@ enum {
     WORKER_BEAT_MS = 500,
     WORKER_REJOIN_MS_MIN = 50,
     WORKER_REJOIN_MS_MAX = 1000,
-    WORKER_WARM_MAX = 2,             /* task processes started ahead */
+    WORKER_WARM_MAX = 2,           /* task processes started ahead */
+    WORKER_WARM_WAIT_MS_MIN = 500, /* after one that ended by itself; doubles ... */
+    WORKER_WARM_WAIT_MS_MAX = 60 * 1000,
     WORKER_BEAT_BYTES = 1024 * 1024, /* of ends in one beat; what is left goes with the next one */
     WORKER_STDERR_BYTES = 4096,      /* tail of a crashed attempt's log */
     WORKER_PIPE_BYTES_MAX = 1 << 20, /* read from a task's pipe at one go */
@@ -43,10 +45,12 @@ struct task {
     bool hung_up; /* the pipe has ended */
     bool exited;  /* the spawner has told */
     int status;
+    int spawn_errno; /* not 0: there never was a process */
     /* of the attempt; attempt == NULL while warm */
     char *job;
     char *attempt;
     bool reduce;
+    bool begun;    /* the process has said that it has the attempt */
     bool reported; /* its end is told, or nobody wants to know (killed) */
     uint32_t permille;
     char *text;    /* its status line */
@@ -113,7 +117,9 @@ struct mr_worker_process {
     uint64_t next_task;
     uint64_t sequence;
     struct list warm;
-    struct list tasks; /* with an attempt, or ending */
+    time_ms warm_after;   /* no process is started ahead before that */
+    time_ms warm_wait_ms; /* 0: the last one did well */
+    struct list tasks;    /* with an attempt, or ending */
     struct list ended;
     struct map jobs; /* id -> struct worker_job */
     size_t loading;  /* file loads under way */

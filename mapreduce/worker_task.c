@@ -44,17 +44,30 @@ static char *read_log_tail(const struct task *task)
     return tail;
 }
 
+static void describe_end(const struct task *task, struct buf *out)
+{
+    if (WIFSIGNALED(task->status)) {
+        const char *name = strsignal(WTERMSIG(task->status));
+        buf_printf(out, "was killed by signal %d (%s)", WTERMSIG(task->status), name);
+    } else {
+        buf_printf(out, "ended with status %d", WEXITSTATUS(task->status));
+    }
+}
+
 static void describe_death(const struct task *task, struct buf *out)
 {
-    if (task->end_reason) {
+    if (task->spawn_errno != 0) {
+        buf_printf(out, "the worker cannot start a process: %s", strerror(task->spawn_errno));
+    } else if (task->end_reason) {
         buf_append_str(out, task->end_reason);
-    } else if (WIFSIGNALED(task->status)) {
-        const char *name = strsignal(WTERMSIG(task->status));
-        buf_printf(out, "the task's process was killed by signal %d (%s)", WTERMSIG(task->status),
-                   name);
+    } else if (!task->begun) {
+        buf_append_str(out, "the worker's task program (mrtask) ");
+        describe_end(task, out);
+        buf_append_str(out, " before it took a task; see the log of mrworker");
     } else {
-        buf_printf(out, "the task's process ended with status %d before its task did",
-                   WEXITSTATUS(task->status));
+        buf_append_str(out, "the task's process ");
+        describe_end(task, out);
+        buf_append_str(out, WIFSIGNALED(task->status) ? "" : " before its task did");
     }
 }
 
@@ -64,8 +77,12 @@ static void report_death(struct task *task)
     struct buf text = BUF_INIT;
     char *tail = read_log_tail(task);
     describe_death(task, &text);
-    struct attempt_end end = {
-        .attempt = task->attempt, .code = ERR_TASK, .text = text.data, .stderr_tail = tail};
+    bool ours = !task->begun || task->w->spawner_gone;
+    struct attempt_end end = {.attempt = task->attempt,
+                              .code = ours ? ERR_UNAVAILABLE : ERR_TASK,
+                              .text = text.data,
+                              .stderr_tail = tail,
+                              .not_started = ours};
     task->reported = true;
     worker_tell_end(task->w, &end);
     free(tail);
@@ -96,7 +113,6 @@ static void task_settle(struct task *task)
         remove_work_directory(task);
     }
     struct mr_worker_process *w = task->w;
-    bool was_warm = !task->attempt;
     list_remove(&task->link);
     buf_deinit(&task->in);
     buf_deinit(&task->out);
@@ -106,7 +122,7 @@ static void task_settle(struct task *task)
     free(task);
     if (w->leaving) {
         tasks_close(w);
-    } else if (!was_warm) { /* else a program that cannot run would be started in a tight loop */
+    } else {
         tasks_warm(w);
     }
 }
@@ -207,6 +223,8 @@ static int take_frame(struct task *task, enum task_frame_kind kind, struct span 
     }
     if (r == 0) {
         task->alive = clock_mono_ms();
+        task->begun = true;
+        task->w->warm_wait_ms = 0;
         for (size_t i = 0; i < message.beat->running_count; i++) {
             take_progress(task, &message.beat->running[i]);
         }
@@ -369,13 +387,26 @@ static struct task *task_new(struct mr_worker_process *w)
     return task;
 }
 
+/* A program that cannot run must not be started in a tight loop. */
+static void warm_later(struct mr_worker_process *w)
+{
+    time_ms wait = 2 * w->warm_wait_ms;
+    wait = wait < WORKER_WARM_WAIT_MS_MIN ? WORKER_WARM_WAIT_MS_MIN : wait;
+    w->warm_wait_ms = wait < WORKER_WARM_WAIT_MS_MAX ? wait : WORKER_WARM_WAIT_MS_MAX;
+    w->warm_after = clock_mono_ms() + w->warm_wait_ms;
+}
+
 void tasks_warm(struct mr_worker_process *w)
 {
+    if (w->warm_wait_ms > 0 && clock_mono_ms() < w->warm_after) {
+        return;
+    }
     size_t warm = list_count(&w->warm);
     size_t wanted = w->options.slots < WORKER_WARM_MAX ? w->options.slots : WORKER_WARM_MAX;
     while (warm < wanted && !w->spawner_gone) {
         struct task *task = task_new(w);
         if (!task) {
+            warm_later(w);
             return;
         }
         list_push_back(&w->warm, &task->link);
@@ -385,8 +416,11 @@ void tasks_warm(struct mr_worker_process *w)
 
 static void refuse(struct mr_worker_process *w, const char *attempt, const char *text)
 {
-    struct attempt_end end = {
-        .attempt = attempt, .code = ERR_CANCELLED, .text = text, .stderr_tail = ""};
+    struct attempt_end end = {.attempt = attempt,
+                              .code = ERR_UNAVAILABLE,
+                              .text = text,
+                              .stderr_tail = "",
+                              .not_started = true};
     worker_tell_end(w, &end);
 }
 
@@ -410,7 +444,7 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     struct task *task = take_warm(w);
     task = task ? task : task_new(w);
     if (!task) {
-        refuse(w, a->attempt, "the worker cannot start a process");
+        refuse(w, a->attempt, "the worker cannot start a process; see the log of mrworker");
         return;
     }
     struct assignment whole = *a;
@@ -464,8 +498,8 @@ static struct task *find_task(struct mr_worker_process *w, uint64_t id)
     return NULL;
 }
 
-/* A warm process that ends by itself: something is wrong with the program; the next beat tries
- * another one. */
+/* A warm process that ends by itself: something is wrong with the program; another one is tried
+ * later. */
 static void on_process_ended(struct mr_worker_process *w, const struct spawner_event *event)
 {
     struct task *task = find_task(w, event->id);
@@ -474,12 +508,14 @@ static void on_process_ended(struct mr_worker_process *w, const struct spawner_e
     }
     task->exited = true;
     task->status = event->status;
-    if (event->spawn_errno != 0) {
-        task->end_reason = "the worker cannot start a process";
-    }
+    task->spawn_errno = event->spawn_errno;
     if (!task->attempt && !w->leaving) {
-        log_error("mrworker", "task process ended before it had a task status=%d errno=%d",
-                  event->status, event->spawn_errno);
+        struct buf why = BUF_INIT;
+        warm_later(w);
+        describe_death(task, &why);
+        log_error("mrworker", "no task process error=\"%s\" next_try_ms=%" PRIu64, why.data,
+                  w->warm_wait_ms);
+        buf_deinit(&why);
         list_remove(&task->link);
         list_push_back(&w->tasks, &task->link);
     }

@@ -253,7 +253,9 @@ static const char *last_words(struct attempt *a)
 int attempt_run(struct attempt *a, struct err *e)
 {
     struct err why = ERR_INIT;
-    int r = attempt_setup(a, &why);
+    int r = task_report_progress(&a->report, 0, &why); /* from here on it is the attempt that ends,
+                                                          not a process that could not start */
+    r = r < 0 ? r : attempt_setup(a, &why);
     r = r < 0 ? r : a->assignment->reduce ? run_reduce(a, &why) : run_map(a, &why);
     a->end.attempt = a->assignment->attempt;
     a->end.code = r;

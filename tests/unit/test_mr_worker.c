@@ -91,13 +91,18 @@ static int task_main(void)
         return 2;
     }
     const struct assignment *a = &message.assign[0];
+    if (strcmp(a->spec->name, "end unbegun") == 0) {
+        return 127;
+    }
     (void)snprintf(pid, sizeof(pid), "%d", (int)getpid());
     task_report_init(&report, TASK_PIPE_FD, a->attempt);
     task_report_set_status(&report, pid);
     if (task_report_progress(&report, 1, NULL) < 0) {
         return 2;
     }
-    if (strcmp(a->spec->name, "stop") == 0) {
+    if (strcmp(a->spec->name, "end begun") == 0) {
+        return 127;
+    } else if (strcmp(a->spec->name, "stop") == 0) {
         (void)raise(SIGSTOP);
     } else if (strcmp(a->spec->name, "hear") == 0) {
         hear_of_maps(&in, &at, a->maps);
@@ -347,6 +352,24 @@ static void a_stopped_task_stops_nobody_else(void **state)
     assert_false(is_stopped(stopped));
 }
 
+/* A process that ends before it has taken its task says so of the worker, not of the attempt; one
+ * that ends after that is the attempt's. */
+static void a_task_that_does_not_begin(void **state)
+{
+    (void)state;
+    static const char unbegun[] = "attempt_1_0003_m_000000_0";
+    static const char begun[] = "attempt_1_0004_m_000000_0";
+    assign("end unbegun", "job_1_0003", (struct assignment){.attempt = unbegun}, 0);
+    until(has_ended, unbegun);
+    assert_true(end_of(unbegun)->not_started);
+    assert_non_null(strstr(end_of(unbegun)->text, "ended with status 127 before it took a task"));
+    assign("end begun", "job_1_0004", (struct assignment){.attempt = begun}, 0);
+    until(has_ended, begun);
+    assert_false(end_of(begun)->not_started);
+    assert_int_equal(end_of(begun)->code, ERR_TASK);
+    assert_non_null(strstr(end_of(begun)->text, "ended with status 127 before its task did"));
+}
+
 /* ---- */
 
 static void on_joined(void *arg)
@@ -437,6 +460,7 @@ int main(int argc, char **argv)
     log_init(LOG_LEVEL_WARNING, NULL, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stopped_task_stops_nobody_else),
+        cmocka_unit_test(a_task_that_does_not_begin),
     };
     int r = cmocka_run_group_tests(tests, start, stop);
     spawner_stop(&spawner);
