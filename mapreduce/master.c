@@ -125,8 +125,8 @@ static void carry_out(struct mr_master *m, const struct sched_effect *effect)
         break;
     case SCHED_MAP_WITHDRAWN:
         CHECK(job != NULL);
-        workers_tell_map(m, job, job->tasks[SCHED_MAP][effect->attempt.task].latest, true);
         job_task_undone(job, &effect->attempt);
+        job_note_map(job, effect->attempt.task);
         break;
     case SCHED_TASK_DONE:     /* the reporter has done it: it knows the sums */
     case SCHED_ALL_MAPS_DONE: /* reduces see it by the number of maps they have heard of */

@@ -45,7 +45,7 @@ static void send_hello(struct mr_worker_process *w)
     send_message(w, &message);
 }
 
-/* Progress of what runs, and every end that is not acknowledged. */
+/* Progress of what runs, and ends that are not acknowledged, the oldest first. */
 void worker_beat(struct mr_worker_process *w)
 {
     if (!w->stream) {
@@ -63,9 +63,14 @@ void worker_beat(struct mr_worker_process *w)
                 task->attempt, task->permille, task->text ? task->text : ""};
         }
     }
+    size_t bytes = 0;
     LIST_FOR_EACH(node, &w->ended)
     {
         struct ended *ended = LIST_ENTRY(node, struct ended, link);
+        bytes += ended->bytes;
+        if (bytes > WORKER_BEAT_BYTES && beat.ended_count > 0) {
+            break;
+        }
         ended->sequence = ended->sequence ? ended->sequence : w->sequence;
         beat.ended[beat.ended_count++] = ended->end;
     }
@@ -93,6 +98,7 @@ void worker_tell_end(struct mr_worker_process *w, const struct attempt_end *end)
     struct worker_message copy = {0};
     int r =
         worker_message_unpack((struct span){bytes.data, bytes.length}, &ended->arena, &copy, &e);
+    ended->bytes = bytes.length;
     buf_deinit(&bytes);
     list_init(&ended->link);
     if (r < 0) {
@@ -165,13 +171,12 @@ static int take_message(struct mr_worker_process *w, struct rpc_bytes *bytes, st
         for (size_t i = 0; i < message.forget_count; i++) {
             worker_forget(w, message.forget_jobs[i]);
         }
-        for (size_t i = 0; i < message.map_done_count; i++) {
-            worker_note_map_done(w, &message.map_done[i]);
-            task_map_done(w, &message.map_done[i]);
-        }
     }
     for (size_t i = 0; r == 0 && i < message.assign_count; i++) {
         r = worker_take_assignment(w, &message.assign[i], e);
+    }
+    if (r == 0) { /* of jobs that were just assigned, too */
+        worker_take_maps(w, message.map_done, message.map_done_count);
     }
     arena_deinit(&arena);
     return r;
