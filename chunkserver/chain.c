@@ -129,7 +129,9 @@ static void tell_progress(struct chain *c)
 }
 
 /* Every replica has sealed: known here alone. Before the acknowledgement goes, so that whoever has
- * it finds the whole chunk readable. */
+ * it finds the whole chunk readable. Only when the writer has told a watermark: one that knows of no
+ * acknowledged byte gives the chunk up if this acknowledgement is lost, and what a reader has seen
+ * is never given up. Such a chunk is read once the file master has its length. */
 static void tell_all_sealed(struct chain *c)
 {
     struct chain_progress *p = xmalloc(sizeof(*p));
@@ -404,7 +406,7 @@ static void end_streams(struct chain *c)
 
 static void chain_apply(struct chain *c, const struct append_update *u)
 {
-    if (u->ack && u->reply.sealed && c->core.start.first) {
+    if (u->ack && u->reply.sealed && c->core.start.first && c->core.acked > 0) {
         tell_all_sealed(c);
     }
     if (u->ack) {
