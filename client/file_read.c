@@ -171,7 +171,7 @@ static int64_t read_by_stream(struct file_read *f, const struct want *want, size
     for (;;) {
         if (!goes_on) {
             bool ahead = x->offset + want->offset == f->next && !x->open;
-            struct chunk_read read = {.chunk = x->chunk, .offset = want->offset};
+            struct chunk_read read = {.chunk = x->chunk, .offset = want->offset, .open = x->open};
             read.length = ahead ? 0 : want->length;
             read.seen = f->seen_chunk == x->chunk.id ? f->seen : 0;
             drop_stream(f);
