@@ -4,9 +4,9 @@
  *   (the core is over or the writer left; queued work is finished) -> detached (claim released) ->
  *   freed, when both streams have closed as well.
  *
- * The replica is the worker's while `busy`, else the loop's. Whatever ends the chain, work that was
- * queued is still done, except after a failure of our own: a fence then answers with all that was
- * received, which is never less than what was acknowledged. */
+ * The replica is the worker's or the index thread's while `busy`, else the loop's. Whatever ends
+ * the chain, work that was queued is still done, except after a failure of our own: a fence then
+ * answers with all that was received, which is never less than what was acknowledged. */
 #include "chunkserver/chain.h"
 
 #include <inttypes.h>
@@ -58,7 +58,7 @@ struct chain {
     size_t waiting_bytes;            /* of those and the batch */
     bool stopped;                    /* own failure: drop what waits */
 
-    struct job job; /* the worker's, while busy */
+    struct job job; /* the worker's */
     bool busy;
     struct chain_work *batch;
     size_t batch_bytes;
@@ -131,7 +131,9 @@ static void tell_progress(struct chain *c)
 }
 
 /* Every replica has sealed: known here alone. Before the acknowledgement goes, so that whoever has
- * it finds the whole chunk readable. */
+ * it finds the whole chunk readable. Only when the writer has told a watermark: one that knows of
+ * no acknowledged byte gives the chunk up if this acknowledgement is lost, and what a reader has
+ * seen is never given up. Such a chunk is read once the file master has its length. */
 static void tell_all_sealed(struct chain *c)
 {
     struct chain_progress *p = xmalloc(sizeof(*p));
@@ -245,7 +247,7 @@ static void queue_work(struct chain *c, struct chain_work *w)
     c->waiting_bytes += w->data != NULL ? w->todo.length : 0;
 }
 
-/* On a worker: one after another, until one fails. */
+/* One after another, until one fails. */
 static int run_batch(struct chain *c, bool *ret_sync)
 {
     struct replica *r = &c->replica;
@@ -279,36 +281,67 @@ static int run_batch(struct chain *c, bool *ret_sync)
 
 static void work_done_on_loop(void *arg);
 
+static void note_saved(struct chain *c)
+{
+    const struct chunk_record *record = &c->replica.record;
+    c->saved = true;
+    c->progress = (struct append_progress){.written = record->length,
+                                           .durable = record->durable,
+                                           .sealed = record->state == CHUNK_SEALED};
+}
+
+/* On the index's thread. */
+static void put_with_group(struct index_sync *sync, struct index_batch *batch)
+{
+    replica_put(&CONTAINER_OF(sync, struct chain, sync)->replica, batch);
+}
+
 static void synced(struct index_sync *sync, const struct err *failure)
 {
     struct chain *c = CONTAINER_OF(sync, struct chain, sync);
     if (failure != NULL) {
         server_fatal("the chunk index cannot be made durable", failure);
     }
+    note_saved(c);
     rpc_loop_post(c->loop, work_done_on_loop, c);
+}
+
+/* The entry is written with the group that is synced next. */
+static void save_durably(struct chain *c)
+{
+    c->sync.put = put_with_group;
+    c->sync.done = synced;
+    chunk_index_sync(c->server->disk.index, &c->sync);
 }
 
 static void work_run(struct job *job)
 {
     struct chain *c = CONTAINER_OF(job, struct chain, job);
     bool sync = false;
-    c->failure = (struct err)ERR_INIT;
     c->failure.code = run_batch(c, &sync);
+    if (sync) {
+        save_durably(c);
+        return;
+    }
     struct err e = ERR_INIT;
     if (replica_save(&c->replica, &e) < 0) {
         server_fatal("the chunk index cannot be written", &e);
     }
-    c->saved = true;
-    const struct chunk_record *record = &c->replica.record;
-    c->progress = (struct append_progress){.written = record->length,
-                                           .durable = record->durable,
-                                           .sealed = record->state == CHUNK_SEALED};
-    if (sync) {
-        c->sync.done = synced;
-        chunk_index_sync(c->server->disk.index, &c->sync);
-    } else {
-        rpc_loop_post(c->loop, work_done_on_loop, c);
+    note_saved(c);
+    rpc_loop_post(c->loop, work_done_on_loop, c);
+}
+
+/* Small chunks are sealed, and synced, without a worker: their bytes stay in memory until the
+ * index's thread writes them, and waking one costs more than the checksum. */
+static bool batch_stays_in_memory(const struct chain *c)
+{
+    uint64_t length = 0;
+    bool durable = false;
+    for (const struct chain_work *w = c->batch; w != NULL; w = w->next) {
+        length += w->data != NULL ? w->todo.length : 0;
+        durable = durable || w->sync || w->seal;
     }
+    return durable && replica_stays_inlined(&c->replica, length);
 }
 
 static void free_batch(struct chain *c)
@@ -358,6 +391,13 @@ static void chain_start_work(struct chain *c)
     c->first = c->last = NULL;
     c->batch_bytes = c->waiting_bytes;
     c->replica.record.acked = MIN(c->core.acked, c->replica.record.length);
+    c->failure = (struct err)ERR_INIT;
+    if (batch_stays_in_memory(c)) {
+        bool sync = false;
+        c->failure.code = run_batch(c, &sync); /* a failure is told by work_done_on_loop() */
+        save_durably(c);
+        return;
+    }
     c->job = (struct job){.run = work_run};
     workpool_submit_reserved(c->server->pool, NULL, &c->job, NULL);
 }
@@ -406,7 +446,7 @@ static void end_streams(struct chain *c)
 
 static void chain_apply(struct chain *c, const struct append_update *u)
 {
-    if (u->ack && u->reply.sealed && c->core.start.first) {
+    if (u->ack && u->reply.sealed && c->core.start.first && c->core.acked > 0) {
         tell_all_sealed(c);
     }
     if (u->ack) {

@@ -55,6 +55,9 @@ struct file_write {
     inode_id inode;
     uint64_t lease_epoch;
     struct lease lease;
+    struct fs_result
+        first; /* a chunk that Create allocated and no byte has needed yet; id 0: none */
+    struct arena first_memory; /* its replicas' */
     struct writer core;
     struct write_buffer buffer;
     struct chain *chain; /* NULL: none */
@@ -160,18 +163,18 @@ static void on_chain_close(struct rpc_stream *stream, const struct rpc_result *r
 
 static const struct rpc_stream_ops chain_ops = {.on_message = on_ack, .on_close = on_chain_close};
 
-static void keep_servers(struct chain *chain, const struct fs_result *result)
+static struct fs_server *copy_servers(const struct fs_result *result, struct arena *memory)
 {
-    chain->server_count = result->replica_count;
-    chain->servers = arena_copy(&chain->memory, result->replicas,
-                                result->replica_count * sizeof(*chain->servers));
-    for (size_t i = 0; i < chain->server_count; i++) {
-        struct fs_server *s = &chain->servers[i];
-        s->host = arena_strdup(&chain->memory, s->host);
-        s->rack = arena_strdup(&chain->memory, s->rack);
-        s->address = arena_strdup(&chain->memory, s->address);
-        s->local_socket = arena_strdup(&chain->memory, s->local_socket);
+    struct fs_server *servers =
+        arena_copy(memory, result->replicas, result->replica_count * sizeof(*servers));
+    for (size_t i = 0; i < result->replica_count; i++) {
+        struct fs_server *s = &servers[i];
+        s->host = arena_strdup(memory, s->host);
+        s->rack = arena_strdup(memory, s->rack);
+        s->address = arena_strdup(memory, s->address);
+        s->local_socket = arena_strdup(memory, s->local_socket);
     }
+    return servers;
 }
 
 static void chain_start(struct file_write *w, const struct fs_result *result)
@@ -179,7 +182,8 @@ static void chain_start(struct file_write *w, const struct fs_result *result)
     struct err e = ERR_INIT;
     struct chain *chain = xcalloc(1, sizeof(*chain));
     chain->file = w;
-    keep_servers(chain, result);
+    chain->servers = copy_servers(result, &chain->memory);
+    chain->server_count = result->replica_count;
     struct chain_open open = {.chunk = result->chunk,
                               .chunk_bytes = w->core.chunk_bytes,
                               .servers = chain->servers,
@@ -241,8 +245,21 @@ static struct fs_op file_op(const struct file_write *w, enum fs_op_kind kind)
     return (struct fs_op){.kind = kind, .inode = w->inode, .lease_epoch = w->lease_epoch};
 }
 
+/* The chunk that the file was created with. */
+static int use_first(struct file_write *w)
+{
+    writer_allocated(&w->core, w->first.chunk);
+    chain_start(w, &w->first);
+    w->first.chunk.id = 0;
+    arena_deinit(&w->first_memory);
+    return 1;
+}
+
 static int step_allocate(struct file_write *w, struct call *c, const struct writer_step *step)
 {
+    if (w->first.chunk.id != 0) {
+        return use_first(w);
+    }
     struct err e = ERR_INIT;
     struct fs_result result;
     server_id exclude[BLAMED_COUNT_MAX];
@@ -533,6 +550,10 @@ struct file_write *file_write_new(struct dfs *dfs, struct rpc_loop *loop,
     w->lease_epoch = start->lease_epoch;
     w->progress = start->length;
     list_init(&w->chains);
+    if (start->first && start->first->chunk.id != 0 && start->first->replica_count > 0) {
+        w->first = *start->first;
+        w->first.replicas = copy_servers(start->first, &w->first_memory);
+    }
     writer_init(&w->core, start->length, start->chunk_bytes);
     write_buffer_init(&w->buffer, start->length);
     w->lease.tend = tend;
@@ -599,7 +620,7 @@ int file_write_close(struct file_write *w, struct fs_op *op, inode_id *ret_inode
         op->kind = FS_CLOSE;
         op->inode = w->inode;
         op->lease_epoch = w->lease_epoch;
-        op->chunk = step.chunk;
+        op->chunk = w->first.chunk.id ? w->first.chunk : step.chunk; /* not needed: length 0 */
         op->length = step.length;
         c.deadline = clock_mono_ms() + w->dfs->timeout_ms;
         r = fs_mutate(&c, op, &result, e);
@@ -618,13 +639,18 @@ void file_write_abandon(struct file_write *w)
 {
     struct call c;
     struct fs_result result;
-    struct fs_op op = file_op(w, FS_ABANDON);
     enter(w, &c);
     chain_detach(w);
     c.quiet = true;
     c.deadline = MIN(c.deadline, clock_mono_ms() + ABANDON_MS);
-    (void)!fs_mutate(&c, &op, &result,
-                     NULL); /* otherwise the lease runs out, which does the same */
+    /* What is not done here is done when the lease runs out. */
+    struct fs_op op = file_op(w, FS_ABANDON_CHUNK);
+    if (w->first.chunk.id != 0) { /* nobody has to be asked for its length */
+        op.chunk = w->first.chunk;
+        (void)!fs_mutate(&c, &op, &result, NULL);
+    }
+    op = file_op(w, FS_ABANDON);
+    (void)!fs_mutate(&c, &op, &result, NULL);
     leave(w, &c);
 }
 
@@ -640,6 +666,7 @@ void file_write_free(struct file_write *w)
         (void)rpc_loop_step(w->loop, RPC_NO_DEADLINE);
     }
     write_buffer_deinit(&w->buffer);
+    arena_deinit(&w->first_memory);
     dfs_loop_return(w->dfs, w->loop);
     free(w->name);
     free(w);

@@ -85,6 +85,37 @@ class TestWrite(Fixture):
         for server in self.servers:
             self.check(server, 1, data)
 
+    def test_finish_travels_with_the_last_bytes(self):
+        for chunk, size in enumerate((1, 4096, BLOCK, BLOCK + 1, MESSAGE), 1):
+            data = random_bytes(size)
+            stream = Append(self.servers, chunk)
+            stream.data(data, 0, size, finish=True)
+            ack = stream.wait(lambda a: a.sealed or a.failure.error_name)
+            self.assertTrue(ack.sealed, ack)
+            self.assertEqual((ack.written, ack.durable), (size, size))
+            for server in self.servers:
+                self.check(server, chunk, data)
+        stream = Append(self.servers, 99)
+        stream.data(data, 0, BLOCK)
+        stream.data(data, 0, BLOCK - 1, finish=True)
+        ack = stream.wait(lambda a: a.sealed or a.failure.error_name)
+        self.assertEqual((ack.failure.error_name, ack.blamed), ("ERR_INVALID", 0))
+
+    def test_sealed_chunk_of_an_open_file_is_shown_only_if_it_cannot_be_given_up(self):
+        """A writer that knows of no acknowledged byte gives the chunk up when the answer to its finish is lost."""
+        data = random_bytes(2 * BLOCK)
+        stream = Append(self.servers, 1)
+        stream.data(data, 0, len(data), finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.servers[0].read(1, open_chunk=True)[1].readable, 0)
+        self.assertEqual(self.servers[0].read(1)[1].readable, len(data))  # the master says that it is sealed
+        stream = Append(self.servers, 2)
+        stream.data(data, 0, BLOCK)
+        stream.wait(lambda a: a.written == BLOCK)
+        stream.data(data, BLOCK, BLOCK, acked=BLOCK, finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.servers[0].read(2, open_chunk=True)[1].readable, len(data))
+
     def test_small_writes_move_from_the_index_to_a_file(self):
         data = random_bytes(BLOCK + 500)
         stream = Append(self.servers, 1)

@@ -137,13 +137,13 @@ class Server:
             term=term, chunk=common_pb2.ChunkRef(id=chunk, version=version), length=length, chunk_bytes=CHUNK,
             sources=[s.proto() for s in sources]))
 
-    def read(self, chunk, version=0, offset=0, length=0, seen=0):
+    def read(self, chunk, version=0, offset=0, length=0, seen=0, open_chunk=False):
         """Returns (bytes from offset on, last header), every block verified."""
         call = self.channel.unary_stream("/trireme.v1.Chunkserver/Read",
                                          request_serializer=chunk_pb2.ReadRequest.SerializeToString,
                                          response_deserializer=chunk_pb2.ReadMessage.FromString)
         request = chunk_pb2.ReadRequest(chunk=common_pb2.ChunkRef(id=chunk, version=version), offset=offset,
-                                        length=length, seen=seen)
+                                        length=length, seen=seen, open=open_chunk)
         data, header, start = [], None, None
         for message in call(request, timeout=60):
             header = message.header
@@ -204,8 +204,8 @@ class Append:
             assert self.acks or self.ended, "no acknowledgement at all"
             return self.last
 
-    def data(self, chunk, offset, length, acked=0, sync=False, crcs=None):
-        self.put(chunk_pb2.AppendHeader(offset=offset, acked=acked, sync=sync,
+    def data(self, chunk, offset, length, acked=0, sync=False, finish=False, crcs=None):
+        self.put(chunk_pb2.AppendHeader(offset=offset, acked=acked, sync=sync, finish=finish,
                                         block_crcs=crcs or block_crcs(chunk, offset, length)),
                  chunk[offset:offset + length])
 
