@@ -104,7 +104,8 @@ void raft_election_tick(struct raft *r)
     if (r->now_ms < r->election_at_ms) {
         return;
     }
-    if (raft_may_campaign(r)) {
+    bool asking = r->role != RAFT_CANDIDATE || r->campaign.vote_seq <= r->log.done_seq;
+    if (raft_may_campaign(r) && asking) {
         raft_campaign_begin(r, true, false);
     } else {
         raft_restart_timer(r);

@@ -25,6 +25,7 @@ void raft_config_adopt(struct raft *r, const struct raft_config *config, log_ind
               raft_config_voter_count(config), index);
     if (r->role == RAFT_LEADER) {
         raft_progress_realign(r, &r->members.previous);
+        r->lead.lease_ms = 0; /* it was given by voters of another configuration */
     }
     raft_fit_role(r);
 }

@@ -24,6 +24,9 @@ static bool deserves_vote(const struct raft *r, const struct raft_message *m)
     if (raft_leader_is_protected(r) && !v->transfer) {
         return false;
     }
+    if (v->pre && raft_disk_is_hung(r)) {
+        return false; /* the vote itself would not get out */
+    }
     bool free = m->term > r->hard.term || r->hard.vote == 0 || r->hard.vote == m->from;
     /* The log in memory may be ahead of the disk here, and must be what counts: replies that vouch
      * for it may be waiting for the disk already. They go out before this vote does. */
