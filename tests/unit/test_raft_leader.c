@@ -260,6 +260,8 @@ static void test_p1_no_change_before_an_entry_of_the_term(void **state)
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3, .terms = "2", .term = 2});
     assert_int_equal(lone_change(&l, RAFT_REMOVE, 3), ERR_NOT_LEADER);
+    assert_int_equal(lone_append(&l, 2, 2, AT(2, 2), "", 2), 0);
+    assert_int_equal(l.u.commit, 2); /* the configuration is committed, by an earlier leader */
     lone_win(&l);
     lone_written(&l);
     assert_int_equal(lone_accept(&l, 2, 2), 0);

@@ -472,6 +472,25 @@ static void test_messages_have_a_size(void **state)
     lone_deinit(&l);
 }
 
+/* The leader's half of Figure 7: what the hint says of their terms passes over ours. */
+static void test_a_leader_backs_up_over_whole_terms(void **state)
+{
+    (void)state;
+    static const struct {
+        log_index hint;
+        term_no hint_term;
+        log_index prev; /* from where it tries next */
+    } cases[] = {{9, 6, 9}, {4, 4, 4}, {7, 4, 5}, {10, 3, 3}, {6, 5, 6}, {0, 0, 0}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct lone l;
+        lone_init(&l, &(struct lone_options){.voters = 3, .terms = "114455666", .term = 7});
+        lone_win(&l);
+        assert_int_equal(lone_refuse(&l, 2, 10, cases[i].hint, cases[i].hint_term), 0);
+        assert_int_equal(lone_sent(&l, RAFT_APPEND, 2)->append.prev_index, cases[i].prev);
+        lone_deinit(&l);
+    }
+}
+
 static void test_lost_answers_are_made_good_by_the_heartbeat(void **state)
 {
     (void)state;
@@ -650,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_one_large_proposal_always_fits),
         cmocka_unit_test(test_window),
         cmocka_unit_test(test_messages_have_a_size),
+        cmocka_unit_test(test_a_leader_backs_up_over_whole_terms),
         cmocka_unit_test(test_lost_answers_are_made_good_by_the_heartbeat),
         cmocka_unit_test(test_lost_entries_are_found_by_the_heartbeat),
         cmocka_unit_test(test_a_lost_probe_is_repeated_by_the_heartbeat),
