@@ -168,17 +168,24 @@ static size_t count_ballots(const struct raft *r, enum raft_ballot wanted)
     return count;
 }
 
+static void win(struct raft *r)
+{
+    if (r->role == RAFT_CANDIDATE) {
+        become(r, RAFT_LEADER);
+        raft_lead_begin(r);
+    } else if (raft_may_campaign(r)) {
+        raft_campaign_begin(r, false, false);
+    } else {
+        raft_become_follower(r, r->hard.term, 0); /* the disk has come to hang meanwhile */
+    }
+}
+
 void raft_campaign_count(struct raft *r)
 {
     size_t quorum = raft_config_quorum(&r->members.config);
     size_t rest = raft_config_voter_count(&r->members.config) - quorum;
     if (count_ballots(r, RAFT_BALLOT_GRANTED) >= quorum) {
-        if (r->role == RAFT_PRE_CANDIDATE) {
-            raft_campaign_begin(r, false, false);
-        } else {
-            become(r, RAFT_LEADER);
-            raft_lead_begin(r);
-        }
+        win(r);
     } else if (count_ballots(r, RAFT_BALLOT_REFUSED) > rest) {
         raft_tell(r, "has lost the election");
         raft_become_follower(r, r->hard.term, 0); /* and waits for its timer */

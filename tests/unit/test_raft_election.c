@@ -395,6 +395,24 @@ static void test_a_hung_disk_grants_no_pre_votes(void **state)
     lone_deinit(&l);
 }
 
+/* Found by fuzz_raft_step: pre-votes that come when the own disk has come to hang. */
+static void test_a_hung_disk_wins_no_pre_vote(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_init(&l, &(struct lone_options){.voters = 3, .raft.disk_hung_ms = 5000});
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "2", 0), 0);
+    lone_tick(&l, 4000);
+    assert_int_equal(lone_status(&l).role, RAFT_PRE_CANDIDATE);
+    l.now_ms += 1000;
+    struct raft_message m = {.kind = RAFT_VOTE_REPLY, .from = 3, .term = 3};
+    m.vote_reply = (struct raft_vote_reply){.granted = true, .pre = true};
+    assert_int_equal(lone_receive(&l, &m), 0);
+    assert_int_equal(lone_status(&l).role, RAFT_FOLLOWER);
+    assert_int_equal(lone_status(&l).term, 2);
+    lone_deinit(&l);
+}
+
 /* The time that the own disk takes does not count: the others have not been asked yet. */
 static void test_a_slow_disk_does_not_end_a_campaign(void **state)
 {
@@ -497,6 +515,7 @@ int main(void)
         cmocka_unit_test(test_leader_without_a_quorum_steps_down),
         cmocka_unit_test(test_p15_leader_with_a_hung_disk_steps_down),
         cmocka_unit_test(test_a_hung_disk_grants_no_pre_votes),
+        cmocka_unit_test(test_a_hung_disk_wins_no_pre_vote),
         cmocka_unit_test(test_a_slow_disk_does_not_end_a_campaign),
         cmocka_unit_test(test_p18_learner_asked_to_vote_votes),
         cmocka_unit_test(test_learners_and_strangers_never_campaign),
