@@ -23,7 +23,7 @@ static bool prev_matches(const struct raft *r, const struct raft_append *a)
 static size_t first_new(const struct raft *r, const struct raft_append *a)
 {
     size_t i = 0;
-    while (i < a->count && (a->entries[i].index <= r->log.start ||
+    while (i < a->count && (a->entries[i].index < r->log.start ||
                             raft_log_matches(&r->log, a->entries[i].index, a->entries[i].term))) {
         i++;
     }
