@@ -23,6 +23,7 @@ struct plan scenario_plan(void)
         .lane_count = 2,
         .think_us = 100 * 1000,
         .read_percent = 10,
+        .key_count = MACHINE_KEY_COUNT,
         .heartbeat_ms = 50,
         .election_ms = 250,
         .disk_hung_ms = 500,

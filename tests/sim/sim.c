@@ -288,6 +288,7 @@ static struct plan draw_plan(struct sim *s)
     p.think_us = p.client_count * p.lane_count * 1000000 /
                  (uint32_t)sim_between(s, 60, sim_chance(s, 30) ? 200 : 90);
     p.read_percent = (uint32_t)sim_between(s, 10, 30);
+    p.key_count = sim_chance(s, 30) ? 4 : MACHINE_KEY_COUNT;
     p.heartbeat_ms = (uint32_t)sim_between(s, 50, 100);
     p.election_ms = p.heartbeat_ms * (uint32_t)sim_between(s, 4, 6);
     p.disk_hung_ms = p.election_ms * (uint32_t)sim_between(s, 1, 3);
@@ -433,6 +434,12 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     rng_seed(&s->rng, options->seed);
     heap_init(&s->events, event_before);
     s->plan = options->scenario ? scenario_plan() : draw_plan(s);
+    if (options->history) { /* for a checker: many clients who are in one another's way */
+        s->plan.client_count = SIM_CLIENT_COUNT_MAX;
+        s->plan.lane_count = 1;
+        s->plan.read_percent = 40;
+        s->plan.key_count = 4;
+    }
     s->node_count = s->plan.member_count + s->plan.spare_count;
     s->net = xcalloc(1, sizeof(*s->net));
     s->end = options->seconds * 1000000ULL;

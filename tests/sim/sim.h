@@ -33,6 +33,7 @@ struct plan {
     uint32_t lane_count; /* requests of a client in flight */
     uint32_t think_us;   /* mean pause between two requests of a lane */
     uint32_t read_percent;
+    uint32_t key_count; /* registers that are used */
     uint32_t heartbeat_ms;
     uint32_t election_ms;
     uint32_t disk_hung_ms;
