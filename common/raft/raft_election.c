@@ -115,7 +115,7 @@ void raft_election_tick(struct raft *r)
 /* ---- campaigns ---- */
 
 /* Requests go out when all that was written so far is durable: the own vote (5.2), and the last
- * entry that they boast of (RELIABILITY P4). A pre-vote promises nothing, but boasts too. */
+ * entry that they boast of (P4). A pre-vote promises nothing, but boasts too. */
 static void ask_for_votes(struct raft *r, bool pre)
 {
     const struct raft_config *c = &r->members.config;

@@ -5,7 +5,7 @@
  * the new one decides whether it is committed, and any two such majorities share a member. That
  * holds from one configuration to the next only; so a leader adds one only when the one before is
  * committed, and when it has committed an entry of its own term, without which a configuration of
- * an earlier leader could come back (RELIABILITY P1). */
+ * an earlier leader could come back (P1). */
 #include <inttypes.h>
 
 #include "common/check.h"

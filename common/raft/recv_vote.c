@@ -14,7 +14,7 @@ int raft_check_vote(const struct raft *r, const struct raft_message *m, struct e
 }
 
 /* Who is asked does not look whether it is a voter by its own configuration: the candidate may know
- * a newer one (RELIABILITY P18), and to be asked by key is to be meant. */
+ * a newer one (P18), and to be asked by key is to be meant. */
 static bool deserves_vote(const struct raft *r, const struct raft_message *m)
 {
     const struct raft_vote *v = &m->vote;
