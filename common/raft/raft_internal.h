@@ -18,8 +18,6 @@
  * has, and refusing them early keeps every sum below from overflowing. */
 #define RAFT_NUMBER_MAX (UINT64_C(1) << 62)
 
-static const time_ms RAFT_NEVER = UINT64_MAX;
-
 /* ---- The state ---------------------------------------------------------------------------- */
 
 /* The configuration in force is the newest in the log, committed or not (4.1). It can be truncated
