@@ -258,7 +258,7 @@ enum raft_role {
     RAFT_PRE_CANDIDATE,
     RAFT_CANDIDATE,
     RAFT_LEADER,
-    RAFT_LEARNER, /* or removed, or not a member yet: never campaigns */
+    RAFT_LEARNER, /* or not a member: not yet, or no more, and that is committed. Never campaigns */
 };
 const char *raft_role_name(enum raft_role role); /* "follower" */
 struct raft_status {

@@ -33,7 +33,7 @@ static void check_membership(const struct raft *r)
     CHECK(!m->has_previous || m->previous_index < m->index);
     CHECK(m->config.count == 0 || raft_config_voter_count(&m->config) > 0);
     if (r->role == RAFT_FOLLOWER || r->role == RAFT_LEARNER) {
-        CHECK(raft_config_is_voter(&m->config, r->self) == (r->role == RAFT_FOLLOWER));
+        CHECK(raft_is_electable(r) == (r->role == RAFT_FOLLOWER));
     }
 }
 

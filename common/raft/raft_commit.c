@@ -39,6 +39,9 @@ void raft_commit_to(struct raft *r, log_index to)
     CHECK(to <= raft_log_last(&r->log));
     raft_tell(r, "commits up to %" PRIu64, to);
     r->commit = to;
+    if (r->role == RAFT_FOLLOWER) {
+        raft_fit_role(r); /* its removal may be certain now */
+    }
 }
 
 bool raft_readable(const struct raft *r)

@@ -35,10 +35,18 @@ static void become(struct raft *r, enum raft_role role)
     r->role = role;
 }
 
+/* A voter; or one whose removal is not known to be committed: it may be the only one that has the
+ * entry, and then it must lead once more, though without counting itself (D 4.2.2). */
+bool raft_is_electable(const struct raft *r)
+{
+    const struct raft_membership *m = &r->members;
+    return raft_config_is_voter(&m->config, r->self) ||
+           (m->index > r->commit && m->has_previous && raft_config_is_voter(&m->previous, r->self));
+}
+
 static enum raft_role passive_role(const struct raft *r)
 {
-    bool voter = raft_config_is_voter(&r->members.config, r->self);
-    return voter ? RAFT_FOLLOWER : RAFT_LEARNER;
+    return raft_is_electable(r) ? RAFT_FOLLOWER : RAFT_LEARNER;
 }
 
 void raft_fit_role(struct raft *r)
@@ -87,14 +95,15 @@ bool raft_leader_is_protected(const struct raft *r)
 
 bool raft_may_campaign(const struct raft *r)
 {
-    return raft_config_is_voter(&r->members.config, r->self) && !r->receiving.installing &&
-           !raft_disk_is_hung(r) && r->hard.term < RAFT_NUMBER_MAX;
+    return raft_is_electable(r) && !r->receiving.installing && !raft_disk_is_hung(r) &&
+           r->hard.term < RAFT_NUMBER_MAX;
 }
 
 /* The only voter has nobody to wait for: it can lead at once. */
 bool raft_is_alone(const struct raft *r)
 {
-    return raft_config_voter_count(&r->members.config) == 1 && raft_may_campaign(r);
+    return raft_config_voter_count(&r->members.config) == 1 &&
+           raft_config_is_voter(&r->members.config, r->self) && raft_may_campaign(r);
 }
 
 void raft_election_tick(struct raft *r)

@@ -132,10 +132,10 @@ static void append_new(struct raft *r, const struct raft_append *a)
     if (i == a->count) {
         return;
     }
-    raft_tell(r, "appends %" PRIu64 "..%" PRIu64, a->entries[i].index, a->prev_index + a->count);
     if (a->entries[i].index <= raft_log_last(&r->log)) {
         raft_truncate(r, a->entries[i].index);
     }
+    raft_tell(r, "appends %" PRIu64 "..%" PRIu64, a->entries[i].index, a->prev_index + a->count);
     for (; i < a->count; i++) {
         raft_append_entry(r, &a->entries[i]);
         if (a->entries[i].type == LOG_ENTRY_CONFIG &&

@@ -59,10 +59,16 @@ static void send_try(struct sim *s, uint32_t number)
     sim_us delay = 0;
     op->attempt++;
     if (net_client_delay(s, &delay)) {
-        struct event *ev = sim_after(s, delay, EVENT_REQUEST, s->nodes[client_of(s, op)->target]);
+        /* Some reads ask anybody, who may believe that it leads. */
+        uint32_t to = op->is_read && sim_chance(s, 20) ? (uint32_t)sim_below(s, s->node_count)
+                                                       : client_of(s, op)->target;
+        struct event *ev = sim_after(s, delay, EVENT_REQUEST, s->nodes[to]);
         ev->life = 0;
         ev->a = (uint64_t)op->attempt << 32 | number;
-        if (!op->is_read) {
+        if (op->is_read) {
+            uint64_t floor = judge_floor(s, op->key);
+            ev->data = xmemdup(&floor, sizeof(floor));
+        } else {
             struct machine_put put = put_of(s, number);
             ev->data = xmemdup(&put, sizeof(put));
         }

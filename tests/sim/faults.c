@@ -79,6 +79,10 @@ static struct active *begin(struct sim *s, enum sim_fault kind, struct node *nod
             f->active_count++;
             s->stats->faults[kind]++;
             sim_us length = 50 * 1000 + sim_about(s, 1000 * 1000);
+            if (node && s->now >= s->alone_until && sim_chance(s, 10)) {
+                length = sim_patience(s) + 1000 * 1000;
+                s->alone_until = s->now + length;
+            }
             sim_after(s, length, EVENT_FAULT_END, NULL)->a = i;
             sim_trace(s, "fault %s %u begins", sim_fault_name(kind), node ? node->slot : 0);
             return &f->all[i];
@@ -387,6 +391,10 @@ void faults_on_event(struct sim *s, struct event *ev)
     if (s->calm) {
         return;
     }
+    if (s->now < s->alone_until) {
+        sim_after(s, s->alone_until - s->now, EVENT_FAULT, NULL)->a = ev->a;
+        return;
+    }
     if (ev->a == 0) {
         strike(s, draw(s));
         sim_after(s, 1000ULL * 50 + sim_about(s, 1000ULL * s->plan.fault_ms), EVENT_FAULT, NULL);
@@ -422,6 +430,9 @@ struct faults *faults_new(struct sim *s)
         f->weights[i] = (uint32_t)sim_below(s, 4);
     }
     f->weights[FAULT_KILL] += 1;
+    if (sim_chance(s, 50)) {
+        strike(s, sim_chance(s, 60) ? FAULT_INSTALL_CRASH : FAULT_PIECE_DAMAGE);
+    }
     f->weights[FAULT_POWER_ALL] = sim_chance(s, 50);
     sim_after(s, 1500 * 1000, EVENT_FAULT, NULL);
     sim_after(s, 3000 * 1000, EVENT_FAULT, NULL)->a = 1;
@@ -444,6 +455,48 @@ bool faults_healthy(const struct sim *s)
         }
     }
     return true;
+}
+
+/* Cut off from somebody, in one direction or both, by faults that are about one machine. */
+static uint32_t cut_off(const struct sim *s)
+{
+    uint32_t nodes = 0;
+    for (size_t i = 0; i < ACTIVE_MAX; i++) {
+        const struct active *a = &s->faults->all[i];
+        if (a->in_use && (a->kind == FAULT_ISOLATE || a->kind == FAULT_ONE_WAY)) {
+            nodes |= 1U << a->node->slot;
+        }
+    }
+    return nodes;
+}
+
+static bool net_is_good(const struct sim *s)
+{
+    const struct net *net = s->net;
+    for (size_t i = 0; i < ACTIVE_MAX; i++) {
+        const struct active *a = &s->faults->all[i];
+        if (a->in_use && (a->kind == FAULT_SPLIT || a->kind == FAULT_PARTIAL)) {
+            return false;
+        }
+    }
+    return net->loss_percent == 0 && net->delay_us == 0 && net->reorder_percent == 0;
+}
+
+bool faults_spare_majority(const struct sim *s)
+{
+    const struct raft_config *config = judge_config(s->judge);
+    uint32_t out = cut_off(s);
+    size_t well = 0;
+    if (!config || !net_is_good(s) || judge_config_pending(s)) {
+        return false; /* whose majority counts is being decided */
+    }
+    for (uint32_t i = 0; i < s->node_count; i++) {
+        const struct node *n = s->nodes[i];
+        well += n->up && n->paused_until <= s->now && !n->hung && n->slow == 0 &&
+                !sim_disk_faults(n->disk)->full && (out >> i & 1) == 0 &&
+                raft_config_is_voter(config, n->member.key);
+    }
+    return well >= raft_config_quorum(config);
 }
 
 void faults_end_all(struct sim *s)

@@ -15,6 +15,9 @@ void faults_free(struct faults *f);
 void faults_on_event(struct sim *s, struct event *ev);
 void faults_on_end(struct sim *s, struct event *ev);
 void faults_end_all(struct sim *s);
+/* Whether a majority of the voters runs, with good disks and links between them, whatever else is
+ * wrong. */
+bool faults_spare_majority(const struct sim *s);
 bool faults_healthy(const struct sim *s);            /* nothing is at work, all machines are up */
 bool faults_lost(const struct sim *s, raft_key key); /* the disk of this member is gone */
 bool faults_any_lost(const struct sim *s, const struct raft_config *config);

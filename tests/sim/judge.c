@@ -613,6 +613,16 @@ uint64_t judge_floor(struct sim *s, uint32_t key)
     return s->judge->floor[key];
 }
 
+void judge_read(struct node *n, uint32_t key, uint64_t floor, uint64_t version)
+{
+    if (version < floor) {
+        sim_fail(n->sim, RULE_READ,
+                 "node %u answers a read of register %u with version %" PRIu64 ", when %" PRIu64
+                 " had been acknowledged before it was sent",
+                 n->slot, key, version, floor);
+    }
+}
+
 void judge_done(struct sim *s, const struct op *op, uint64_t version, uint32_t seen_op)
 {
     uint64_t *floor = &s->judge->floor[op->key];

@@ -31,6 +31,8 @@ void judge_reset(struct node *n, struct mirror *before, log_index index);
 
 /* Clients. */
 uint64_t judge_floor(struct sim *s, uint32_t key);
+/* A node answers a read; whether or not the client still waits for it. floor: as of its sending. */
+void judge_read(struct node *n, uint32_t key, uint64_t floor, uint64_t version);
 void judge_done(struct sim *s, const struct op *op, uint64_t version, uint32_t seen_op);
 void judge_given_up(struct sim *s, const struct op *op);
 

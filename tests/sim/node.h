@@ -73,6 +73,7 @@ struct waiter {
     log_index index; /* of its entry; a read: of the answer, 0 until known */
     term_no term;
     uint64_t round; /* of a read */
+    uint64_t floor; /* of a read: the version that was known when it was sent */
     uint32_t op;
     uint32_t attempt;
 };

@@ -85,6 +85,7 @@ static void answer_reads(struct node *n)
     while (w->count > 0 && w->all[w->head].index > 0 && w->all[w->head].index <= n->live->applied) {
         const struct waiter *first = &w->all[w->head];
         const struct machine_register *r = &n->live->registers[n->sim->clients->ops[first->op].key];
+        judge_read(n, n->sim->clients->ops[first->op].key, first->floor, r->version);
         answer(n, first,
                (struct reply){.kind = REPLY_DONE, .version = r->version, .seen_op = r->op});
         waiters_pop(w);
@@ -223,6 +224,7 @@ void node_on_request(struct node *n, struct event *ev)
         return;
     }
     if (n->sim->clients->ops[w.op].is_read) {
+        w.floor = *(const uint64_t *)ev->data;
         request_read(n, w);
     } else {
         request_write(n, w, ev->data);

@@ -143,7 +143,7 @@ void operator_on_event(struct sim *s, struct event *ev)
     if (s->calm) {
         return;
     }
-    struct node *n = some_leader(s);
+    struct node *n = s->now < s->alone_until ? NULL : some_leader(s);
     if (n) {
         act(s, n);
     }

@@ -23,6 +23,7 @@ enum {
     HEALTHY_AFTER_US = 1000 * 1000, /* after the last fault: a leader has been found again */
     HEALTHY_LEAST_MS = 3000,        /* less of it says nothing about commits per second */
     COMMITS_PER_SECOND_LEAST = 20,
+    PATIENCE_TIMEOUTS = 10, /* a majority that can must elect and commit within so many */
     EVENT_SPAN_MAX = 40 * 1000 * 1000, /* events of one seed; beyond: something spins */
 };
 
@@ -154,19 +155,30 @@ static void event_done(struct sim *s, struct event *ev)
     s->spare_events = ev;
 }
 
+sim_us sim_patience(const struct sim *s)
+{
+    sim_us timeout = 1000ULL * s->plan.election_ms * (100 + s->plan.drift_percent) / 100;
+    return PATIENCE_TIMEOUTS * timeout + 1000ULL * s->plan.disk_hung_ms;
+}
+
 static void sample(struct sim *s, struct event *ev)
 {
-    static sim_us unhealthy_at;
-    static log_index committed_before;
+    struct health *h = &s->health;
     log_index committed = judge_committed(s->judge);
     (void)ev;
     if (!faults_healthy(s)) {
-        unhealthy_at = s->now;
-    } else if (!s->calm && s->now >= unhealthy_at + HEALTHY_AFTER_US) {
+        h->unhealthy_at = s->now;
+    } else if (!s->calm && s->now >= h->unhealthy_at + HEALTHY_AFTER_US) {
         s->stats->healthy_ms += SAMPLE_US / 1000;
-        s->stats->healthy_commits += committed - committed_before;
+        s->stats->healthy_commits += committed - h->committed;
     }
-    committed_before = committed;
+    if (committed != h->committed || !faults_spare_majority(s)) {
+        h->stuck_since = s->now;
+    } else if (s->now > h->stuck_since + sim_patience(s)) {
+        sim_fail(s, "liveness", "a majority is well for %d election timeouts, and commits nothing",
+                 (int)PATIENCE_TIMEOUTS);
+    }
+    h->committed = committed;
     sim_after(s, SAMPLE_US, EVENT_SECOND, NULL);
 }
 
@@ -268,7 +280,8 @@ static struct plan draw_plan(struct sim *s)
     p.spare_count = (uint32_t)sim_between(s, 1, 2);
     p.client_count = (uint32_t)sim_between(s, 3, 6);
     p.lane_count = (uint32_t)sim_between(s, 1, 3);
-    p.think_us = p.client_count * p.lane_count * 1000000 / (uint32_t)sim_between(s, 60, 75);
+    p.think_us = p.client_count * p.lane_count * 1000000 /
+                 (uint32_t)sim_between(s, 60, sim_chance(s, 30) ? 200 : 90);
     p.read_percent = (uint32_t)sim_between(s, 10, 30);
     p.heartbeat_ms = (uint32_t)sim_between(s, 50, 100);
     p.election_ms = p.heartbeat_ms * (uint32_t)sim_between(s, 4, 6);
@@ -280,11 +293,12 @@ static struct plan draw_plan(struct sim *s)
     p.link_jitter_us = (uint32_t)sim_between(s, 100, 3000);
     p.flush_us = (uint32_t)sim_between(s, 200, 4000);
     p.segment_bytes = (uint32_t)sim_between(s, 4, 12) * 4096;
-    p.persist_count = (uint32_t)sim_between(s, 30, 300);
-    p.log_bound = (uint32_t)sim_between(s, 30, 500);
+    p.persist_count = (uint32_t)sim_between(s, 10, sim_chance(s, 50) ? 60 : 300);
+    p.log_bound = (uint32_t)sim_between(s, 5, sim_chance(s, 50) ? 60 : 500);
     p.filler_bytes = sim_chance(s, 25) ? 600 : 60;
     p.drift_percent = (uint32_t)sim_between(s, 0, 10);
-    p.fault_ms = (uint32_t)sim_between(s, 800, 3500);
+    p.fault_ms = sim_chance(s, 15) ? (uint32_t)sim_between(s, 200, 800)
+                                   : (uint32_t)sim_between(s, 800, 3500);
     p.admin_ms = sim_chance(s, 15) ? 0 : (uint32_t)sim_between(s, 500, 3000);
     return p;
 }
@@ -339,7 +353,6 @@ static bool converged(struct sim *s)
  * agree in the end. */
 static void end_phase(struct sim *s)
 {
-    sim_us timeout = 2000ULL * s->plan.election_ms * (100 + s->plan.drift_percent) / 100;
     faults_end_all(s);
     s->calm = true;
     for (uint32_t i = 0; i < s->node_count; i++) {
@@ -352,15 +365,17 @@ static void end_phase(struct sim *s)
     log_index committed = judge_committed(s->judge);
     sim_trace(s, "healed at commit %" PRIu64, committed);
     while (judge_committed(s->judge) == committed) {
-        if (s->now > healed + 10 * timeout) {
-            sim_fail(s, "liveness", "healed for 10 election timeouts, and nothing was committed");
+        if (s->now > healed + sim_patience(s)) {
+            sim_fail(s, "liveness", "healed for %d election timeouts, and nothing was committed",
+                     (int)PATIENCE_TIMEOUTS);
         }
         run_until(s, s->now + 1000 * s->plan.heartbeat_ms);
     }
     s->clients->stopped = true;
     while (!clients_idle(s->clients) || !converged(s)) {
-        if (s->now > healed + 100 * timeout) {
-            sim_fail(s, "liveness", "healed for 100 election timeouts, and members still differ");
+        if (s->now > healed + 10 * sim_patience(s)) {
+            sim_fail(s, "liveness", "healed for %d election timeouts, and members still differ",
+                     10 * (int)PATIENCE_TIMEOUTS);
         }
         run_until(s, s->now + 1000 * s->plan.heartbeat_ms);
     }

@@ -187,6 +187,15 @@ void sim_mix(struct sim *s, uint64_t value);
 
 /* ---- the world ---- */
 
+struct health {
+    sim_us unhealthy_at; /* last seen so */
+    sim_us stuck_since;  /* nothing was committed since, although a majority is well */
+    uint64_t committed;
+};
+
+/* How long a majority that is well may take to elect a leader and commit. */
+sim_us sim_patience(const struct sim *s);
+
 struct sim {
     struct sim_options options;
     struct sim_result *result;
@@ -194,8 +203,10 @@ struct sim {
     struct plan plan;
     struct rng rng;
     sim_us now;
-    sim_us end; /* of the phase with faults */
-    bool calm;  /* the end phase: no more faults, no more acts of the operator */
+    sim_us end;         /* of the phase with faults */
+    bool calm;          /* the end phase: no more faults, no more acts of the operator */
+    sim_us alone_until; /* one fault that lasts, and nothing besides */
+    struct health health;
     uint64_t event_order;
     struct heap events;
     struct event *spare_events;

@@ -359,12 +359,9 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_a_chunk),
-        cmocka_unit_test(test_disowned),
-        cmocka_unit_test(test_seal_and_go_on),
-        cmocka_unit_test(test_reports_before_the_log),
-        cmocka_unit_test(test_full_report),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_life_of_a_chunk), cmocka_unit_test(test_disowned),
+        cmocka_unit_test(test_seal_and_go_on),  cmocka_unit_test(test_reports_before_the_log),
+        cmocka_unit_test(test_full_report),     cmocka_unit_test(test_model),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

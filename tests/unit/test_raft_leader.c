@@ -394,12 +394,35 @@ static void test_a_truncated_configuration_is_rolled_back(void **state)
     smaller = l.config;
     assert_int_equal(raft_config_remove(&smaller, 1, NULL), 0);
     assert_int_equal(append_config(&l, 2, 2, AT(1, 1), &smaller), 0);
-    assert_int_equal(lone_status(&l).role, RAFT_LEARNER); /* removed, as far as it knows */
+    assert_int_equal(raft_configuration(l.r)->count, 2);
     assert_int_equal(lone_status(&l).config_index, 2);
     assert_int_equal(lone_append(&l, 3, 3, AT(1, 1), "3", 0), 0);
     assert_int_equal(lone_status(&l).config_index, 1);
     assert_int_equal(lone_status(&l).role, RAFT_FOLLOWER);
     assert_true(raft_config_equal(raft_configuration(l.r), &l.config));
+    lone_deinit(&l);
+}
+
+/* D 4.2.2: removed by an entry that only it has, perhaps, it must lead once more to commit it; but
+ * it does not count its own vote. When the removal is committed, it is over. */
+static void test_one_that_is_being_removed_may_be_needed(void **state)
+{
+    (void)state;
+    struct lone l;
+    struct raft_config smaller;
+    lone_init(&l, &(struct lone_options){.voters = 2});
+    smaller = l.config;
+    assert_int_equal(raft_config_remove(&smaller, 1, NULL), 0);
+    assert_int_equal(append_config(&l, 2, 2, AT(1, 1), &smaller), 0);
+    lone_written(&l);
+    lone_tick(&l, 2 * LONE_ELECTION_MS);
+    assert_int_equal(lone_status(&l).role, RAFT_PRE_CANDIDATE); /* its own vote is no quorum */
+    assert_int_equal(lone_held(&l, RAFT_VOTE, 2)->vote.last_index, 2);
+    assert_int_equal(lone_append(&l, 2, 2, AT(2, 2), "", 2), 0);
+    assert_int_equal(l.u.commit, 2);
+    assert_int_equal(lone_status(&l).role, RAFT_LEARNER);
+    lone_tick(&l, 2 * LONE_ELECTION_MS);
+    assert_int_equal(lone_status(&l).role, RAFT_LEARNER);
     lone_deinit(&l);
 }
 
@@ -626,6 +649,7 @@ int main(void)
         cmocka_unit_test(test_a_removed_leader_does_not_count_itself),
         cmocka_unit_test(test_fewer_voters_commit_what_waited),
         cmocka_unit_test(test_a_truncated_configuration_is_rolled_back),
+        cmocka_unit_test(test_one_that_is_being_removed_may_be_needed),
         cmocka_unit_test(test_two_configurations_are_never_truncated),
         cmocka_unit_test(test_configurations_of_the_log_are_restored),
         cmocka_unit_test(test_an_empty_member_learns_who_it_is),

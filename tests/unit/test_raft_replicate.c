@@ -232,6 +232,20 @@ static void test_hostile_numbers_are_refused(void **state)
     lone_deinit(&l);
 }
 
+/* RedisRaft bbd44d0: a new member at an old one's address gets what was meant for that. */
+static void test_a_message_for_an_old_key_is_refused(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_init(&l, &(struct lone_options){.voters = 3});
+    struct raft_message m = {.kind = RAFT_VOTE, .from = 2, .to = 101, .term = 9};
+    struct raft_event event = {.kind = RAFT_RECEIVE, .message = &m};
+    m.vote.last_index = 9;
+    assert_int_equal(lone_step(&l, &event), ERR_INVALID);
+    assert_int_equal(lone_status(&l).term, 1);
+    lone_deinit(&l);
+}
+
 static void test_two_leaders_in_a_term_are_refused(void **state)
 {
     (void)state;
@@ -623,6 +637,7 @@ int main(void)
         cmocka_unit_test(test_conflict_below_commit_is_refused),
         cmocka_unit_test(test_figure_7),
         cmocka_unit_test(test_hostile_numbers_are_refused),
+        cmocka_unit_test(test_a_message_for_an_old_key_is_refused),
         cmocka_unit_test(test_two_leaders_in_a_term_are_refused),
         cmocka_unit_test(test_answers_to_what_was_never_sent),
         cmocka_unit_test(test_entries_go_out_before_they_are_durable),
