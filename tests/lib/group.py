@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -66,6 +67,26 @@ class Group:
             with open(self.log_path(i), "ab") as log:
                 self.process[i] = subprocess.Popen(self.command(i, *more, peers=peers), stdin=subprocess.DEVNULL,
                                                    stdout=log, stderr=log)
+
+    def start_until(self, i, call, path, number=1):
+        """Member i under strace: it is killed as some thread makes its number-th such system call on a path, which is
+        given relative to its data directory."""
+        path = os.path.normpath(os.path.join(self.data(i), path))
+        with open(self.log_path(i), "ab") as log:
+            self.process[i] = subprocess.Popen(
+                ["strace", "-f", "-qq", "-o", "/dev/null", "-P", path, "-e", f"trace={call}",
+                 "-e", f"inject={call}:signal=SIGKILL:when={number}", *self.command(i)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def end_traced(self, i):
+        """True if that has happened; else it is killed now."""
+        strace = self.process.pop(i)
+        died = strace.poll() is not None
+        if not died:
+            with open(f"/proc/{strace.pid}/task/{strace.pid}/children", encoding="ascii") as f:
+                os.kill(int(f.read().split()[0]), signal.SIGKILL)
+        strace.wait()
+        return died
 
     def kill(self, *members):
         """SIGKILL to all of them before any is waited for."""
