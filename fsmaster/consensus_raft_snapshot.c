@@ -361,7 +361,8 @@ static void switch_on_worker(struct job *job)
     struct snapshots *s = CONTAINER_OF(job, struct snapshots, switching);
     struct consensus *c = s->storing.c;
     workpool_drain(c->options.workers); /* whoever still reads; nobody begins */
-    s->code = c->options.machine.install(c->options.machine.ctx, s->in_directory, &s->err);
+    s->code = c->options.machine.install(c->options.machine.ctx, s->in_directory, s->wanted.index,
+                                         &s->err);
 }
 
 static void reset_done(struct job *job)
