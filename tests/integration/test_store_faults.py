@@ -3,6 +3,7 @@
 sealed at what was acknowledged, copies made again, the returned server's surplus deleted, the master killed and started:
 at every step each replica that the master names holds the very bytes."""
 import os
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +18,7 @@ except ImportError as e:
     sys.exit(77)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from chunks import Append, MESSAGE, Server, fs_pb2 as fs, random_bytes  # noqa: E402
+from chunks import Append, BUILD, MESSAGE, Server, fs_pb2 as fs, random_bytes  # noqa: E402
 from master import Client, Master, wait_until  # noqa: E402
 
 WORK = tempfile.TemporaryDirectory(prefix="trireme-store-")
@@ -93,6 +94,26 @@ class Faults(unittest.TestCase):
     def whole(self):
         report = self.report()
         return report.under_replicated == 0 and report.missing == 0 and report.unheard == 0
+
+    def cat(self, path):
+        """As any user reads it."""
+        command = [os.path.join(BUILD, "bin/dfs"), "--master", self.master.address, "cat", path]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+
+    def test_reader_never_sees_what_a_writer_gives_up(self):
+        """All replicas have sealed, the answer is lost: a writer that knows of nothing acknowledged gives the chunk up."""
+        data = random_bytes(100 * 1000)
+        made = self.client.create("/f", first_chunk=True)
+        stream = Append(self.chain(made), made.chunk.id, made.chunk.version, first=data, finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.cat("/f"), b"")
+        self.client.one(abandon_chunk=fs.AbandonChunk(inode=made.inode, lease_epoch=made.lease_epoch, chunk=made.chunk))
+        got = self.allocate(made, 0)
+        stream = Append(self.chain(got), got.chunk.id, got.chunk.version, first=data, finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.cat("/f"), b"")
+        self.client.close(made, chunk=got.chunk, length=len(data))
+        self.assertEqual(self.cat("/f"), data)
 
     def test_kill_in_the_middle_of_an_append(self):
         data = random_bytes(3 * MESSAGE + 12345)
