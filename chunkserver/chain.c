@@ -46,7 +46,8 @@ struct chain {
     struct rpc_stream *down; /* NULL: none, or closed */
     bool down_ended;         /* it closed before we were open; down_text says why */
     char down_text[RPC_ERROR_TEXT_BYTES_MAX];
-    struct wire_open open; /* the first message */
+    struct wire_open open;          /* the first message ... */
+    struct rpc_bytes *open_message; /* ... whole, in CHAIN_OPENING: it may have bytes; else NULL */
     struct claim claim;
     bool claimed;
     bool counted;       /* in server.stream_count */
@@ -404,10 +405,10 @@ static void chain_start_work(struct chain *c)
 
 /* ---- Upstream ---- */
 
-/* Asks for the next message while there is room for it. */
+/* Asks for the next message while there is room for it. After a finish none comes. */
 static void read_more(struct chain *c)
 {
-    if (c->up == NULL || c->phase != CHAIN_OPEN || append_is_over(&c->core)) {
+    if (c->up == NULL || c->phase != CHAIN_OPEN || c->core.phase != APPEND_STREAMING) {
         return;
     }
     bool room = c->waiting_bytes < APPEND_WINDOW_BYTES;
@@ -449,11 +450,17 @@ static void chain_apply(struct chain *c, const struct append_update *u)
     if (u->ack && u->reply.sealed && c->core.start.first && c->core.acked > 0) {
         tell_all_sealed(c);
     }
+    if (c->up != NULL) {
+        rpc_stream_cork(c->up); /* the last acknowledgement and the end go together */
+    }
     if (u->ack) {
         send_up(c, &u->reply, u->reply.failure != 0 ? c->core.failure.msg : NULL);
     }
     if (u->end) {
         end_streams(c);
+    }
+    if (c->up != NULL) {
+        rpc_stream_uncork(c->up);
     }
     if (!u->end) {
         read_more(c);
@@ -465,9 +472,11 @@ static void refuse(struct chain *c, int code, const char *text)
     bool own = code != ERR_INVALID && code != ERR_CORRUPT && code != ERR_VERSION &&
                code != ERR_FENCED && code != ERR_SEALED && code != ERR_STALE;
     struct append_ack ack = {.failure = code, .blamed = own ? c->open.self : 0};
-    send_up(c, &ack, text);
     if (c->up != NULL) {
+        rpc_stream_cork(c->up);
+        send_up(c, &ack, text);
         rpc_stream_finish(c->up, 0, NULL);
+        rpc_stream_uncork(c->up);
     }
     if (c->down != NULL) {
         rpc_stream_cancel(c->down);
@@ -559,12 +568,64 @@ static void open_down(struct chain *c, struct rpc_bytes *bytes)
     rpc_channel_unref(channel);
 }
 
+/* ---- Messages ---- */
+
+/* A stream that is ending already has its reason on the way, which must not be cut off. */
+static void forward(struct chain *c, struct rpc_bytes *bytes, bool last)
+{
+    int r = c->down != NULL ? wire_append_relay(c->down, bytes, last) : 0;
+    if (r < 0 && r != ERR_CANCELLED) {
+        rpc_stream_cancel(c->down);
+    }
+}
+
+/* The first one was passed on with the opening of the stream below. */
+static void take_message(struct chain *c, struct rpc_bytes *bytes, bool first)
+{
+    struct wire_append m;
+    struct append_update u;
+    struct err e = ERR_INIT;
+    if (wire_append_parse(bytes, first, &m, &e) < 0) {
+        stop(c, ERR_INVALID, err_message(&e));
+        return;
+    }
+    append_message(&c->core, &m.message, now(), &u);
+    if (u.forward && !first) {
+        forward(c, bytes, m.message.finish);
+    }
+    if (u.write || u.sync || u.seal) {
+        struct chain_work *w = xcalloc(1, sizeof(*w));
+        w->todo = u.todo;
+        w->data = u.write ? rpc_bytes_ref(m.data) : NULL;
+        w->sync = u.sync;
+        w->seal = u.seal;
+        for (size_t i = 0; i < m.message.crc_count; i++) {
+            w->crcs[i] = m.crcs[i];
+        }
+        queue_work(c, w);
+        chain_start_work(c);
+    }
+    rpc_bytes_unref(m.data);
+    if (u.watermark && !c->told_sealed) {
+        tell_progress(c);
+    }
+    chain_apply(c, &u);
+    detach_if_drained(c);
+}
+
 /* ---- Open ---- */
+
+static void drop_open_message(struct chain *c)
+{
+    rpc_bytes_unref(c->open_message);
+    c->open_message = NULL;
+}
 
 static void opened_on_loop(void *arg)
 {
     struct chain *c = arg;
     if (c->open_code < 0) {
+        drop_open_message(c);
         refuse(c, c->open_code, err_message(&c->open_err));
         detach(c);
         return;
@@ -597,7 +658,12 @@ static void opened_on_loop(void *arg)
         chain_apply(c, &u);
         detach_if_drained(c);
     }
-    read_more(c);
+    struct rpc_bytes *message = c->open_message;
+    c->open_message = NULL;
+    if (!append_is_over(&c->core)) {
+        take_message(c, message, true);
+    }
+    rpc_bytes_unref(message);
 }
 
 static void load_run(struct job *job)
@@ -719,52 +785,9 @@ static void first_message(struct chain *c, struct rpc_bytes *bytes)
         return;
     }
     c->phase = CHAIN_OPENING;
+    c->open_message = rpc_bytes_ref(bytes);
     open_down(c, bytes);
     server_call(server_owner(c->server), open_on_owner, c);
-}
-
-/* A stream that is ending already has its reason on the way, which must not be cut off. */
-static void forward(struct chain *c, struct rpc_bytes *bytes)
-{
-    int r = c->down != NULL ? rpc_stream_send_bytes(c->down, bytes) : 0;
-    if (r < 0 && r != ERR_CANCELLED) {
-        rpc_stream_cancel(c->down);
-    }
-}
-
-static void take_message(struct chain *c, struct rpc_bytes *bytes, struct chain_work *w)
-{
-    struct wire_append m;
-    struct append_update u;
-    struct err e = ERR_INIT;
-    if (wire_append_parse(bytes, &m, &e) < 0) {
-        free(w);
-        stop(c, ERR_INVALID, err_message(&e));
-        return;
-    }
-    append_message(&c->core, &m.message, now(), &u);
-    if (u.forward) {
-        forward(c, bytes);
-    }
-    if (u.write || u.sync || u.seal) {
-        w->todo = u.todo;
-        w->data = u.write ? rpc_bytes_ref(m.data) : NULL;
-        w->sync = u.sync;
-        w->seal = u.seal;
-        for (size_t i = 0; i < m.message.crc_count; i++) {
-            w->crcs[i] = m.crcs[i];
-        }
-        queue_work(c, w);
-        chain_start_work(c);
-    } else {
-        free(w);
-    }
-    rpc_bytes_unref(m.data);
-    if (u.watermark && !c->told_sealed) {
-        tell_progress(c);
-    }
-    chain_apply(c, &u);
-    detach_if_drained(c);
 }
 
 static void up_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
@@ -773,7 +796,7 @@ static void up_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     if (c->phase == CHAIN_WAITING) {
         first_message(c, bytes);
     } else if (c->cored && !append_is_over(&c->core)) {
-        take_message(c, bytes, xcalloc(1, sizeof(struct chain_work)));
+        take_message(c, bytes, false);
     }
 }
 

@@ -142,7 +142,6 @@ static void on_ack(struct rpc_stream *stream, struct rpc_bytes *message)
         chain_failed(w, first, ERR_CORRUPT, "acknowledgement of what was never sent");
     } else if (ack.sealed) {
         w->chain = NULL; /* the server ends the stream */
-        rpc_stream_half_close(stream);
     }
 }
 
@@ -177,6 +176,54 @@ static struct fs_server *copy_servers(const struct fs_result *result, struct are
     return servers;
 }
 
+/* Fills crcs and moves the running value on. */
+static size_t checksum(struct file_write *w, uint64_t offset, const struct rpc_bytes *bytes,
+                       uint32_t crcs[CHUNK_MESSAGE_BLOCKS_MAX])
+{
+    struct iovec iov[16];
+    size_t length = rpc_bytes_length(bytes), done = 0, count = 0;
+    uint32_t crc = offset % CHUNK_BLOCK_BYTES ? w->tail_crc : 0;
+    while (done < length) {
+        int runs = rpc_bytes_iov(bytes, done, iov, (int)ARRAY_COUNT(iov));
+        CHECK(runs > 0);
+        for (int i = 0; i < runs; i++) {
+            const char *at = iov[i].iov_base;
+            size_t left = iov[i].iov_len;
+            while (left > 0) {
+                size_t in_block = (size_t)((offset + done) % CHUNK_BLOCK_BYTES);
+                size_t run = MIN(left, CHUNK_BLOCK_BYTES - in_block);
+                crc = crc32c_extend(crc, at, run);
+                at += run;
+                left -= run;
+                done += run;
+                if (in_block + run == CHUNK_BLOCK_BYTES || done == length) {
+                    crcs[count++] = crc;
+                    w->tail_crc = crc;
+                    crc = 0;
+                }
+            }
+        }
+    }
+    return count;
+}
+
+/* What the step sends. crcs must live as long as *ret; the bytes are the caller's to unref. */
+static void message_fill(struct file_write *w, const struct writer_step *step, uint32_t *crcs,
+                         struct chain_data *ret)
+{
+    *ret = (struct chain_data){.offset = step->offset,
+                               .acked = w->core.acked,
+                               .sync = step->sync,
+                               .finish = step->what == WRITER_FINISH};
+    if (step->length > 0) {
+        ret->bytes =
+            write_buffer_part(&w->buffer, w->core.base + step->offset, (size_t)step->length);
+        ret->crc_count = checksum(w, step->offset, ret->bytes, crcs);
+        ret->crcs = crcs;
+    }
+}
+
+/* The first bytes go with the opening of the stream, if they are there. */
 static void chain_start(struct file_write *w, const struct fs_result *result)
 {
     struct err e = ERR_INIT;
@@ -189,7 +236,17 @@ static void chain_start(struct file_write *w, const struct fs_result *result)
                               .servers = chain->servers,
                               .server_count = chain->server_count};
     struct stream_owner owner = {w->dfs, w->loop, &chain_ops, chain};
-    int r = chain_stream_open(&owner, &open, &chain->stream, &e);
+    uint32_t crcs[CHUNK_MESSAGE_BLOCKS_MAX];
+    struct writer_step step;
+    struct chain_data data = {.bytes = NULL};
+    writer_next(&w->core, &step);
+    bool sends = step.what == WRITER_SEND || step.what == WRITER_FINISH;
+    w->tail_crc = 0;
+    if (sends) {
+        message_fill(w, &step, crcs, &data);
+    }
+    int r = chain_stream_open(&owner, &open, sends ? &data : NULL, &chain->stream, &e);
+    rpc_bytes_unref(data.bytes);
     if (r < 0) {
         chain_failed(w, chain->servers[0].id, r, err_message(&e));
         arena_deinit(&chain->memory);
@@ -198,11 +255,13 @@ static void chain_start(struct file_write *w, const struct fs_result *result)
     }
     w->chain = chain;
     list_push_back(&w->chains, &chain->link);
-    w->tail_crc = 0;
     w->told = 0;
     w->heard_ms = clock_mono_ms();
     lease_stream_opened(w->dfs);
     rpc_stream_read(chain->stream);
+    if (sends) {
+        writer_sent(&w->core, &step);
+    }
 }
 
 /* The first server owes us something and says nothing; it repeats itself while it waits for the
@@ -293,51 +352,14 @@ static int step_allocate(struct file_write *w, struct call *c, const struct writ
     return 1;
 }
 
-/* Fills crcs and moves the running value on. */
-static size_t checksum(struct file_write *w, uint64_t offset, const struct rpc_bytes *bytes,
-                       uint32_t crcs[CHUNK_MESSAGE_BLOCKS_MAX])
-{
-    struct iovec iov[16];
-    size_t length = rpc_bytes_length(bytes), done = 0, count = 0;
-    uint32_t crc = offset % CHUNK_BLOCK_BYTES ? w->tail_crc : 0;
-    while (done < length) {
-        int runs = rpc_bytes_iov(bytes, done, iov, (int)ARRAY_COUNT(iov));
-        CHECK(runs > 0);
-        for (int i = 0; i < runs; i++) {
-            const char *at = iov[i].iov_base;
-            size_t left = iov[i].iov_len;
-            while (left > 0) {
-                size_t in_block = (size_t)((offset + done) % CHUNK_BLOCK_BYTES);
-                size_t run = MIN(left, CHUNK_BLOCK_BYTES - in_block);
-                crc = crc32c_extend(crc, at, run);
-                at += run;
-                left -= run;
-                done += run;
-                if (in_block + run == CHUNK_BLOCK_BYTES || done == length) {
-                    crcs[count++] = crc;
-                    w->tail_crc = crc;
-                    crc = 0;
-                }
-            }
-        }
-    }
-    return count;
-}
-
 static int step_send(struct file_write *w, const struct writer_step *step)
 {
     uint32_t crcs[CHUNK_MESSAGE_BLOCKS_MAX];
     if (!rpc_stream_writable(w->chain->stream)) {
         return 0;
     }
-    struct chain_data data = {.offset = step->offset, .acked = w->core.acked, .sync = step->sync};
-    if (step->length > 0) {
-        data.bytes =
-            write_buffer_part(&w->buffer, w->core.base + step->offset, (size_t)step->length);
-        data.crc_count = checksum(w, step->offset, data.bytes, crcs);
-        data.crcs = crcs;
-    }
-    data.finish = step->what == WRITER_FINISH;
+    struct chain_data data;
+    message_fill(w, step, crcs, &data);
     int r = chain_stream_send(w->chain->stream, &data);
     rpc_bytes_unref(data.bytes);
     w->told = data.acked;

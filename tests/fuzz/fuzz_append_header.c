@@ -36,9 +36,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct append_ack ack;
     char text[64];
     struct rpc_bytes *bytes = rpc_bytes_copy(data, size);
-    if (wire_append_parse(bytes, &append, NULL) == 0) {
-        feed_core(&append.message);
-        rpc_bytes_unref(append.data);
+    for (int first = 0; first < 2; first++) {
+        if (wire_append_parse(bytes, first, &append, NULL) == 0) {
+            feed_core(&append.message);
+            rpc_bytes_unref(append.data);
+        }
     }
     if (wire_read_data_parse(bytes, &read_data) == 0) {
         rpc_bytes_unref(read_data.data);

@@ -163,7 +163,7 @@ def error_name(error):
 class Append:
     """An Append stream through a chain of servers."""
 
-    def __init__(self, chain, chunk, version=1, create=True, chunk_bytes=CHUNK):
+    def __init__(self, chain, chunk, version=1, create=True, chunk_bytes=CHUNK, first=b"", finish=False):
         self.out = queue.SimpleQueue()
         self.sent = 0  # data sent so far, as bytes of the chunk
         self.acks = []
@@ -175,7 +175,8 @@ class Append:
         self.call = method(iter(self.out.get, None))
         self.put(chunk_pb2.AppendHeader(open=chunk_pb2.AppendOpen(
             chunk=common_pb2.ChunkRef(id=chunk, version=version), chain=[s.proto() for s in chain],
-            chunk_bytes=chunk_bytes, create=create, wire_version=1)))
+            chunk_bytes=chunk_bytes, create=create, wire_version=1), finish=finish,
+            block_crcs=block_crcs(first, 0, len(first))), first)
         threading.Thread(target=self.listen, daemon=True).start()
 
     def put(self, header, data=b""):
