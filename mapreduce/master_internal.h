@@ -23,6 +23,7 @@ enum {
     MR_REPORT_COUNT_MAX = 10000,   /* of them in one reply */
     MR_FORGET_COUNT_MAX = 64,      /* ended jobs being removed from the store at one time */
     MR_WATCH_MS = 100,             /* between two states sent to one watcher */
+    MR_FENCE_CHECK_MS = 5000, /* the store is asked so often whether we are the mrmaster still */
     MR_STORE_RETRY_MS =
         2000, /* between tries of a step at the end of a job while the store is away */
 };
@@ -144,6 +145,8 @@ struct mr_master {
     struct rpc_timer watch_timer;
     struct rpc_timer tick_timer;
     bool draining;
+    bool fence_checking;   /* the store is being asked */
+    time_ms fence_checked; /* mono: when it last answered */
 };
 
 /* ---- master.c ---- */
@@ -154,6 +157,16 @@ struct mr_job *master_find_job(struct mr_master *m, const char *id);
 struct mr_job *master_find_number(struct mr_master *m, uint64_t number);
 /* The connection for a user's files; opened at the first use. NULL with e set if libdfs refuses. */
 struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e);
+
+/* No more work: ends all streams and calls that wait, with this error. */
+void master_end_all(struct mr_master *m, int code, const char *text);
+
+/* ---- master_fence.c ---- */
+
+/* Asks the store whether the fence is ours still; if not, master_deposed(). */
+void master_check_fence(struct mr_master *m);
+/* Another mrmaster has taken over: nothing is done or told any more. */
+void master_deposed(struct mr_master *m, const char *why);
 
 /* ---- master_job.c ---- */
 

@@ -143,6 +143,18 @@ int store_open(struct dfs *dfs, uint64_t *ret_fence, struct err *e)
     return 0;
 }
 
+/* A change that changes nothing, for the sake of its condition. */
+int store_check_fence(struct store_at at, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct fenced f;
+    int r = dfs_mkdir(at.dfs, JOBS_DIRECTORY, 0755, DFS_PARENTS, fenced(&f, at.fence), &de);
+    if (r == DFS_EPRECONDITION && !de.unknown) {
+        return err_set(e, ERR_FENCED, "%s", de.msg);
+    }
+    return r < 0 ? err_from_dfs(e, &de, "make %s", JOBS_DIRECTORY) : 0;
+}
+
 /* ---- Submission ---- */
 
 static bool has_glob(const char *text)

@@ -229,7 +229,8 @@ static void attempt_not_started(struct mr_master *m, struct mr_worker *w, struct
 static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attempt_record *attempt,
                            const struct attempt_end *end)
 {
-    bool blame = end->lost_count == 0;
+    bool fenced = end->code == ERR_FENCED; /* the store refused its commit, and will refuse us */
+    bool blame = end->lost_count == 0 && !fenced;
     log_info("mrmaster", "attempt failed attempt=%s host=%s blame=%d error=\"%s\"", attempt->name,
              attempt->host, blame, end->text);
     job_attempt_ended(job, attempt, "failed", end);
@@ -237,6 +238,9 @@ static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attem
         job_set_failure(job, attempt, NULL);
     }
     report_lost_maps(m, attempt, end);
+    if (fenced) {
+        master_check_fence(m);
+    }
     scheduler_failed(m->scheduler, &attempt->id, blame, clock_mono_ms(), &m->effects);
 }
 

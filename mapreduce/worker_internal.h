@@ -20,6 +20,7 @@ enum {
     WORKER_BEAT_MS = 500,
     WORKER_REJOIN_MS_MIN = 50,
     WORKER_REJOIN_MS_MAX = 1000,
+    WORKER_MRMASTER_COUNT_MAX = 8,
     WORKER_WARM_MAX = 2,           /* task processes started ahead */
     WORKER_WARM_WAIT_MS_MIN = 500, /* after one that ended by itself; doubles ... */
     WORKER_WARM_WAIT_MS_MAX = 60 * 1000,
@@ -103,7 +104,11 @@ struct mr_worker_process {
     struct fd_watch *spawner_watch; /* NULL once it has ended */
     struct workpool *pool;
     struct dfs *dfs;
-    struct rpc_channel *channel;
+    char *addresses; /* of mrmasters, cut at the commas */
+    struct rpc_channel *channels[WORKER_MRMASTER_COUNT_MAX];
+    const char *names[WORKER_MRMASTER_COUNT_MAX]; /* into addresses */
+    size_t channel_count;
+    size_t current;            /* which one we are with, or try */
     struct rpc_stream *stream; /* to mrmaster; NULL while not connected */
     bool hello_sent;
     bool heard; /* mrmaster has answered on this stream */
