@@ -138,6 +138,7 @@ struct assignment {
     const char *fence_name;
     uint64_t fence_epoch;
     const char *user;
+    uint64_t plan;
 };
 
 struct attempt_progress {
@@ -169,8 +170,23 @@ struct worker_hello {
     const char *rack;
     const char *address;
     uint32_t slots;
-    const char **held; /* attempts whose map output is on its disk */
-    size_t held_count;
+};
+
+/* An attempt that has ended, as its worker remembers it. */
+struct past_attempt {
+    struct attempt_end end;
+    const char *state;            /* "succeeded", "failed", "killed", "lost" */
+    time_ms started_ms, ended_ms; /* wall */
+    bool held;                    /* a map's output is on the worker's disk */
+    uint64_t plan;                /* of its assignment */
+};
+
+struct worker_past {
+    const char **jobs; /* that the worker keeps files of */
+    size_t job_count;
+    struct past_attempt *attempts;
+    size_t attempt_count;
+    bool last;
 };
 
 struct worker_beat {
@@ -181,10 +197,11 @@ struct worker_beat {
     uint64_t sequence;
 };
 
-/* Exactly one of the two is not NULL. */
+/* Exactly one of them is not NULL. */
 struct worker_message {
     struct worker_hello *hello;
     struct worker_beat *beat;
+    struct worker_past *past;
 };
 
 struct master_message {

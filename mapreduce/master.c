@@ -187,6 +187,7 @@ static void on_tick(void *arg)
     if (now - m->fence_checked >= MR_FENCE_CHECK_MS) {
         master_check_fence(m);
     }
+    roster_tick(m);
     time_ms wall = clock_wall_ms();
     LIST_FOR_EACH_SAFE(node, &m->jobs)
     {
@@ -212,6 +213,7 @@ struct mr_master *mr_master_new(const struct mr_master_options *options)
     m->scheduler = scheduler_new(&sched_options_default);
     m->pool = workpool_new("store", STORE_THREADS, 4 * (size_t)JOB_COUNT_MAX);
     map_init(&m->users, 0);
+    map_init(&m->roster, 0);
     list_init(&m->jobs);
     list_init(&m->workers);
     list_init(&m->strangers);
@@ -242,6 +244,7 @@ void mr_master_free(struct mr_master *m)
         free(row);
     }
     map_deinit(&m->users);
+    roster_free(m);
     sched_effects_deinit(&m->effects);
     scheduler_free(m->scheduler);
     dfs_disconnect(m->dfs);
@@ -267,6 +270,7 @@ static int take_up(struct mr_master *m, const struct job_found *found, struct er
     }
     log_info("mrmaster", "job taken up job=%s user=%s output=%s", job->record.job, job->record.user,
              job->record.spec.output);
+    job->taken_up = true;
     step_recover(m, job);
     return 0;
 }
@@ -285,6 +289,7 @@ int mr_master_start(struct mr_master *m, struct err *e)
         return err_from_dfs(e, &de, "connect to the store");
     }
     int r = store_open(m->dfs, &m->fence, e);
+    r = r < 0 ? r : roster_load(m, e);
     struct arena arena = ARENA_INIT;
     struct job_found *found = NULL;
     size_t count = 0;

@@ -3,7 +3,8 @@
  * One thread, that of the rpc loop, owns everything here and runs every callback; what blocks (the
  * store) happens on a workpool and comes back by rpc_loop_post(). Durable state is in the store,
  * see master_store.h; what is in memory can be lost at any moment, and a mrmaster that starts takes
- * every unfinished job up again: committed reduces are kept, the rest runs again. */
+ * every unfinished job up again: committed reduces are kept, and the finished maps of all workers
+ * that come back; the rest runs again. */
 #ifndef MAPREDUCE_MASTER_H
 #define MAPREDUCE_MASTER_H
 

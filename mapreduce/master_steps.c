@@ -15,6 +15,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/hash.h"
 #include "common/log.h"
 #include "mapreduce/master_internal.h"
 #include "mapreduce/mr_pack.h"
@@ -42,6 +43,7 @@ struct step {
     struct arena arena; /* of the results */
     struct job_plan plan;
     uint32_t reduces;        /* PLAN */
+    uint64_t plan_id;        /* PLAN */
     bool committed;          /* RECOVER, DISCARD: the output stands already */
     uint32_t *parts;         /* RECOVER: found committed; goes to the job */
     size_t part_count;       /* PLAN: those of the job; 0 afterwards if they do not fit the plan */
@@ -135,6 +137,7 @@ static void run_plan(struct step *s)
     }
     s->reduces = choose_reduces(&s->record->spec, s->plan.bytes, slots);
     uint64_t digest = plan_digest(&s->plan);
+    s->plan_id = hash_u64(digest ^ s->reduces);
     bool same = noted.slots == slots && noted.reduces == s->reduces && noted.digest == digest &&
                 noted.hidden == s->hidden_inode;
     if (!same && s->part_count > 0) {
@@ -298,7 +301,23 @@ static void recover_done(struct mr_master *m, struct mr_job *job, struct step *s
         step_commit(m, job);
         return;
     }
-    plan_start(m, job);
+    job->awaits_workers = m->awaited > 0;
+    if (!job->awaits_workers) {
+        plan_start(m, job);
+    }
+}
+
+void steps_go_on(struct mr_master *m)
+{
+    LIST_FOR_EACH(node, &m->jobs)
+    {
+        struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
+        if (job->awaits_workers) {
+            job->awaits_workers = false;
+            job->changed = true;
+            plan_start(m, job);
+        }
+    }
 }
 
 static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
@@ -315,6 +334,7 @@ static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
     }
     job->plan = s->plan;
     job->reduces = s->reduces;
+    job->plan_id = s->plan_id;
     job->committed_count = s->part_count;
     job->plan_arena = s->arena;
     arena_init(&s->arena, 0);

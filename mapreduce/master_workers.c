@@ -72,6 +72,7 @@ void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
         .fence_name = MR_FENCE_NAME,
         .fence_epoch = m->fence,
         .user = job->record.user,
+        .plan = job->plan_id,
     };
     if (!map_get_u64(&w->specs_sent, job->record.number)) {
         a.spec = &job->record.spec;
@@ -97,10 +98,14 @@ void worker_kill(struct mr_worker *w, const char *attempt)
 void worker_forget_job(struct mr_worker *w, const struct mr_job *job)
 {
     free(map_remove_u64(&w->follows, job->record.number));
-    if (map_remove_u64(&w->specs_sent, job->record.number)) {
-        const char *name = arena_strdup(&w->out_arena, job->record.job);
-        OUT_ADD(w, forget_jobs, forget_count, name);
-    }
+    (void)map_remove_u64(&w->specs_sent, job->record.number);
+    worker_forget_name(w, job->record.job); /* it may have files of it from before a restart */
+}
+
+void worker_forget_name(struct mr_worker *w, const char *job)
+{
+    const char *name = arena_strdup(&w->out_arena, job);
+    OUT_ADD(w, forget_jobs, forget_count, name);
 }
 
 static void out_clear(struct mr_worker *w)
@@ -175,7 +180,7 @@ static void on_sent(struct rpc_stream *stream)
 {
     const struct mr_master *m = rpc_stream_service(stream);
     struct mr_worker *w = rpc_stream_state(stream);
-    if (w->id != 0 && !m->draining) {
+    if (w->joined && !m->draining) {
         tell_news(w); /* there is room again */
     }
 }
@@ -201,15 +206,13 @@ static void attempt_succeeded(struct mr_master *m, struct mr_job *job,
 }
 
 /* Fetches that failed: the maps run again, and the reduce is not to blame. */
-static void report_lost_maps(struct mr_master *m, const struct attempt_record *attempt,
+static void report_lost_maps(struct mr_master *m, const struct mr_job *job,
                              const struct attempt_end *end)
 {
     for (size_t i = 0; i < end->lost_count; i++) {
-        struct attempt_name name;
-        if (attempt_name_parse(end->lost_map_attempts[i], &name) && name.fence == m->fence &&
-            !name.reduce && name.job == attempt->id.job) {
-            struct sched_attempt map = {name.job, SCHED_MAP, name.task, name.number};
-            scheduler_map_lost(m->scheduler, &map, clock_mono_ms(), &m->effects);
+        const struct attempt_record *map = map_get_str(&job->by_name, end->lost_map_attempts[i]);
+        if (map && map->id.kind == SCHED_MAP && job->tasks[SCHED_MAP][map->id.task].latest == map) {
+            scheduler_map_lost(m->scheduler, &map->id, clock_mono_ms(), &m->effects);
         }
     }
 }
@@ -237,7 +240,7 @@ static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attem
     if (blame) {
         job_set_failure(job, attempt, NULL);
     }
-    report_lost_maps(m, attempt, end);
+    report_lost_maps(m, job, end);
     if (fenced) {
         master_check_fence(m);
     }
@@ -295,25 +298,45 @@ static void on_beat(struct mr_master *m, struct mr_worker *w, const struct worke
 
 static void on_hello(struct mr_master *m, struct mr_worker *w, const struct worker_hello *hello)
 {
-    LIST_FOR_EACH_SAFE(node, &m->workers)
-    {
-        struct mr_worker *old = LIST_ENTRY(node, struct mr_worker, link);
-        if (member_key_equal(old->key, hello->key)) {
-            worker_remove(m, old, "joined anew");
-        }
-    }
     w->id = m->next_worker++;
     w->key = hello->key;
     w->host = xstrdup(hello->host);
     w->rack = xstrdup(hello->rack);
     w->address = xstrdup(hello->address);
     w->slots = hello->slots;
+}
+
+/* It has told all of its past. */
+static void join(struct mr_master *m, struct mr_worker *w)
+{
+    LIST_FOR_EACH_SAFE(node, &m->workers)
+    {
+        struct mr_worker *old = LIST_ENTRY(node, struct mr_worker, link);
+        if (member_key_equal(old->key, w->key)) {
+            worker_remove(m, old, "joined anew");
+        }
+    }
+    w->joined = true;
     list_remove(&w->link);
     list_push_back(&m->workers, &w->link);
     struct sched_worker_info info = {w->id, w->host, w->rack, w->slots};
     scheduler_add_worker(m->scheduler, &info);
     log_info("mrmaster", "worker joined host=%s rack=%s address=%s slots=%" PRIu32, w->host,
              w->rack, w->address, w->slots);
+    worker_past_told(m, w);
+}
+
+static int on_past(struct mr_master *m, struct mr_worker *w, const struct worker_past *past,
+                   struct err *e)
+{
+    if (w->joined) {
+        return err_set(e, ERR_INVALID, "a worker tells its past before it joins");
+    }
+    int r = worker_take_past(w, past, e);
+    if (r == 0 && past->last) {
+        join(m, w);
+    }
+    return r;
 }
 
 static void on_open(struct rpc_stream *stream)
@@ -324,6 +347,7 @@ static void on_open(struct rpc_stream *stream)
     w->heard = clock_mono_ms();
     map_init(&w->specs_sent, 0);
     map_init(&w->follows, 0);
+    list_init(&w->past);
     arena_init(&w->out_arena, 0);
     list_push_back(&m->strangers, &w->link);
     rpc_stream_set_state(stream, w);
@@ -343,6 +367,8 @@ static int take_message(struct mr_master *m, struct mr_worker *w, struct rpc_byt
         r = err_set(e, ERR_INVALID, "a worker's first message, and only that, is its hello");
     } else if (r == 0 && message.hello) {
         on_hello(m, w, message.hello);
+    } else if (r == 0 && message.past) {
+        r = on_past(m, w, message.past, e);
     } else if (r == 0) {
         on_beat(m, w, message.beat);
     }
@@ -397,7 +423,9 @@ void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why)
     }
     scheduler_remove_worker(m->scheduler, w->id, clock_mono_ms(), &m->effects);
     w->id = 0;
+    w->joined = false;
     follows_free(w);
+    worker_past_free(w);
     list_remove(&w->link);
     list_push_back(&m->strangers, &w->link);
     rpc_stream_cancel(w->stream);
@@ -408,6 +436,7 @@ void worker_free(struct mr_worker *w)
     list_remove(&w->link);
     out_clear(w);
     follows_free(w);
+    worker_past_free(w);
     map_deinit(&w->specs_sent);
     arena_deinit(&w->out_arena);
     free(w->trouble);
@@ -422,7 +451,7 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
     (void)result;
     struct mr_master *m = rpc_stream_service(stream);
     struct mr_worker *w = rpc_stream_state(stream);
-    if (w->id != 0 && !m->draining) {
+    if (w->joined && !m->draining) {
         worker_remove(m, w, "connection closed");
         worker_free(w);
         master_pump(m);

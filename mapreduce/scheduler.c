@@ -445,6 +445,31 @@ static void job_tell_done(struct sched_job *job, struct sched_effects *effects)
     }
 }
 
+bool scheduler_map_found(struct scheduler *s, const struct sched_attempt *map, uint64_t worker,
+                         struct sched_effects *effects, uint32_t *ret_number)
+{
+    struct sched_job *job = find_job(s, map->job);
+    if (!job || map->task >= job->task_count[SCHED_MAP] || !find_worker(s, worker)) {
+        return false;
+    }
+    struct sched_task *task = &job->tasks[SCHED_MAP][map->task];
+    bool needed = job->count[SCHED_REDUCE][TASK_DONE] < job->task_count[SCHED_REDUCE];
+    if (task->state == TASK_DONE || !needed) {
+        return false;
+    }
+    struct sched_attempt name = {.job = job->id, .kind = SCHED_MAP, .task = map->task};
+    task_kill_attempts(s, name, task, effects);
+    name.number = task->next_number++;
+    task->done_worker = worker;
+    task->done_number = name.number;
+    task_set_state(job, SCHED_MAP, task, TASK_DONE);
+    struct sched_effect done = {.kind = SCHED_TASK_DONE, .attempt = name, .worker = worker};
+    sched_effect_add(effects, &done);
+    job_tell_done(job, effects);
+    *ret_number = name.number;
+    return true;
+}
+
 void scheduler_succeeded(struct scheduler *s, const struct sched_attempt *attempt, time_ms now,
                          struct sched_effects *effects)
 {

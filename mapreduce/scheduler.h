@@ -129,6 +129,12 @@ void scheduler_remove_job(struct scheduler *s, uint64_t id, struct sched_effects
  * effects. */
 void scheduler_mark_done(struct scheduler *s, uint64_t id, enum sched_kind kind, uint32_t task);
 
+/* The output of a map was found on a worker that has come back: of an attempt that is not one of
+ * ours, or that was lost. It counts as if the attempt had succeeded just now, under a new number,
+ * and what runs of the task is killed. False: it is not needed. */
+bool scheduler_map_found(struct scheduler *s, const struct sched_attempt *map, uint64_t worker,
+                         struct sched_effects *effects, uint32_t *ret_number);
+
 /* ---- What workers tell. Reports about attempts that no longer run are ignored. ---- */
 
 void scheduler_progress(struct scheduler *s, const struct sched_attempt *attempt, uint32_t permille,

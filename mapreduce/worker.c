@@ -72,44 +72,11 @@ void worker_beat(struct mr_worker_process *w)
             break;
         }
         ended->sequence = ended->sequence ? ended->sequence : w->sequence;
-        beat.ended[beat.ended_count++] = ended->end;
+        beat.ended[beat.ended_count++] = ended->past.end;
     }
     struct worker_message message = {.beat = &beat};
     send_message(w, &message);
     arena_deinit(&arena);
-}
-
-static void ended_free(struct ended *ended)
-{
-    list_remove(&ended->link);
-    arena_deinit(&ended->arena);
-    free(ended);
-}
-
-void worker_tell_end(struct mr_worker_process *w, const struct attempt_end *end)
-{
-    struct ended *ended = xcalloc(1, sizeof(*ended));
-    struct worker_beat beat = {.ended = (struct attempt_end *)end, .ended_count = 1};
-    struct worker_message message = {.beat = &beat};
-    struct buf bytes = BUF_INIT;
-    struct err e = ERR_INIT;
-    arena_init(&ended->arena, 0);
-    worker_message_pack(&message, &bytes);
-    struct worker_message copy = {0};
-    int r =
-        worker_message_unpack((struct span){bytes.data, bytes.length}, &ended->arena, &copy, &e);
-    ended->bytes = bytes.length;
-    buf_deinit(&bytes);
-    list_init(&ended->link);
-    if (r < 0) {
-        log_error("mrworker", "end of attempt not told attempt=%s error=\"%s\"", end->attempt,
-                  err_message(&e));
-        ended_free(ended);
-        return;
-    }
-    ended->end = copy.beat->ended[0];
-    list_push_back(&w->ended, &ended->link);
-    worker_beat(w);
 }
 
 static void on_beat_timer(void *arg)
@@ -131,26 +98,7 @@ static void kill_attempt(struct mr_worker_process *w, const char *attempt)
     {
         struct task *task = LIST_ENTRY(node, struct task, link);
         if (task->attempt && strcmp(task->attempt, attempt) == 0) {
-            task_kill(task, NULL);
-        }
-    }
-}
-
-static void ends_free(struct mr_worker_process *w)
-{
-    LIST_FOR_EACH_SAFE(node, &w->ended)
-    {
-        ended_free(LIST_ENTRY(node, struct ended, link));
-    }
-}
-
-static void take_ack(struct mr_worker_process *w, uint64_t sequence)
-{
-    LIST_FOR_EACH_SAFE(node, &w->ended)
-    {
-        struct ended *ended = LIST_ENTRY(node, struct ended, link);
-        if (ended->sequence != 0 && ended->sequence <= sequence) {
-            ended_free(ended);
+            task_drop(task, "killed", "mrmaster ended it");
         }
     }
 }
@@ -164,7 +112,7 @@ static int take_message(struct mr_worker_process *w, struct rpc_bytes *bytes, st
     rpc_bytes_read(bytes, 0, copy, length);
     int r = master_message_unpack((struct span){copy, length}, &arena, &message, e);
     if (r == 0) {
-        take_ack(w, message.ack_sequence);
+        worker_ends_acked(w, message.ack_sequence);
         for (size_t i = 0; i < message.kill_count; i++) {
             kill_attempt(w, message.kill[i]);
         }
@@ -194,14 +142,16 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     rpc_stream_read(stream);
 }
 
-/* The master gives our attempts to others now: end them, and join anew. */
+/* The master gives our attempts to others now: end them, keep what has ended, and join anew. */
 static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
 {
     struct mr_worker_process *w = rpc_stream_state(stream);
     w->stream = NULL;
-    tasks_kill_all(w);
-    worker_forget_all(w);
-    ends_free(w);
+    worker_ends_keep(w);
+    worker_drop_waiting(w, NULL);
+    tasks_drop_all(w, "its worker lost the connection to mrmaster");
+    worker_forget_maps(w);
+    worker_past_drop(w);
     if (w->leaving) {
         return;
     }
@@ -219,6 +169,7 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
 static void on_sent(struct rpc_stream *stream)
 {
     struct mr_worker_process *w = rpc_stream_state(stream);
+    worker_past_send(w);
     if (w->hello_sent) {
         return;
     }
@@ -246,6 +197,8 @@ static void join(void *arg)
     w->hello_sent = false;
     w->stream = rpc_stream_open(w->options.loop, &request, &stream_ops, w);
     send_hello(w);
+    worker_past_begin(w);
+    worker_past_send(w);
     rpc_stream_read(w->stream);
 }
 
@@ -293,6 +246,7 @@ int worker_start(const struct worker_options *options, struct mr_worker_process 
     list_init(&w->warm);
     list_init(&w->tasks);
     list_init(&w->ended);
+    list_init(&w->pages);
     map_init(&w->jobs, 0);
     *ret = w;
     struct dfs_err de = {0};
@@ -324,7 +278,7 @@ void worker_leave(struct mr_worker_process *w)
     w->leaving = true;
     rpc_timer_cancel(w->options.loop, &w->rejoin_timer);
     rpc_timer_cancel(w->options.loop, &w->beat_timer);
-    tasks_kill_all(w);
+    tasks_drop_all(w, "its worker was told to end");
     LIST_FOR_EACH_SAFE(node, &w->warm)
     {
         task_kill(LIST_ENTRY(node, struct task, link), NULL);
@@ -353,7 +307,8 @@ void worker_process_free(struct mr_worker_process *w)
         worker_job_free(it.value);
     }
     map_deinit(&w->jobs);
-    ends_free(w);
+    ends_free(&w->ended);
+    worker_past_drop(w);
     for (size_t i = 0; i < w->channel_count; i++) {
         rpc_channel_unref(w->channels[i]);
     }

@@ -2,7 +2,8 @@
  * 6). One thread, that of the control loop, owns all state here; job files are fetched on a
  * workpool; map outputs and logs are served by a second loop that shares nothing but the directory
  * (worker_serve.h). What runs dies with the connection to mrmaster: a master that cannot hear us
- * has given our attempts away. */
+ * has given our attempts away. What has ended stays, with the outputs of finished maps, and is told
+ * to the mrmaster that is joined next. */
 #ifndef MAPREDUCE_WORKER_H
 #define MAPREDUCE_WORKER_H
 

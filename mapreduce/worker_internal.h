@@ -51,8 +51,11 @@ struct task {
     char *job;
     char *attempt;
     bool reduce;
-    bool begun;    /* the process has said that it has the attempt */
-    bool reported; /* its end is told, or nobody wants to know (killed) */
+    bool begun;         /* the process has said that it has the attempt */
+    bool reported;      /* its end is told, or nobody wants to know (killed) */
+    bool holds;         /* success leaves a map output here */
+    uint64_t plan;      /* of the assignment */
+    time_ms started_ms; /* wall */
     uint32_t permille;
     char *text;    /* its status line */
     time_ms alive; /* last sign of life */
@@ -79,7 +82,7 @@ struct worker_job {
     struct err files_err;
     struct list waiting; /* struct assigned: until the files are here */
     bool forgotten;      /* freed when the load has come back */
-    bool orphaned; /* mrmaster was lost during the load: forgotten then, unless assigned again */
+    struct list past;    /* struct ended, acknowledged, oldest first */
 };
 
 /* An assignment that waits for files. */
@@ -89,11 +92,13 @@ struct assigned {
     struct assignment a; /* spec is the job's */
 };
 
-/* An attempt's end that mrmaster has not acknowledged. */
+/* How an attempt ended: in `ended` of the process until mrmaster has acknowledged it, then with its
+ * job. */
 struct ended {
     struct list link;
     struct arena arena;
-    struct attempt_end end;
+    const char *job;
+    struct past_attempt past;
     size_t bytes;      /* of it in a message */
     uint64_t sequence; /* of the first beat that told it; 0: none yet */
 };
@@ -126,14 +131,29 @@ struct mr_worker_process {
     time_ms warm_wait_ms; /* 0: the last one did well */
     struct list tasks;    /* with an attempt, or ending */
     struct list ended;
-    struct map jobs; /* id -> struct worker_job */
-    size_t loading;  /* file loads under way */
+    struct list pages; /* of the past, not yet sent to the mrmaster that we have joined */
+    struct map jobs;   /* id -> struct worker_job */
+    size_t loading;    /* file loads under way */
 };
 
 /* ---- worker.c: the connection ---- */
 void worker_beat(struct mr_worker_process *w);
-/* Adds an end to tell. Copies. */
-void worker_tell_end(struct mr_worker_process *w, const struct attempt_end *end);
+
+/* ---- worker_past.c: what has ended ---- */
+
+/* An attempt of the job has ended, which is told in each beat until it is acknowledged. Copies. */
+void worker_tell_end(struct mr_worker_process *w, const char *job, const struct past_attempt *past);
+/* The same for one whose end mrmaster knows or does not await. */
+void worker_note_end(struct mr_worker_process *w, const char *job, const struct past_attempt *past);
+void worker_ends_acked(struct mr_worker_process *w, uint64_t sequence);
+/* mrmaster is lost: what was not acknowledged is told with the rest on joining anew. */
+void worker_ends_keep(struct mr_worker_process *w);
+void ends_free(struct list *list);
+/* On joining: packs all that is to be told; then sends what the stream takes, again at each
+ * on_sent. */
+void worker_past_begin(struct mr_worker_process *w);
+void worker_past_send(struct mr_worker_process *w);
+void worker_past_drop(struct mr_worker_process *w);
 
 /* ---- worker_task.c: processes ---- */
 int tasks_open(struct mr_worker_process *w, struct err *e) MUST_CHECK;
@@ -144,7 +164,9 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
 void tasks_tell_maps(struct mr_worker_process *w, const struct worker_job *job);
 /* End it; reason NULL: mrmaster said so, and wants no report. */
 void task_kill(struct task *task, const char *reason);
-void tasks_kill_all(struct mr_worker_process *w);
+/* The same, noting how the attempt ended: state and text of a past_attempt. */
+void task_drop(struct task *task, const char *state, const char *text);
+void tasks_drop_all(struct mr_worker_process *w, const char *text);
 void tasks_check_timeouts(struct mr_worker_process *w);
 /* We leave: no more events are awaited from the spawner when no process is left. */
 void tasks_close(struct mr_worker_process *w);
@@ -153,8 +175,8 @@ void tasks_close(struct mr_worker_process *w);
 int worker_take_assignment(struct mr_worker_process *w, const struct assignment *a,
                            struct err *e) MUST_CHECK;
 void worker_forget(struct mr_worker_process *w, const char *id);
-/* mrmaster is lost, and has written off what we hold: every job is forgotten. */
-void worker_forget_all(struct mr_worker_process *w);
+/* mrmaster is lost: it tells of maps from the start when we have joined anew. */
+void worker_forget_maps(struct mr_worker_process *w);
 void worker_job_free(struct worker_job *job);
 /* A page of news of maps: noted with their jobs, and told to the reduces that run. */
 void worker_take_maps(struct mr_worker_process *w, const struct map_done *list, size_t count);

@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/crc32c.h"
 #include "common/log.h"
 #include "common/macros.h"
@@ -106,6 +107,7 @@ void worker_job_free(struct worker_job *job)
 {
     arena_deinit(&job->arena);
     arena_deinit(&job->map_arena);
+    ends_free(&job->past);
     free(job->maps);
     free(job->id);
     free(job);
@@ -127,11 +129,14 @@ static void release_waiting(struct mr_worker_process *w, struct worker_job *job)
         if (job->files == FILES_READY) {
             task_start(w, &assigned->a, &job->spec);
         } else {
-            struct attempt_end end = {.attempt = assigned->a.attempt,
-                                      .code = job->files_err.code,
-                                      .text = err_message(&job->files_err),
-                                      .stderr_tail = ""};
-            worker_tell_end(w, &end);
+            struct past_attempt past = {.end = {.attempt = assigned->a.attempt,
+                                                .code = job->files_err.code,
+                                                .text = err_message(&job->files_err),
+                                                .stderr_tail = ""},
+                                        .state = "failed",
+                                        .started_ms = clock_wall_ms(),
+                                        .ended_ms = clock_wall_ms()};
+            worker_tell_end(w, job->id, &past);
         }
         assigned_free(assigned);
     }
@@ -163,8 +168,6 @@ static void load_done(void *arg)
     if (job->forgotten) {
         remove_directory(w, job->id);
         worker_job_free(job);
-    } else if (job->orphaned) {
-        worker_forget(w, job->id);
     } else {
         release_waiting(w, job);
     }
@@ -204,6 +207,7 @@ static int job_add(struct mr_worker_process *w, const struct assignment *a, stru
     buf_deinit(&bytes);
     job->id = xstrdup(a->job);
     list_init(&job->waiting);
+    list_init(&job->past);
     if (r < 0) {
         worker_job_free(job);
         return r;
@@ -257,9 +261,6 @@ int worker_take_assignment(struct mr_worker_process *w, const struct assignment 
         return r;
     }
     struct worker_job *job = map_get_str(&w->jobs, a->job);
-    if (job) {
-        job->orphaned = false;
-    }
     if (!job) {
         r = job_add(w, a, &job, e);
         if (r < 0) {
@@ -351,17 +352,12 @@ void worker_forget(struct mr_worker_process *w, const char *id)
     }
 }
 
-void worker_forget_all(struct mr_worker_process *w)
+void worker_forget_maps(struct mr_worker_process *w)
 {
-    worker_drop_waiting(w, NULL);
     MAP_FOR_EACH(it, &w->jobs)
     {
         struct worker_job *job = it.value;
-        if (job->files == FILES_LOADING) {
-            job->orphaned = true;
-        } else {
-            (void)map_remove_str(&w->jobs, job->id);
-            drop_job(w, job);
-        }
+        job->map_count = 0;
+        arena_reset(&job->map_arena);
     }
 }

@@ -71,6 +71,17 @@ static void describe_death(const struct task *task, struct buf *out)
     }
 }
 
+static struct past_attempt past_of(const struct task *task, const struct attempt_end *end,
+                                   const char *state)
+{
+    return (struct past_attempt){.end = *end,
+                                 .state = state,
+                                 .started_ms = task->started_ms,
+                                 .ended_ms = clock_wall_ms(),
+                                 .held = task->holds && end->code == 0,
+                                 .plan = task->plan};
+}
+
 /* A process that ended without a word about its attempt. */
 static void report_death(struct task *task)
 {
@@ -83,8 +94,9 @@ static void report_death(struct task *task)
                               .text = text.data,
                               .stderr_tail = tail,
                               .not_started = ours};
+    struct past_attempt past = past_of(task, &end, ours ? "lost" : "failed");
     task->reported = true;
-    worker_tell_end(task->w, &end);
+    worker_tell_end(task->w, task->job, &past);
     free(tail);
     buf_deinit(&text);
 }
@@ -165,11 +177,22 @@ void task_kill(struct task *task, const char *reason)
     task_hang_up(task);
 }
 
-void tasks_kill_all(struct mr_worker_process *w)
+void task_drop(struct task *task, const char *state, const char *text)
+{
+    if (task->attempt && !task->reported) {
+        struct attempt_end end = {
+            .attempt = task->attempt, .code = ERR_CANCELLED, .text = text, .stderr_tail = ""};
+        struct past_attempt past = past_of(task, &end, state);
+        worker_note_end(task->w, task->job, &past);
+    }
+    task_kill(task, NULL);
+}
+
+void tasks_drop_all(struct mr_worker_process *w, const char *text)
 {
     LIST_FOR_EACH_SAFE(node, &w->tasks)
     {
-        task_kill(LIST_ENTRY(node, struct task, link), NULL);
+        task_drop(LIST_ENTRY(node, struct task, link), "lost", text);
     }
 }
 
@@ -204,8 +227,9 @@ static void take_progress(struct task *task, const struct attempt_progress *prog
 static void take_end(struct task *task, const struct attempt_end *end)
 {
     if (!task->reported && strcmp(end->attempt, task->attempt) == 0) {
+        struct past_attempt past = past_of(task, end, end->code == 0 ? "succeeded" : "failed");
         task->reported = true;
-        worker_tell_end(task->w, end);
+        worker_tell_end(task->w, task->job, &past);
     }
 }
 
@@ -414,14 +438,17 @@ void tasks_warm(struct mr_worker_process *w)
     }
 }
 
-static void refuse(struct mr_worker_process *w, const char *attempt, const char *text)
+static void refuse(struct mr_worker_process *w, const struct assignment *a, const char *text)
 {
-    struct attempt_end end = {.attempt = attempt,
-                              .code = ERR_UNAVAILABLE,
-                              .text = text,
-                              .stderr_tail = "",
-                              .not_started = true};
-    worker_tell_end(w, &end);
+    struct past_attempt past = {.end = {.attempt = a->attempt,
+                                        .code = ERR_UNAVAILABLE,
+                                        .text = text,
+                                        .stderr_tail = "",
+                                        .not_started = true},
+                                .state = "lost",
+                                .started_ms = clock_wall_ms(),
+                                .ended_ms = clock_wall_ms()};
+    worker_tell_end(w, a->job, &past);
 }
 
 /* A process that waits; not one that has ended and is only not yet told. */
@@ -444,7 +471,7 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     struct task *task = take_warm(w);
     task = task ? task : task_new(w);
     if (!task) {
-        refuse(w, a->attempt, "the worker cannot start a process; see the log of mrworker");
+        refuse(w, a, "the worker cannot start a process; see the log of mrworker");
         return;
     }
     struct assignment whole = *a;
@@ -454,13 +481,16 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     task->job = xstrdup(a->job);
     task->attempt = xstrdup(a->attempt);
     task->reduce = a->reduce;
+    task->holds = !a->reduce && a->reduces > 0;
+    task->plan = a->plan;
+    task->started_ms = clock_wall_ms();
     task->alive = clock_mono_ms();
     task->timeout_ms = spec->task_timeout_ms ? spec->task_timeout_ms : w->options.task_timeout_ms;
     list_push_back(&w->tasks, &task->link);
     if (task_tell(task, TASK_ASSIGN, &message, &e) <
         0) { /* it has died while warm: not the attempt's fault */
         task->reported = true;
-        refuse(w, a->attempt, err_message(&e));
+        refuse(w, a, err_message(&e));
         task_kill(task, NULL);
     }
     const struct worker_job *job = a->reduce ? map_get_str(&w->jobs, a->job) : NULL;

@@ -18,7 +18,7 @@
 #include "mapreduce/mr_methods.h"
 #include "mapreduce/mr_pack.h"
 
-enum { WAIT_MS = 100 * 1000, MAPS = 100 * 1000, SLOTS = 1000 };
+enum { WAIT_MS = 100 * 1000, MAPS = 100 * 1000, SLOTS = 1000, PAST_PAGE = 1000, PLAN = 4711 };
 
 /* ---- A worker as the test plays it: maps are done at once, reduces never ---- */
 
@@ -30,6 +30,9 @@ struct player {
     char **known;     /* by map: address of the output that it was told of; NULL: none */
     uint32_t known_count;
     uint64_t maps_run;
+    bool lazy;          /* it never ends a map */
+    uint32_t killed;    /* attempts of it */
+    uint32_t forgotten; /* times it was told to forget a job that nobody has */
     uint64_t withdrawn; /* times it was told so */
     uint64_t sequence;
     size_t message_bytes; /* largest so far */
@@ -75,6 +78,8 @@ static void take_assignments(struct player *p, const struct assignment *list, si
         p->reduces += list[i].reduce;
         if (!list[i].reduce) {
             p->maps_run++;
+        }
+        if (!list[i].reduce && !p->lazy) {
             beat.ended[beat.ended_count++] =
                 (struct attempt_end){.attempt = list[i].attempt, .text = "", .stderr_tail = ""};
         }
@@ -93,6 +98,11 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     void *copy = arena_alloc(&arena, length);
     rpc_bytes_read(bytes, 0, copy, length);
     assert_int_equal(master_message_unpack((struct span){copy, length}, &arena, &message, NULL), 0);
+    p->killed += (uint32_t)message.kill_count;
+    for (size_t i = 0; i < message.forget_count; i++) {
+        p->forgotten += strcmp(message.forget_jobs[i], "job_3_0099") == 0;
+        assert_string_not_equal(message.forget_jobs[i], "job_3_0001");
+    }
     p->message_bytes = length > p->message_bytes ? length : p->message_bytes;
     take_maps(p, message.map_done, message.map_done_count);
     if (message.assign_count > 0) {
@@ -113,7 +123,31 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
 
 static const struct rpc_stream_ops player_ops = {.on_message = on_message, .on_close = on_close};
 
-static void join(struct world *w, int number, uint32_t slots, bool reading)
+/* Outputs of maps [from, from + count) of an attempt that another mrmaster had given out. */
+static void tell_past(const struct player *p, uint32_t from, uint32_t count)
+{
+    static struct past_attempt attempts[PAST_PAGE];
+    static char names[PAST_PAGE][ATTEMPT_NAME_BYTES_MAX];
+    static struct job_counter counter = {"Group", "Maps", 1};
+    for (uint32_t i = 0; i < count; i++) {
+        struct attempt_name name = {.fence = 3, .job = 1, .task = from + i, .number = 2};
+        attempt_name_format(&name, names[i]);
+        attempts[i] = (struct past_attempt){
+            .end = {.attempt = names[i], .text = "", .stderr_tail = "", .counters = {&counter, 1}},
+            .state = "succeeded",
+            .started_ms = 1,
+            .ended_ms = 2,
+            .held = true,
+            .plan = PLAN};
+    }
+    const char *jobs[] = {"job_3_0001", "job_3_0099"};
+    struct worker_past past = {jobs, from == 0 ? 2 : 0, attempts, count, false};
+    struct worker_message message = {.past = &past};
+    send_message(p, &message);
+}
+
+/* held: so many outputs of the first maps are on its disk already. */
+static void join_holding(struct world *w, int number, uint32_t slots, bool reading, uint32_t held)
 {
     static const char *const addresses[] = {"127.0.0.1:1", "127.0.0.1:2"};
     struct player *p = &w->players[number];
@@ -130,18 +164,29 @@ static void join(struct world *w, int number, uint32_t slots, bool reading)
     memset(hello.key.bytes, 1 + number, sizeof(hello.key.bytes));
     struct worker_message message = {.hello = &hello};
     send_message(p, &message);
+    for (uint32_t from = 0; from < held; from += PAST_PAGE) {
+        tell_past(p, from, held - from > PAST_PAGE ? PAST_PAGE : held - from);
+    }
+    struct worker_past last = {.last = true};
+    message = (struct worker_message){.past = &last};
+    send_message(p, &message);
     if (reading) {
         rpc_stream_read(p->stream);
     }
 }
 
+static void join(struct world *w, int number, uint32_t slots, bool reading)
+{
+    join_holding(w, number, slots, reading, 0);
+}
+
 /* ---- A job without a store ---- */
 
-static void run_job(struct world *w, uint32_t reduces)
+static void make_job(struct world *w, uint32_t reduces)
 {
     static const char *inputs[] = {"/in"};
     struct mr_master *m = w->master;
-    struct job_record record = {.job = "job_7_0001",
+    struct job_record record = {.job = "job_3_0001",
                                 .number = 1,
                                 .submission = "",
                                 .user = "ada",
@@ -154,6 +199,7 @@ static void run_job(struct world *w, uint32_t reduces)
                                          .combiner = ""}};
     struct mr_job *job = job_new(m, &record, NULL);
     job->reduces = reduces;
+    job->plan_id = PLAN;
     job->plan.map_count = MAPS;
     job->plan.maps = arena_calloc(&job->plan_arena, MAPS * sizeof(job->plan.maps[0]));
     for (uint32_t t = 0; t < MAPS; t++) {
@@ -162,9 +208,13 @@ static void run_job(struct world *w, uint32_t reduces)
             arena_calloc(&job->plan_arena, sizeof(job->plan.maps[t].splits[0]));
         job->plan.maps[t].splits[0] = (struct input_split){.path = "/in", .length = 1};
     }
-    job_run(m, job);
     w->job = job;
-    master_pump(m);
+}
+
+static void run_job(struct world *w)
+{
+    job_run(w->master, w->job);
+    master_pump(w->master);
 }
 
 static int setup(void **state)
@@ -275,6 +325,31 @@ static bool first_knows_all(const struct world *w)
     return w->players[0].known_count == MAPS;
 }
 
+static const struct mr_worker *first_worker(const struct world *w)
+{
+    return LIST_ENTRY(w->master->workers.next, struct mr_worker, link);
+}
+
+static bool first_has_reduces(const struct world *w)
+{
+    return w->players[0].reduces == 2;
+}
+
+static bool first_ran_one(const struct world *w)
+{
+    return w->players[0].maps_run == 1;
+}
+
+static bool first_has_maps(const struct world *w)
+{
+    return w->players[0].maps_run == 50;
+}
+
+static bool first_was_killed(const struct world *w)
+{
+    return w->players[0].killed == 50;
+}
+
 static bool second_knows_all(const struct world *w)
 {
     return w->players[1].known_count == MAPS;
@@ -303,7 +378,8 @@ static void a_hundred_thousand_maps(void **state)
     join(w, 0, SLOTS, true);
     join(w, 1, 10, true);
     until(w, both_joined);
-    run_job(w, SLOTS + 1);
+    make_job(w, SLOTS + 1);
+    run_job(w);
     until(w, maps_are_done);
     until(w, reduces_run);
     until(w, first_knows_all);
@@ -333,7 +409,8 @@ static void a_worker_that_does_not_read(void **state)
     struct world *w = *state;
     join(w, 0, SLOTS, true);
     until(w, first_joined);
-    run_job(w, SLOTS + 1);
+    make_job(w, SLOTS + 1);
+    run_job(w);
     until(w, maps_are_done);
     until(w, first_knows_all); /* its slots are full of reduces */
     assert_int_equal(w->players[0].reduces, SLOTS);
@@ -346,12 +423,83 @@ static void a_worker_that_does_not_read(void **state)
     until(w, second_knows_all);
 }
 
+static int64_t counted(const struct world *w)
+{
+    struct arena arena = ARENA_INIT;
+    struct job_status status;
+    job_status(w->master, w->job, &arena, &status);
+    int64_t value = status.counters.count == 1 ? status.counters.items[0].value : -1;
+    arena_deinit(&arena);
+    return value;
+}
+
+/* A mrmaster that has restarted: of a hundred thousand finished maps none is run again, and what
+ * they counted counts. An output that cannot be fetched all the same is run again, alone. */
+static void finished_maps_are_kept(void **state)
+{
+    struct world *w = *state;
+    struct player *first = &w->players[0];
+    make_job(w, 2);
+    w->job->taken_up = true;
+    join_holding(w, 0, 10, true, MAPS); /* before the job has its plan */
+    until(w, first_joined);
+    run_job(w);
+    assert_true(maps_are_done(w));
+    until(w, first_knows_all);
+    until(w, first_has_reduces);
+    assert_int_equal(first->maps_run, 0);
+    assert_int_equal(first->forgotten, 1);
+    assert_int_equal(w->job->outputs_found, MAPS);
+    assert_int_equal(counted(w), MAPS);
+    assert_null(w->players[0].stream ? list_first(&first_worker(w)->past) : NULL);
+    uint32_t lost_map = 5;
+    const char *lost = "attempt_3_0001_m_000005_2";
+    struct attempt_end end = {.attempt = "attempt_7_0001_r_000000_0",
+                              .code = ERR_UNAVAILABLE,
+                              .text = "cannot fetch",
+                              .stderr_tail = "",
+                              .lost_maps = &lost_map,
+                              .lost_map_attempts = &lost,
+                              .lost_count = 1};
+    struct worker_beat beat = {.ended = &end, .ended_count = 1, .sequence = 1000};
+    struct worker_message message = {.beat = &beat};
+    send_message(first, &message);
+    until(w, first_ran_one);
+    until(w, maps_are_done);
+    until(w, first_knows_all);
+    assert_int_equal(first->maps_run, 1);
+    assert_int_equal(counted(w), MAPS - 1); /* the players' maps count nothing */
+}
+
+/* The worker that has the outputs comes late: what runs again is killed. Outputs of another plan
+ * are none. */
+static void outputs_that_come_late(void **state)
+{
+    struct world *w = *state;
+    make_job(w, 2);
+    w->job->plan_id = PLAN + 1;
+    run_job(w);
+    w->players[0].lazy = true;
+    join_holding(w, 0, 50, true, MAPS);
+    until(w, first_has_maps);
+    assert_int_equal(w->job->outputs_found, 0);
+    w->job->plan_id = PLAN;
+    join_holding(w, 1, 10, true, MAPS);
+    until(w, second_knows_all);
+    assert_int_equal(w->job->outputs_found, MAPS);
+    until(w, first_was_killed);
+    assert_int_equal(w->players[1].maps_run, 0);
+    scheduler_check(w->master->scheduler);
+}
+
 int main(void)
 {
     log_init(LOG_LEVEL_ERROR, NULL, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_hundred_thousand_maps, setup, teardown),
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(finished_maps_are_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(outputs_that_come_late, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -127,10 +127,13 @@ struct world {
     struct worker_hello hello; /* without its texts */
     struct mr_worker_process *worker;
     struct buf data;
+    bool deaf; /* no ends are acknowledged */
     uint64_t beats;
     struct arena beat_arena;
     struct worker_beat beat; /* the latest */
     struct list ends;
+    struct arena past_arena;
+    struct worker_past past; /* as it was told on joining; whole when `last` */
 };
 
 static struct spawner spawner; /* forked before gRPC has threads */
@@ -161,6 +164,22 @@ static void take_beat(const struct worker_beat *beat)
     buf_deinit(&bytes);
 }
 
+/* Few enough for one page here. */
+static void take_past(const struct worker_past *past)
+{
+    struct worker_message message = {.past = (struct worker_past *)past};
+    struct worker_message copy;
+    struct buf bytes = BUF_INIT;
+    worker_message_pack(&message, &bytes);
+    arena_reset(&world.past_arena);
+    assert_int_equal(worker_message_unpack((struct span){bytes.data, bytes.length},
+                                           &world.past_arena, &copy, NULL),
+                     0);
+    assert_true(copy.past->last);
+    world.past = *copy.past;
+    buf_deinit(&bytes);
+}
+
 static void send_to_worker(const struct master_message *message)
 {
     struct buf bytes = BUF_INIT;
@@ -187,9 +206,11 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     assert_int_equal(worker_message_unpack((struct span){copy, length}, &arena, &message, NULL), 0);
     if (message.hello) {
         world.hello = *message.hello;
+    } else if (message.past) {
+        take_past(message.past);
     } else {
         take_beat(message.beat);
-        if (message.beat->ended_count > 0) {
+        if (message.beat->ended_count > 0 && !world.deaf) {
             struct master_message ack = {.ack_sequence = message.beat->sequence};
             send_to_worker(&ack);
         }
@@ -200,9 +221,8 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
 
 static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
 {
-    (void)stream;
     (void)result;
-    world.stream = NULL;
+    world.stream = world.stream == stream ? NULL : world.stream;
 }
 
 static const struct rpc_stream_ops work_ops = {
@@ -308,7 +328,7 @@ static bool is_stopped(const void *attempt)
 static bool has_joined(const void *arg)
 {
     (void)arg;
-    return world.hello.slots > 0 && world.stream;
+    return world.hello.slots > 0 && world.stream && world.past.last;
 }
 
 static bool beats_are(const void *least)
@@ -368,6 +388,75 @@ static void a_task_that_does_not_begin(void **state)
     assert_false(end_of(begun)->not_started);
     assert_int_equal(end_of(begun)->code, ERR_TASK);
     assert_non_null(strstr(end_of(begun)->text, "ended with status 127 before its task did"));
+}
+
+static const struct past_attempt *past_of(const char *attempt)
+{
+    for (size_t i = 0; i < world.past.attempt_count; i++) {
+        if (strcmp(world.past.attempts[i].end.attempt, attempt) == 0) {
+            return &world.past.attempts[i];
+        }
+    }
+    return NULL;
+}
+
+static bool keeps_job(const char *job)
+{
+    for (size_t i = 0; i < world.past.job_count; i++) {
+        if (strcmp(world.past.jobs[i], job) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void lose_connection(void)
+{
+    world.past.last = false;
+    rpc_stream_cancel(world.stream);
+    until(has_joined, NULL);
+}
+
+/* A mrmaster that is joined hears of all that has ended, until it says to forget the job. */
+static void the_past_is_told_on_joining(void **state)
+{
+    (void)state;
+    static const char map[] = "attempt_1_0005_m_000003_0";
+    static const char reduce[] = "attempt_1_0005_r_000000_0";
+    static const char unknown[] = "attempt_1_0006_m_000000_0";
+    static const char running[] = "attempt_1_0007_m_000000_0";
+    assign("end", "job_1_0005", (struct assignment){.attempt = map, .reduces = 1, .plan = 77}, 0);
+    until(has_ended, map);
+    assign("end", "job_1_0005",
+           (struct assignment){.attempt = reduce, .reduce = true, .reduces = 1, .plan = 77}, 0);
+    until(has_ended, reduce);
+    assign("stop", "job_1_0007", (struct assignment){.attempt = running, .reduces = 1}, 0);
+    until(is_stopped, running);
+    world.deaf = true; /* this end is not acknowledged */
+    assign("end", "job_1_0006", (struct assignment){.attempt = unknown, .reduces = 1}, 0);
+    until(has_ended, unknown);
+    world.deaf = false;
+    lose_connection();
+    assert_true(keeps_job("job_1_0005") && keeps_job("job_1_0006"));
+    const struct past_attempt *past = past_of(map);
+    assert_non_null(past);
+    assert_string_equal(past->state, "succeeded");
+    assert_true(past->held);
+    assert_int_equal(past->plan, 77);
+    assert_true(past->started_ms > 0 && past->ended_ms >= past->started_ms);
+    assert_false(past_of(reduce)->held);
+    assert_true(past_of(unknown)->held);
+    assert_string_equal(past_of(running)->state, "lost");
+    assert_false(past_of(running)->held);
+    const char *forget[] = {"job_1_0005"};
+    struct master_message message = {.forget_jobs = forget, .forget_count = 1};
+    send_to_worker(&message);
+    uint64_t wanted = world.beats + 2; /* it has read that */
+    until(beats_are, &wanted);
+    lose_connection();
+    assert_false(keeps_job("job_1_0005"));
+    assert_null(past_of(map));
+    assert_non_null(past_of(unknown));
 }
 
 /* ---- */
@@ -438,6 +527,7 @@ static int stop(void **state)
         free(end);
     }
     arena_deinit(&w->beat_arena);
+    arena_deinit(&w->past_arena);
     rpc_exit();
     int r = sys_remove_tree(w->data.data, NULL);
     buf_deinit(&w->data);
@@ -461,6 +551,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stopped_task_stops_nobody_else),
         cmocka_unit_test(a_task_that_does_not_begin),
+        cmocka_unit_test(the_past_is_told_on_joining),
     };
     int r = cmocka_run_group_tests(tests, start, stop);
     spawner_stop(&spawner);

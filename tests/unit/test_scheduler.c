@@ -398,6 +398,33 @@ static void free_slots_of_a_broken_worker_do_not_count(void **state)
     assert_true(w->job_done);
 }
 
+/* An output from before counts once, kills what runs, is lost with its worker, and is none for a
+ * job whose reduces are done. */
+static void outputs_that_are_found_count(void **state)
+{
+    struct world *w = *state;
+    time_ms wake = 0;
+    uint32_t number = 0;
+    add_workers(w, 1);
+    add_job(w, 4, 1, true);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    carry_out(w);
+    struct sched_attempt map = {1, SCHED_MAP, 2, UINT32_MAX};
+    assert_false(scheduler_map_found(w->s, &map, 99, &w->effects, &number)); /* no such worker */
+    assert_true(scheduler_map_found(w->s, &map, 5, &w->effects, &number));
+    assert_int_equal(number, 1); /* attempt 0 runs, and is killed */
+    carry_out(w);
+    assert_int_equal(w->killed, 1);
+    assert_int_equal(w->done_told[SCHED_MAP], 1);
+    assert_false(scheduler_map_found(w->s, &map, 6, &w->effects, &number));
+    kill_worker(w, 5);
+    assert_int_equal(w->withdrawn, 1);
+    run_all(w);
+    assert_true(w->job_done);
+    assert_false(scheduler_map_found(w->s, &map, 6, &w->effects, &number));
+    scheduler_check(w->s);
+}
+
 static void a_slow_worker_is_overtaken(void **state)
 {
     struct world *w = *state;
@@ -640,6 +667,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_worker_that_recovers_is_used_again, setup, teardown),
         cmocka_unit_test_setup_teardown(free_slots_of_a_broken_worker_do_not_count, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(outputs_that_are_found_count, setup, teardown),
         cmocka_unit_test_setup_teardown(a_slow_worker_is_overtaken, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_maps_get_a_slot_from_waiting_reduces, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_map_output_is_taken_once, setup, teardown),
