@@ -115,6 +115,7 @@ void raft_election_tick(struct raft *r)
     bool asking = r->role != RAFT_CANDIDATE || r->campaign.vote_seq <= r->log.done_seq;
     if (raft_may_campaign(r) && asking) {
         raft_campaign_begin(r, true, false);
+        raft_campaign_count(r); /* alone it need not wait for answers */
     } else {
         raft_restart_timer(r);
     }
@@ -158,7 +159,6 @@ void raft_campaign_begin(struct raft *r, bool pre, bool transfer)
         become(r, RAFT_CANDIDATE);
     }
     ask_for_votes(r, pre);
-    raft_campaign_count(r);
 }
 
 static size_t count_ballots(const struct raft *r, enum raft_ballot wanted)

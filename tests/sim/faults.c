@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/macros.h"
 #include "tests/sim/judge.h"
 #include "tests/sim/net.h"
 
@@ -165,6 +166,7 @@ static void begin_pause(struct sim *s)
     struct node *n = some_node(s);
     if (n->up && n->paused_until <= s->now) {
         n->paused_until = s->now + sim_between(s, 50 * 1000, 4000 * 1000);
+        n->paused_until = MIN(n->paused_until, s->end); /* its events wait for that time */
         s->stats->faults[FAULT_PAUSE]++;
         sim_trace(s, "node %u is stopped until %" PRIu64, n->slot, n->paused_until / 1000);
     }
