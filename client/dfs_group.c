@@ -27,7 +27,7 @@ static void ask_each(struct call *c, struct dfs_group *group)
         if (raft_group_of(c, m->address, &own, NULL) < 0) {
             continue;
         }
-        m->reachable = own->asked == m->id;
+        m->reachable = strcmp(own->key, m->key) == 0; /* else another directory is there now */
         if (m->reachable) {
             memcpy(m->role, own->role, sizeof(m->role));
             m->term = own->term;

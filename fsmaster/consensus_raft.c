@@ -616,6 +616,9 @@ static struct consensus *consensus_new(const struct consensus_options *options)
 {
     struct consensus *c = xcalloc(1, sizeof(*c));
     c->options = *options;
+    c->options.directory = c->directory = xstrdup(options->directory);
+    c->options.scratch = NULL; /* snapshots_init() takes what it needs */
+    c->options.address = c->address;
     c->applied = c->given = c->commit = options->position.index;
     c->applied_term = options->position.term;
     c->cluster = options->cluster;
@@ -632,6 +635,7 @@ static struct consensus *consensus_new(const struct consensus_options *options)
         memcpy(c->peers, options->peers, options->peer_count * sizeof(*c->peers));
         qsort(c->peers, options->peer_count, sizeof(*c->peers), compare_peers);
     }
+    c->options.peers = c->peers;
     return c;
 }
 
@@ -641,6 +645,7 @@ static void consensus_release(struct consensus *c)
     workpool_free(c->apply_pool);
     snapshots_free(c);
     form_free(c);
+    free(c->directory);
     raft_free(c->raft);
     log_free(c);
     free(c->peers);
@@ -651,7 +656,7 @@ int consensus_start(const struct consensus_options *options, struct consensus **
                     struct err *e)
 {
     struct consensus *c = consensus_new(options);
-    int r = snapshots_init(c, e);
+    int r = snapshots_init(c, options->scratch, e);
     r = r < 0 ? r : log_open(c, e);
     r = r < 0 ? r : form_start(c, e);
     r = r < 0 ? r : consensus_raft_new(c, e);
