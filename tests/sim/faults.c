@@ -26,6 +26,7 @@ struct active {
     enum sim_fault kind;
     struct node *node;
     uint32_t amount;
+    bool holds;                       /* messages, instead of dropping them */
     uint16_t cut[SIM_SLOT_COUNT_MAX]; /* bit `to` of cut[from] */
 };
 
@@ -96,6 +97,7 @@ static void cut(struct sim *s, struct active *a, uint32_t from, uint32_t to)
     if (from != to && (a->cut[from] & 1U << to) == 0) {
         a->cut[from] = (uint16_t)(a->cut[from] | 1U << to);
         s->net->blocked[from][to]++;
+        s->net->holding[from][to] += a->holds;
     }
 }
 
@@ -111,6 +113,7 @@ static void end(struct sim *s, struct active *a)
     for (uint32_t i = 0; i < s->node_count; i++) {
         for (uint32_t j = 0; j < s->node_count; j++) {
             net->blocked[i][j] -= (a->cut[i] >> j) & 1;
+            net->holding[i][j] -= a->holds && (a->cut[i] >> j) & 1;
         }
     }
     if (a->kind == FAULT_LOSS) {
@@ -189,6 +192,7 @@ static void begin_cut(struct sim *s, enum sim_fault kind)
     }
     uint32_t side = (uint32_t)sim_below(s, 1U << s->node_count);
     bool inward = sim_chance(s, 50);
+    a->holds = sim_chance(s, 40);
     for (uint32_t i = 0; i < s->node_count; i++) {
         for (uint32_t j = 0; j < s->node_count; j++) {
             bool split = (side >> i & 1) != (side >> j & 1);
@@ -287,7 +291,7 @@ bool faults_any_lost(const struct sim *s, const struct raft_config *config)
 static bool may_wipe(struct sim *s, const struct node *n)
 {
     const struct raft_config *config = judge_config(s->judge);
-    if (!config || judge_config_pending(s) || !operator_is_settled(s) ||
+    if (!config || judge_config_pending(s) || !admin_is_settled(s) ||
         s->faults->lost_count == LOST_MAX) {
         return false;
     }
@@ -426,6 +430,9 @@ void faults_see_disk(struct sim *s, struct node *n)
 struct faults *faults_new(struct sim *s)
 {
     struct faults *f = xcalloc(1, sizeof(*f));
+    if (s->options.scenario) {
+        return f;
+    }
     for (size_t i = 0; i < FAULT_COUNT; i++) {
         f->weights[i] = (uint32_t)sim_below(s, 4);
     }

@@ -8,7 +8,7 @@
 #include "tests/sim/sim.h"
 
 struct faults;
-struct operator;
+struct admin;
 
 struct faults *faults_new(struct sim *s);
 void faults_free(struct faults *f);
@@ -24,10 +24,10 @@ bool faults_any_lost(const struct sim *s, const struct raft_config *config);
 /* Counts what has struck the disk of a node since the last call. */
 void faults_see_disk(struct sim *s, struct node *n);
 
-struct operator* operator_new(struct sim *s);
-void operator_free(struct operator* o);
-void operator_on_event(struct sim *s, struct event *ev);
+struct admin *admin_new(struct sim *s);
+void admin_free(struct admin *o);
+void admin_on_event(struct sim *s, struct event *ev);
 /* No change that was accepted can still come to be, except those that are in somebody's log. */
-bool operator_is_settled(const struct sim *s);
+bool admin_is_settled(const struct sim *s);
 
 #endif

@@ -189,6 +189,9 @@ void node_on_packet(struct node *n, struct event *ev)
 {
     struct packet *p = ev->data;
     struct raft_update u;
+    if (net_intercepts(n->sim, ev)) {
+        return;
+    }
     if (!n->up || p->message.to != n->member.key) {
         return; /* nobody listens, or a machine that was given another identity */
     }
