@@ -89,6 +89,8 @@ struct config_program {
     const struct config_row *rows;
     size_t row_count;
     bool stop_at_argument; /* the first argument ends the flags: programs with subcommands */
+    bool one_dash;         /* whole words after one dash, too, as Hadoop has them: -skipTrash is
+                              --skip-trash */
 };
 
 enum config_source { CONFIG_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENV, CONFIG_FROM_FLAG };

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/macros.h"
@@ -49,7 +51,7 @@ static struct dfs_file *open_file(struct cli *cli, const char *path)
     return file;
 }
 
-int cli_cat(struct cli *cli)
+static int run_cat(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
@@ -65,7 +67,7 @@ int cli_cat(struct cli *cli)
     return cli->status;
 }
 
-int cli_head(struct cli *cli)
+static int run_head(struct cli *cli)
 {
     uint64_t at = 0;
     struct dfs_file *file = open_file(cli, cli->arguments[0]);
@@ -76,7 +78,7 @@ int cli_head(struct cli *cli)
     return cli->status;
 }
 
-int cli_tail(struct cli *cli)
+static int run_tail(struct cli *cli)
 {
     struct dfs_err e = {0};
     const char *path = cli->arguments[0];
@@ -103,3 +105,55 @@ int cli_tail(struct cli *cli)
     }
     return cli->status;
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+const struct cli_command cli_cat_page = {
+    .name = "cat",
+    .summary = "print files",
+    .run = run_cat,
+    .raw = true,
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Prints files one after the other.",
+    .footer = "Examples:\n"
+              "  dfs cat /books/book.txt | wc -w\n"
+              "  dfs cat '/counts/part-*' | sort -t$'\\t' -k2,2nr | head",
+};
+
+static const struct config_row head_rows[] = {
+    {ONCE("bytes", CONFIG_SIZE, bytes), .letter = 'c', .value_name = "SIZE", .default_text = "1K",
+     .min = 0, .max = INT64_MAX, .help = "How much to print."},
+};
+
+const struct cli_command cli_head_page = {
+    .name = "head",
+    .summary = "print the beginning of a file",
+    .run = run_head,
+    ROWS(head_rows),
+    .raw = true,
+    .arguments = "PATH",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .footer = "Examples:\n  dfs head -c 100 /books/book.txt",
+};
+
+static const struct config_row tail_rows[] = {
+    {ONCE("bytes", CONFIG_SIZE, bytes), .letter = 'c', .value_name = "SIZE", .default_text = "1K",
+     .min = 0, .max = INT64_MAX, .help = "How much to print."},
+    {ONCE("follow", CONFIG_BOOL, follow), .letter = 'f',
+     .help = "Go on with what is written to the file later, until interrupted."},
+};
+
+const struct cli_command cli_tail_page = {
+    .name = "tail",
+    .summary = "print the end of a file",
+    .run = run_tail,
+    ROWS(tail_rows),
+    .raw = true,
+    .arguments = "PATH",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .footer = "Examples:\n  dfs tail -f /logs/today",
+};

@@ -8,61 +8,40 @@
 #include <unistd.h>
 
 #include "client/cli/cli.h"
-#include "client/cli/progress.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
+#include "client/cli/preserve.h"
+#include "client/cli/transfer.h"
+#include "client/cli/walk.h"
 #include "common/alloc.h"
-#include "common/limits.h"
-#include "common/macros.h"
 #include "common/sys.h"
-
-enum { BUFFER_BYTES = 1024 * 1024 };
-
-struct download {
-    struct cli *cli;
-    struct progress progress;
-    char *buffer;
-};
 
 /* ---- One file ------------------------------------------------------------------------------- */
 
-/* Everything of the file to fd; only as much as there was at the start, so that an open file ends.
- */
-static bool copy_out(struct download *d, struct dfs_file *file, const char *source, int fd)
+/* Everything of the file to fd. */
+static bool copy_out(struct cli *cli, struct dfs_file *file, const char *source, int fd,
+                     char *buffer)
 {
     struct dfs_err e = {0};
     struct err le = ERR_INIT;
     uint64_t at = 0;
-    for (;;) {
-        if (cli_interrupted()) {
-            return false;
-        }
-        int64_t n = dfs_pread(file, d->buffer, BUFFER_BYTES, at, &e);
+    while (!cli_interrupted()) {
+        int64_t n = dfs_pread(file, buffer, TRANSFER_BUFFER_BYTES, at, &e);
         if (n < 0) {
-            cli_dfs_error(d->cli, source, &e);
+            cli_dfs_error(cli, source, &e);
             return false;
         }
         if (n == 0) {
             return true;
         }
-        if (sys_write_full(fd, d->buffer, (size_t)n, &le) < 0) {
-            cli_err(d->cli, source, &le);
+        if (sys_write_full(fd, buffer, (size_t)n, &le) < 0) {
+            cli_err(cli, source, &le);
             return false;
         }
         at += (uint64_t)n;
-        progress_add(&d->progress, (uint64_t)n);
+        cli_progress_add(cli, (uint64_t)n);
     }
-}
-
-static bool to_stdout(struct download *d, const char *source)
-{
-    struct dfs_err e = {0};
-    struct dfs_file *file = NULL;
-    if (dfs_open(d->cli->dfs, source, &file, &e) < 0) {
-        cli_dfs_error(d->cli, source, &e);
-        return false;
-    }
-    bool ok = copy_out(d, file, source, STDOUT_FILENO);
-    (void)dfs_close(file, NULL);
-    return ok;
+    return false;
 }
 
 /* Without -f, what has appeared meanwhile is not replaced either. */
@@ -103,76 +82,116 @@ static bool may_write(struct cli *cli, const char *target)
     return !S_ISDIR(st.st_mode) && cli->options.force;
 }
 
-static void download_file(struct download *d, const char *source, const char *target)
+/* Into a new local file; true when it has its name. */
+static bool save(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
+                 char *buffer)
 {
     struct err le = ERR_INIT;
-    struct dfs_err e = {0};
-    struct dfs_file *file = NULL;
-    if (!may_write(d->cli, target)) {
-        return;
-    }
-    if (dfs_open(d->cli->dfs, source, &file, &e) < 0) {
-        cli_dfs_error(d->cli, source, &e);
-        return;
-    }
-    char *temporary = temporary_name(target);
+    char *temporary = temporary_name(item->target);
     int fd = sys_open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666, &le);
     bool ok = fd >= 0;
     if (!ok) {
-        cli_err(d->cli, target, &le);
+        cli_err(cli, item->target, &le);
     }
-    ok = ok && copy_out(d, file, source, fd);
+    ok = ok && copy_out(cli, file, item->source, fd, buffer);
     if (fd >= 0 && close(fd) < 0 && ok) {
-        cli_error(d->cli, target, "%s", strerror(errno));
+        cli_error(cli, item->target, "%s", strerror(errno));
         ok = false;
     }
-    ok = ok && give_name(d->cli, temporary, target);
+    ok = ok && give_name(cli, temporary, item->target);
     if (!ok && fd >= 0) {
         (void)unlink(temporary);
     }
-    d->progress.files += ok;
-    (void)dfs_close(file, NULL);
     free(temporary);
+    return ok;
+}
+
+/* What -p and --move ask for once the file is here. */
+static void afterwards(struct cli *cli, const struct transfer_item *item)
+{
+    struct dfs_err e = {0};
+    struct dfs_stat stat;
+    struct preserved p;
+    if (cli->options.preserve && cli_stat(cli, item->source, &stat) > 0) {
+        preserved_from_store(&p, &stat);
+        preserve_locally(cli, item->target, &p);
+    }
+    if (cli->options.remove_source && dfs_delete(cli->dfs, item->source, 0, NULL, &e) < 0) {
+        cli_dfs_error(cli, item->source, &e);
+    }
+}
+
+static void download(struct cli *cli, const struct transfer_item *item, char *buffer)
+{
+    struct dfs_err e = {0};
+    struct dfs_file *file = NULL;
+    if (!item->at_stdio && !may_write(cli, item->target)) {
+        return;
+    }
+    if (dfs_open(cli->dfs, item->source, &file, &e) < 0) {
+        cli_dfs_error(cli, item->source, &e);
+        return;
+    }
+    bool ok = item->at_stdio ? copy_out(cli, file, item->source, STDOUT_FILENO, buffer)
+                             : save(cli, file, item, buffer);
+    (void)dfs_close(file, NULL);
+    if (ok) {
+        cli_progress_file(cli);
+    }
+    if (ok && !item->at_stdio) {
+        afterwards(cli, item);
+    }
 }
 
 /* ---- Trees ---------------------------------------------------------------------------------- */
 
-static void download_any(struct download *d, const char *source, const struct dfs_stat *stat,
-                         const char *target, int depth);
+struct tree {
+    struct transfer *transfer;
+    const char *source;
+    const char *target; /* what source becomes */
+};
 
-static void download_tree(struct download *d, const char *source, const char *target, int depth)
+static void remove_directory(struct cli *cli, const char *path, const struct preserved *p)
 {
-    struct dfs_dir *dir = NULL;
     struct dfs_err e = {0};
-    struct dfs_stat stat;
-    const char *name = NULL;
-    if (mkdir(target, 0777) < 0 && errno != EEXIST) {
-        cli_error(d->cli, target, "%s", strerror(errno));
-        return;
-    }
-    int r = dfs_dir_open(d->cli->dfs, source, &dir, &e);
-    while (r >= 0 && !cli_interrupted() && (r = dfs_dir_next(dir, &name, &stat, &e)) > 0) {
-        char *from = cli_join(source, name);
-        char *to = cli_join(target, name);
-        download_any(d, from, &stat, to, depth + 1);
-        free(from);
-        free(to);
-    }
-    dfs_dir_close(dir);
-    if (r < 0) {
-        cli_dfs_error(d->cli, source, &e);
+    (void)p;
+    /* It is not empty if something in it could not be copied; that has been said. */
+    if (dfs_delete(cli->dfs, path, 0, NULL, &e) < 0 && e.code != DFS_ENOT_EMPTY) {
+        cli_dfs_error(cli, path, &e);
     }
 }
 
-/* Recursion is bounded by the store's depth. */
-static void download_any(struct download *d, const char *source, const struct dfs_stat *stat,
-                         const char *target, int depth)
+static bool download_directory(struct tree *tree, struct cli *cli, const char *path,
+                               const char *target, const struct dfs_stat *stat)
 {
-    if (!stat->directory) {
-        download_file(d, source, target);
-    } else if (depth <= LIMIT_DEPTH_MAX) {
-        download_tree(d, source, target, depth);
+    struct preserved p;
+    if (mkdir(target, 0777) < 0 && errno != EEXIST) {
+        cli_error(cli, target, "%s", strerror(errno));
+        return false;
     }
+    preserved_from_store(&p, stat);
+    if (cli->options.remove_source) {
+        transfer_late(tree->transfer, path, &p, remove_directory);
+    }
+    if (cli->options.preserve) {
+        transfer_late(tree->transfer, target, &p, preserve_locally);
+    }
+    return true;
+}
+
+static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat, int depth)
+{
+    struct tree *tree = w->arg;
+    const char *below = path + strlen(tree->source);
+    char *target =
+        depth == 0 ? xstrdup(tree->target) : cli_join(tree->target, below + strspn(below, "/"));
+    if (!stat->directory) {
+        transfer_take_file(tree->transfer, xstrdup(path), target);
+        return true;
+    }
+    bool into = download_directory(tree, w->cli, path, target, stat);
+    free(target);
+    return into;
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
@@ -183,55 +202,82 @@ static bool is_local_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static void download_one(struct download *d, const char *source, const char *target, bool into)
+static void download_one(struct cli *cli, struct transfer *t, const char *source,
+                         const char *target, bool into)
 {
     struct dfs_stat stat;
-    int r = cli_stat(d->cli, source, &stat);
+    int r = cli_stat(cli, source, &stat);
     if (r == 0) {
-        cli_error(d->cli, source, "%s", dfs_error_text(DFS_ENOT_FOUND));
+        cli_not_found(cli, source);
     }
     if (r <= 0) {
         return;
     }
-    d->progress.total += stat.directory ? stat.subtree_bytes : stat.length;
+    cli_progress_expect(cli, stat.directory ? stat.subtree_bytes : stat.length);
     if (strcmp(target, "-") == 0) {
-        (void)to_stdout(d, source);
+        transfer_stdio(t, source, target);
         return;
     }
     char *name = cli_base_name(source);
     char *to =
         into && strcmp(target, ".") != 0 ? cli_join(target, name) : xstrdup(into ? name : target);
-    download_any(d, source, &stat, to, 0);
+    struct tree tree = {t, source, to};
+    struct walk walk = {.cli = cli, .visit = visit, .arg = &tree};
+    walk_from(&walk, source, &stat);
     free(name);
     free(to);
 }
 
-int cli_get(struct cli *cli)
+static int run_get(struct cli *cli)
 {
     struct cli_paths sources = {NULL, 0};
     size_t last = cli->argument_count > 1 ? cli->argument_count - 1 : 1;
     const char *target = cli->argument_count > 1 ? cli->arguments[last] : ".";
-    struct download d = {.cli = cli};
+    bool to_stdout = strcmp(target, "-") == 0;
     bool into = is_local_directory(target);
     (void)cli_expand_arguments(cli, 0, last, &sources);
-    if (sources.count > 1 && !into && strcmp(target, "-") != 0) {
+    if (sources.count > 1 && !into && !to_stdout) {
         cli_error(cli, target, "%s", strerror(ENOTDIR));
         cli_paths_free(&sources);
         return cli->status;
     }
-    d.buffer = xmalloc(BUFFER_BYTES);
-    cli_catch_signals();
-    progress_begin(&d.progress, "get", cli->err_tty && !cli->options.quiet, 0);
+    struct transfer *t = transfer_new(cli, download);
     for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
-        download_one(&d, sources.items[i], target, into);
+        download_one(cli, t, sources.items[i], target, into);
     }
-    progress_end(&d.progress);
-    if (cli->options.json && strcmp(target, "-") != 0) {
-        cli_print_json(json_pack("{s:I, s:I, s:f}", "files", (json_int_t)d.progress.files, "bytes",
-                                 (json_int_t)d.progress.done, "seconds",
-                                 progress_seconds(&d.progress)));
-    }
-    free(d.buffer);
     cli_paths_free(&sources);
-    return cli_interrupted() ? CLI_INTERRUPTED : cli->status;
+    return transfer_finish(t, to_stdout);
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+static const struct config_row get_rows[] = {
+    {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "Replace local files that exist."},
+    {ONCE("preserve", CONFIG_BOOL, preserve), .letter = 'p',
+     .help = "Keep modes and times, and for the superuser owners and groups."},
+    ROW_THREADS,
+    {ONCE("move", CONFIG_BOOL, remove_source),
+     .help = "Remove each file from the store when it is here. moveToLocal implies this."},
+    {ACCEPTED("ignore-crc"), .help = "Every byte is checked all the same."},
+    {ACCEPTED("crc"), .help = "No files of checksums are written."},
+};
+
+const struct cli_command cli_get_page = {
+    .name = "get",
+    .summary = "copy files out of the store",
+    .run = run_get,
+    ROWS(get_rows),
+    .arguments = "SOURCE... [TARGET]",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description =
+        "Copies files, and directories with all that is in them, to local ones. If TARGET is a "
+        "local directory, they go into it; `-' is standard output. A file is written under a "
+        "temporary name and renamed when it is complete; on an error it is removed. Every byte "
+        "is checked against its checksum; a bad copy is skipped for a good one. "
+        "Also called copyToLocal.",
+    .footer = "Examples:\n"
+              "  dfs get /books/book.txt\n"
+              "  dfs get '/counts/part-*' results/\n"
+              "  dfs get -f /logs ./logs",
+};

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
 #include "common/alloc.h"
 
 /* With --json every command that changes something says what it did. */
@@ -27,7 +29,7 @@ static int finish(struct cli *cli, json_t *done)
     return cli->status;
 }
 
-int cli_mkdir(struct cli *cli)
+static int run_mkdir(struct cli *cli)
 {
     json_t *done = begin(cli);
     for (size_t i = 0; i < cli->argument_count; i++) {
@@ -42,7 +44,7 @@ int cli_mkdir(struct cli *cli)
     return finish(cli, done);
 }
 
-int cli_rm(struct cli *cli)
+static int run_rm(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *done = begin(cli);
@@ -52,7 +54,7 @@ int cli_rm(struct cli *cli)
         const char *path = paths.items[i];
         struct dfs_stat stat;
         if (!cli->options.recursive && cli_stat(cli, path, &stat) > 0 && stat.directory) {
-            cli_error(cli, path, "%s; -r removes it", dfs_error_text(DFS_EIS_DIR));
+            cli_error(cli, path, "%s; -r removes it", cli_error_text(DFS_EIS_DIR));
             continue;
         }
         int r = dfs_delete(cli->dfs, path, cli->options.recursive ? DFS_RECURSIVE : 0, NULL, &e);
@@ -66,7 +68,7 @@ int cli_rm(struct cli *cli)
     return finish(cli, done);
 }
 
-int cli_rmdir(struct cli *cli)
+static int run_rmdir(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *done = begin(cli);
@@ -76,7 +78,7 @@ int cli_rmdir(struct cli *cli)
         struct dfs_stat stat;
         const char *path = paths.items[i];
         if (cli_stat(cli, path, &stat) > 0 && !stat.directory) {
-            cli_error(cli, path, "%s", dfs_error_text(DFS_ENOT_DIR));
+            cli_error(cli, path, "%s", cli_error_text(DFS_ENOT_DIR));
         } else if (dfs_delete(cli->dfs, path, 0, NULL, &e) < 0) {
             cli_dfs_error(cli, path, &e);
         } else {
@@ -104,7 +106,7 @@ static void rename_one(struct cli *cli, const char *source, const char *target, 
     }
 }
 
-int cli_mv(struct cli *cli)
+static int run_mv(struct cli *cli)
 {
     struct cli_paths sources = {NULL, 0};
     json_t *done = begin(cli);
@@ -113,7 +115,7 @@ int cli_mv(struct cli *cli)
     bool expanded = cli_expand_arguments(cli, 0, last, &sources);
     bool into = cli_is_directory(cli, target);
     if (sources.count > 1 && !into) {
-        cli_error(cli, target, "%s", dfs_error_text(DFS_ENOT_DIR));
+        cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
     } else if (expanded || into) {
         for (size_t i = 0; i < sources.count; i++) {
             char *name = cli_base_name(sources.items[i]);
@@ -127,14 +129,14 @@ int cli_mv(struct cli *cli)
     return finish(cli, done);
 }
 
-int cli_rename(struct cli *cli)
+static int run_rename(struct cli *cli)
 {
     json_t *done = begin(cli);
     rename_one(cli, cli->arguments[0], cli->arguments[1], done);
     return finish(cli, done);
 }
 
-int cli_touchz(struct cli *cli)
+static int run_touchz(struct cli *cli)
 {
     json_t *done = begin(cli);
     for (size_t i = 0; i < cli->argument_count; i++) {
@@ -145,7 +147,7 @@ int cli_touchz(struct cli *cli)
         int r = cli_stat(cli, path, &stat);
         if (r > 0 && (stat.directory || stat.length > 0)) {
             cli_error(cli, path, "%s",
-                      stat.directory ? dfs_error_text(DFS_EIS_DIR) : "is not empty");
+                      stat.directory ? cli_error_text(DFS_EIS_DIR) : "is not empty");
         }
         if (r != 0) {
             continue;
@@ -158,3 +160,96 @@ int cli_touchz(struct cli *cli)
     }
     return finish(cli, done);
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+static const struct config_row mkdir_rows[] = {
+    {ONCE("parents", CONFIG_BOOL, parents), .letter = 'p',
+     .help = "Make missing parents; a directory that exists is fine."},
+};
+
+const struct cli_command cli_mkdir_page = {
+    .name = "mkdir",
+    .summary = "make directories",
+    .run = run_mkdir,
+    ROWS(mkdir_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .footer = "Examples:\n  dfs mkdir -p /books/2026/03",
+};
+
+static const struct config_row rm_rows[] = {
+    {ONCE("recursive", CONFIG_BOOL, recursive), .letter = 'r',
+     .help = "Directories and all that is in them."},
+    {ROW("R", CONFIG_BOOL, recursive), .letter = 'R', .flags = CONFIG_FLAG_ONLY | CONFIG_HIDDEN,
+     .help = "The same."},
+    {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "What does not exist is fine."},
+    {ONCE("skip-trash", CONFIG_BOOL, skip_trash),
+     .help = "Accepted for scripts of hadoop fs: deleting is at once anyway."},
+};
+
+const struct cli_command cli_rm_page = {
+    .name = "rm",
+    .summary = "remove files and directories",
+    .run = run_rm,
+    ROWS(rm_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "The names are gone at once, however much lies below them; the space comes "
+                   "back in the background.",
+    .footer = "Examples:\n  dfs rm /books/book.txt\n  dfs rm -r -f '/tmp/job-*'",
+};
+
+const struct cli_command cli_rmdir_page = {
+    .name = "rmdir",
+    .summary = "remove empty directories",
+    .run = run_rmdir,
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .footer = "Examples:\n  dfs rmdir /books/empty",
+};
+
+static const struct config_row mv_rows[] = {
+    {ONCE("force", CONFIG_BOOL, force), .letter = 'f',
+     .help = "Replace a file by a file, an empty directory by a directory."},
+};
+
+const struct cli_command cli_mv_page = {
+    .name = "mv",
+    .summary = "move or rename",
+    .run = run_mv,
+    ROWS(mv_rows),
+    .arguments = "SOURCE... TARGET",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "If TARGET is a directory, SOURCE moves into it; `dfs rename' never does "
+                   "that. Each move is atomic.",
+    .footer = "Examples:\n  dfs mv /books/a.txt /books/b.txt\n  dfs mv '/in/*.log' /archive",
+};
+
+const struct cli_command cli_rename_page = {
+    .name = "rename",
+    .summary = "give a file or directory another name",
+    .run = run_rename,
+    ROWS(mv_rows),
+    .arguments = "SOURCE TARGET",
+    .arguments_min = 2,
+    .arguments_max = 2,
+    .description = "TARGET is the new name itself. Atomic: everybody sees the old name or the "
+                   "new one. Without -f, an existing TARGET is an error and nothing changes.",
+    .footer = "Examples:\n  dfs rename /out.tmp /out\n  dfs rename -f /list.new /list",
+};
+
+const struct cli_command cli_touchz_page = {
+    .name = "touchz",
+    .summary = "make empty files",
+    .run = run_touchz,
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "A file of length 0 that exists is fine; a longer one is an error.",
+    .footer = "Examples:\n  dfs touchz /out/_SUCCESS",
+};

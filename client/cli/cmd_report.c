@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
 #include "common/alloc.h"
 #include "common/macros.h"
 #include "common/parse.h"
@@ -154,7 +156,7 @@ static void report_text(const struct cli *cli, const struct dfs_report *r)
     }
 }
 
-int cli_report(struct cli *cli)
+static int run_report(struct cli *cli)
 {
     struct dfs_err e = {0};
     struct dfs_report *report = NULL;
@@ -226,7 +228,7 @@ static void extents_text(const struct cli *cli, const struct dfs_extents *extent
     table_end(table);
 }
 
-int cli_loc(struct cli *cli)
+static int run_loc(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *json = cli->options.json ? json_array() : NULL;
@@ -256,3 +258,28 @@ int cli_loc(struct cli *cli)
     cli_paths_free(&paths);
     return cli->status;
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+const struct cli_command cli_loc_page = {
+    .name = "loc",
+    .summary = "show on which servers a file's chunks are",
+    .run = run_loc,
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "One line for each chunk: its number, its version, where in the file it "
+                   "begins, its length, and the hosts that hold it.",
+    .footer = "Examples:\n  dfs loc /books/book.txt\n  dfs loc --json /books/book.txt",
+};
+
+const struct cli_command cli_report_page = {
+    .name = "report",
+    .summary = "show the cluster's servers and health",
+    .run = run_report,
+    .arguments = NULL,
+    .description = "The chunkservers with their state and space, and what the file master knows "
+                   "about the chunks.",
+    .footer = "Examples:\n  dfs report\n"
+              "  dfs report --json | jq '.servers[] | select(.live | not) | .host'",
+};

@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
 #include "common/alloc.h"
 #include "common/limits.h"
 #include "common/macros.h"
@@ -116,7 +118,7 @@ static void print_long(const char *path, const struct dfs_stat *s)
     }
 }
 
-int cli_stat_command(struct cli *cli)
+static int run_stat(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *json = cli->options.json ? json_array() : NULL;
@@ -130,7 +132,7 @@ int cli_stat_command(struct cli *cli)
         struct dfs_stat stat;
         int r = cli_stat(cli, paths.items[i], &stat);
         if (r == 0) {
-            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
+            cli_not_found(cli, paths.items[i]);
         } else if (r > 0 && json) {
             (void)json_array_append_new(json, cli_stat_json(paths.items[i], &stat));
         } else if (r > 0 && format) {
@@ -148,7 +150,7 @@ int cli_stat_command(struct cli *cli)
 
 /* ---- test ----------------------------------------------------------------------------------- */
 
-int cli_test(struct cli *cli)
+static int run_test(struct cli *cli)
 {
     const struct cli_options *o = &cli->options;
     struct dfs_stat s;
@@ -193,7 +195,7 @@ static void du_of(struct cli *cli, const char *path, struct usages *u)
     const char *name = NULL;
     int r = cli_stat(cli, path, &stat);
     if (r == 0) {
-        cli_error(cli, path, "%s", dfs_error_text(DFS_ENOT_FOUND));
+        cli_not_found(cli, path);
     }
     if (r <= 0) {
         return;
@@ -229,7 +231,7 @@ static void print_usages(struct cli *cli, const struct usages *u)
     }
 }
 
-int cli_du(struct cli *cli)
+static int run_du(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     struct usages u = {NULL, 0};
@@ -260,7 +262,7 @@ int cli_du(struct cli *cli)
     return cli->status;
 }
 
-int cli_count(struct cli *cli)
+static int run_count(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *json = cli->options.json ? json_array() : NULL;
@@ -270,7 +272,7 @@ int cli_count(struct cli *cli)
         struct dfs_stat s;
         int r = cli_stat(cli, paths.items[i], &s);
         if (r == 0) {
-            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
+            cli_not_found(cli, paths.items[i]);
         }
         if (r <= 0) {
             continue;
@@ -298,7 +300,7 @@ int cli_count(struct cli *cli)
 
 /* ---- df ------------------------------------------------------------------------------------- */
 
-int cli_df(struct cli *cli)
+static int run_df(struct cli *cli)
 {
     struct dfs_err e = {0};
     struct dfs_report *report = NULL;
@@ -329,3 +331,88 @@ int cli_df(struct cli *cli)
                  capacity ? (unsigned)((double)used * 100 / (double)capacity) : 0);
     return 0;
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+static const struct config_row stat_rows[] = {
+    {ONCE("format", CONFIG_STRING, format), .letter = 'c', .value_name = "FORMAT",
+     .help = "What to print, as hadoop fs -stat has it: %a octal mode, %A mode, %b length, %F "
+             "kind, %g group, %n name, %o chunk size, %r copies, %u owner, %y time, %Y "
+             "milliseconds, %% a percent sign."},
+};
+
+const struct cli_command cli_stat_page = {
+    .name = "stat",
+    .summary = "show what is known about a path",
+    .run = run_stat,
+    ROWS(stat_rows),
+    .arguments = "[FORMAT] PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "A first argument with a percent sign is a format, as hadoop fs -stat has it.",
+    .footer = "Examples:\n  dfs stat /books\n  dfs stat '%n %b %r' '/books/*'",
+};
+
+static const struct config_row test_rows[] = {
+    {ONCE("exists", CONFIG_BOOL, exists), .letter = 'e', .help = "It exists."},
+    {ONCE("directory", CONFIG_BOOL, directory), .letter = 'd', .help = "It is a directory."},
+    {ONCE("file", CONFIG_BOOL, is_file), .letter = 'f', .help = "It is a file."},
+    {ONCE("size", CONFIG_BOOL, not_empty), .letter = 's',
+     .help = "It has at least one byte or "
+             "entry."},
+    {ONCE("zero", CONFIG_BOOL, is_empty), .letter = 'z', .help = "It is a file of length 0."},
+};
+
+const struct cli_command cli_test_page = {
+    .name = "test",
+    .summary = "ask about a path by exit status",
+    .run = run_test,
+    ROWS(test_rows),
+    .arguments = "PATH",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .description = "Exit status 0 if everything asked is so, else 1. Without a flag: -e.",
+    .footer = "Examples:\n  dfs test -e /out/_SUCCESS && dfs cat '/out/part-*'",
+};
+
+static const struct config_row du_rows[] = {
+    {ONCE("summary", CONFIG_BOOL, summary), .letter = 's', .help = "One line for each argument."},
+    ROW_HUMAN,
+};
+
+const struct cli_command cli_du_page = {
+    .name = "du",
+    .summary = "show how much space files take",
+    .run = run_du,
+    ROWS(du_rows),
+    .arguments = "[PATH]...",
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Length, space with all copies, path. Totals of directories are kept by the "
+                   "file master, so this is quick at any size.",
+    .footer = "Examples:\n  dfs du -h /books\n  dfs du -s -h /",
+};
+
+static const struct config_row human_rows[] = {
+    ROW_HUMAN,
+};
+
+const struct cli_command cli_count_page = {
+    .name = "count",
+    .summary = "count directories, files and bytes",
+    .run = run_count,
+    ROWS(human_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Directories (with the path itself), files, bytes, path.",
+    .footer = "Examples:\n  dfs count /books",
+};
+
+const struct cli_command cli_df_page = {
+    .name = "df",
+    .summary = "show the cluster's free space",
+    .run = run_df,
+    ROWS(human_rows),
+    .arguments = NULL,
+    .footer = "Examples:\n  dfs df -h",
+};

@@ -15,7 +15,7 @@ static void print_overview(FILE *to)
                 "Work with files in a Trireme store.\n\nCommands:\n",
                 to);
     for (size_t i = 0; i < cli_command_count; i++) {
-        (void)fprintf(to, "  %-8s  %s\n", cli_commands[i].name, cli_commands[i].summary);
+        (void)fprintf(to, "  %-10s  %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     }
     (void)fputs(
         "\nEach command may be written with a leading dash (dfs -ls). Paths are absolute or start "
@@ -69,6 +69,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    sync_init(&cli.lock);
     if (cli_connect(&cli)) {
         cli.status = command->run(&cli);
     }
@@ -77,6 +78,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (fflush(stdout) != 0 || ferror(stdout)) {
         cli_error(&cli, NULL, "cannot write to standard output");
     }
+    sync_deinit(&cli.lock);
     return cli.status;
 }
 
@@ -123,5 +125,6 @@ int main(int argc, char **argv)
         return help(argc - 1, argv + 1);
     }
     const struct cli_command *command = cli_find(name);
+    argv[1] += argv[1][0] == '-';
     return command ? run(command, argc - 1, argv + 1) : unknown(name);
 }

@@ -54,7 +54,7 @@ expect 1 dfs get /tree/x tree/x
 dfs put -f in /tree/x
 same_in_store in /tree/x
 expect 1 dfs cat /no/such
-[ "$(cat err)" = "cat: \`/no/such': no such file or directory" ] || fail "error text: $(cat err)"
+[ "$(cat err)" = "cat: \`/no/such': No such file or directory" ] || fail "error text: $(cat err)"
 
 if [ "$TRIREME_FULL" = 1 ]; then
     say "1 GiB"

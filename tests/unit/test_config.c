@@ -346,6 +346,28 @@ static void subcommands_get_the_rest(void **state)
     assert_int_equal(parse(f, &bare, "--config x"), ERR_INVALID);
 }
 
+static void words_after_one_dash(void **state)
+{
+    struct config_program p = program;
+    struct fixture *f = *state;
+    p.one_dash = true;
+    assert_int_equal(parse(f, &p, "-data /d -logLevel debug -verbose -count 7 a"), 0);
+    assert_string_equal(f->options.data, "/d");
+    assert_string_equal(f->options.level, "debug");
+    assert_true(f->options.verbose);
+    assert_int_equal(f->options.count, 7);
+    assert_int_equal(f->config.argument_count, 1);
+    assert_int_equal(parse(f, &p, "-LOG-LEVEL info -d /d"), 0);
+    assert_string_equal(f->options.level, "info");
+    assert_int_equal(parse(f, &p, "-vn 6 -d/d"), 0); /* still letters */
+    assert_int_equal(f->options.count, 6);
+    assert_int_equal(parse(f, &p, "-d /d -log"), ERR_INVALID);
+    assert_int_equal(parse(f, &p, "-d /d -logLevelx"), ERR_INVALID);
+    assert_int_equal(parse(f, &p, "-d /d -count"), ERR_INVALID);
+    assert_string_equal(f->e.msg, "option --count needs a value");
+    assert_int_equal(parse(f, &program, "-d /d -count 7"), ERR_INVALID);
+}
+
 static void help_needs_nothing_else(void **state)
 {
     struct fixture *f = *state;
@@ -433,6 +455,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_programs_sections_are_skipped, setup, teardown),
         cmocka_unit_test_setup_teardown(named_files_must_exist, setup, teardown),
         cmocka_unit_test_setup_teardown(subcommands_get_the_rest, setup, teardown),
+        cmocka_unit_test_setup_teardown(words_after_one_dash, setup, teardown),
         cmocka_unit_test_setup_teardown(help_needs_nothing_else, setup, teardown),
         cmocka_unit_test(help_is_a_page),
         cmocka_unit_test(help_gives_way_to_a_letter),

@@ -61,6 +61,37 @@ static void flags_of_hadoop_fs(void **state)
     config_deinit(&cli.config);
 }
 
+static void names_of_hadoop_fs(void **state)
+{
+    (void)state;
+    struct cli cli;
+    for (size_t i = 0; i < cli_alias_count; i++) {
+        assert_non_null(cli_find(cli_aliases[i].name));
+        assert_string_equal(cli_find(cli_aliases[i].name)->name, cli_aliases[i].command);
+        assert_int_equal(parse(&cli, cli_aliases[i].name, "/a /b"),
+                         -1); /* its flag is one of ours */
+        config_deinit(&cli.config);
+    }
+    assert_int_equal(parse(&cli, "lsr", "/a"), -1);
+    assert_true(cli.options.recursive);
+    config_deinit(&cli.config);
+    assert_int_equal(parse(&cli, "ls", "/a"), -1);
+    assert_false(cli.options.recursive);
+    config_deinit(&cli.config);
+    assert_int_equal(parse(&cli, "moveFromLocal", "-f a /a"), -1);
+    assert_true(cli.options.remove_source);
+    assert_true(cli.options.force);
+    config_deinit(&cli.config);
+    assert_int_equal(parse(&cli, "cp", "-ptopax -t 9 /a /b"), -1);
+    assert_true(cli.options.preserve);
+    assert_int_equal(cli.options.threads, 9);
+    config_deinit(&cli.config);
+    assert_int_equal(parse(&cli, "get", "-p -ignoreCrc -crc /a"), -1);
+    assert_true(cli.options.preserve);
+    assert_int_equal(cli.argument_count, 1);
+    config_deinit(&cli.config);
+}
+
 static void numbers_of_arguments(void **state)
 {
     (void)state;
@@ -78,7 +109,7 @@ static void every_command_has_a_page(void **state)
 {
     (void)state;
     for (size_t i = 0; i < cli_command_count; i++) {
-        const struct cli_command *c = &cli_commands[i];
+        const struct cli_command *c = cli_commands[i];
         struct config_row *rows = NULL;
         char *name = NULL;
         struct buf text = BUF_INIT;
@@ -174,6 +205,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flags_of_hadoop_fs),
+        cmocka_unit_test(names_of_hadoop_fs),
         cmocka_unit_test(numbers_of_arguments),
         cmocka_unit_test(every_command_has_a_page),
         cmocka_unit_test(nearest),
