@@ -325,6 +325,9 @@ static int take_short_flags(struct parse *p, const struct config_input *in, int 
             p->config->wants_help = true;
             return 0;
         }
+        if (row == NULL && p->program->one_dash && letters == in->argv[*at] + 1) {
+            return err_set(p->e, ERR_INVALID, "unknown option -%.100s", letters);
+        }
         if (row == NULL) {
             return err_set(p->e, ERR_INVALID, "unknown option -%c", *letters);
         }
