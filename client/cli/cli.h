@@ -50,6 +50,26 @@ struct cli_options {
     bool sync;
     bool preserve;
     bool remove_source;
+    bool newline;          /* getmerge -nl */
+    bool skip_empty;       /* getmerge */
+    bool no_create;        /* touch -c */
+    bool atime_only;       /* touch -a */
+    bool mtime_only;       /* touch -m */
+    const char *time_text; /* touch -t */
+    bool quota;            /* count -q */
+    bool header;           /* count -v, du -v */
+    bool print0;           /* find; the next ones, too */
+    bool empty;
+    const char *name;
+    const char *iname;
+    const char *type;
+    const char *size;
+    const char *mtime;
+    const char *newer;
+    const char *of_user;
+    const char *of_group;
+    int64_t depth_min;
+    int64_t depth_max;
     bool accepted; /* what is understood and changes nothing */
     int64_t replication;
     int64_t threads;

@@ -1,4 +1,4 @@
-/* dfs cat, head, tail: bytes to standard output. */
+/* dfs cat, text, head, tail: bytes to standard output. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "client/cli/pages.h"
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/inflate.h"
 #include "common/macros.h"
 #include "common/sys.h"
 
@@ -67,6 +68,74 @@ static int run_cat(struct cli *cli)
     return cli->status;
 }
 
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static int print_piece(void *arg, const void *data, size_t length, struct err *e)
+{
+    (void)arg;
+    return sys_write_full(STDOUT_FILENO, data, length, e);
+}
+
+/* The whole file through `f`, or as it is if that is NULL. */
+static int print_text(struct dfs_file *file, struct inflate *f, char *buffer, struct err *e)
+{
+    struct dfs_err de = {0};
+    uint64_t at = 0;
+    for (;;) {
+        int64_t n = dfs_pread(file, buffer, BUFFER_BYTES, at, &de);
+        if (n < 0) {
+            return err_set(e, (int)n, "%s", de.msg);
+        }
+        if (n == 0) {
+            return f ? inflate_end(f, e) : 0;
+        }
+        int r = f ? inflate_feed(f, buffer, (size_t)n, e)
+                  : sys_write_full(STDOUT_FILENO, buffer, (size_t)n, e);
+        if (r < 0) {
+            return r;
+        }
+        at += (uint64_t)n;
+    }
+}
+
+static void text_of(struct cli *cli, const char *path)
+{
+    struct dfs_err e = {0};
+    struct err le = ERR_INIT;
+    char head[INFLATE_MAGIC_BYTES];
+    struct dfs_file *file = open_file(cli, path);
+    if (!file) {
+        return;
+    }
+    int64_t n = dfs_pread(file, head, sizeof(head), 0, &e);
+    if (n < 0) {
+        cli_dfs_error(cli, path, &e);
+    } else {
+        char *buffer = xmalloc(BUFFER_BYTES);
+        enum inflate_kind kind = inflate_kind_of(head, (size_t)n);
+        struct inflate *f = kind ? inflate_new(kind, print_piece, NULL) : NULL;
+        if (print_text(file, f, buffer, &le) < 0) {
+            cli_err(cli, path, &le);
+        }
+        inflate_free(f);
+        free(buffer);
+    }
+    (void)dfs_close(file, NULL);
+}
+
+static int run_text(struct cli *cli)
+{
+    struct cli_paths paths = {NULL, 0};
+    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        text_of(cli, paths.items[i]);
+    }
+    cli_paths_free(&paths);
+    return cli->status;
+}
+
+/* ---- head and tail -------------------------------------------------------------------------- */
+
 static int run_head(struct cli *cli)
 {
     uint64_t at = 0;
@@ -120,6 +189,19 @@ const struct cli_command cli_cat_page = {
     .footer = "Examples:\n"
               "  dfs cat /books/book.txt | wc -w\n"
               "  dfs cat '/counts/part-*' | sort -t$'\\t' -k2,2nr | head",
+};
+
+const struct cli_command cli_text_page = {
+    .name = "text",
+    .summary = "print files, compressed ones as text",
+    .run = run_text,
+    .raw = true,
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Prints files one after the other. What begins as gzip, zstd or lz4 does is "
+                   "decompressed, whatever its name; the rest comes as it is.",
+    .footer = "Examples:\n  dfs text /logs/2026-03-01.gz | grep -c ERROR",
 };
 
 static const struct config_row head_rows[] = {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/local_file.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
 #include "client/cli/preserve.h"
@@ -44,66 +45,16 @@ static bool copy_out(struct cli *cli, struct dfs_file *file, const char *source,
     return false;
 }
 
-/* Without -f, what has appeared meanwhile is not replaced either. */
-static bool give_name(struct cli *cli, const char *temporary, const char *target)
-{
-    unsigned flags = cli->options.force ? 0 : RENAME_NOREPLACE;
-    int r = renameat2(AT_FDCWD, temporary, AT_FDCWD, target, flags);
-    if (r < 0 && errno == EINVAL) { /* a file system without that flag */
-        r = rename(temporary, target);
-    }
-    if (r < 0) {
-        cli_error(cli, target, "%s", strerror(errno));
-    }
-    return r == 0;
-}
-
-static char *temporary_name(const char *target)
-{
-    char *name = cli_base_name(target);
-    const char *slash = strrchr(target, '/');
-    size_t length = slash ? (size_t)(slash - target) + 1 : 0;
-    char *path = xprintf("%.*s.%.200s.dfs-get.%d", (int)length, target, name, (int)getpid());
-    free(name);
-    return path;
-}
-
-static bool may_write(struct cli *cli, const char *target)
-{
-    struct stat st;
-    if (lstat(target, &st) < 0) {
-        return true;
-    }
-    if (S_ISDIR(st.st_mode)) {
-        cli_error(cli, target, "%s", strerror(EISDIR));
-    } else if (!cli->options.force) {
-        cli_error(cli, target, "%s; -f replaces it", strerror(EEXIST));
-    }
-    return !S_ISDIR(st.st_mode) && cli->options.force;
-}
-
 /* Into a new local file; true when it has its name. */
 static bool save(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
                  char *buffer)
 {
-    struct err le = ERR_INIT;
-    char *temporary = temporary_name(item->target);
-    int fd = sys_open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666, &le);
-    bool ok = fd >= 0;
-    if (!ok) {
-        cli_err(cli, item->target, &le);
+    struct local_file to;
+    if (!local_file_begin(cli, &to, item->target)) {
+        return false;
     }
-    ok = ok && copy_out(cli, file, item->source, fd, buffer);
-    if (fd >= 0 && close(fd) < 0 && ok) {
-        cli_error(cli, item->target, "%s", strerror(errno));
-        ok = false;
-    }
-    ok = ok && give_name(cli, temporary, item->target);
-    if (!ok && fd >= 0) {
-        (void)unlink(temporary);
-    }
-    free(temporary);
-    return ok;
+    bool ok = copy_out(cli, file, item->source, to.fd, buffer);
+    return local_file_end(cli, &to, ok, cli->options.force);
 }
 
 /* What -p and --move ask for once the file is here. */
@@ -125,7 +76,7 @@ static void download(struct cli *cli, const struct transfer_item *item, char *bu
 {
     struct dfs_err e = {0};
     struct dfs_file *file = NULL;
-    if (!item->at_stdio && !may_write(cli, item->target)) {
+    if (!item->at_stdio && !local_file_may_write(cli, item->target, cli->options.force)) {
         return;
     }
     if (dfs_open(cli->dfs, item->source, &file, &e) < 0) {
@@ -249,6 +200,103 @@ static int run_get(struct cli *cli)
     return transfer_finish(t, to_stdout);
 }
 
+/* ---- getmerge ------------------------------------------------------------------------------- */
+
+/* One file to the end of fd. False: it said why. */
+static bool merge_file(struct cli *cli, const char *path, int fd, char *buffer)
+{
+    struct dfs_err e = {0};
+    struct err le = ERR_INIT;
+    struct dfs_file *file = NULL;
+    uint64_t before = cli->progress.done;
+    if (dfs_open(cli->dfs, path, &file, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+        return false;
+    }
+    bool ok = copy_out(cli, file, path, fd, buffer);
+    (void)dfs_close(file, NULL);
+    bool skipped = cli->options.skip_empty && cli->progress.done == before;
+    if (ok && cli->options.newline && !skipped && sys_write_full(fd, "\n", 1, &le) < 0) {
+        cli_err(cli, path, &le);
+        ok = false;
+    }
+    if (ok) {
+        cli_progress_file(cli);
+    }
+    return ok;
+}
+
+/* The path itself, or the files that are right in the directory. False: it said why. */
+static bool find_parts(struct cli *cli, const char *path, struct cli_paths *parts)
+{
+    struct dfs_dir *dir = NULL;
+    struct dfs_err e = {0};
+    struct dfs_stat stat;
+    const char *name = NULL;
+    int r = cli_stat(cli, path, &stat);
+    if (r == 0) {
+        cli_not_found(cli, path);
+    }
+    if (r > 0 && !stat.directory) {
+        cli_paths_add(parts, path);
+    }
+    if (r <= 0 || !stat.directory) {
+        return r > 0;
+    }
+    r = dfs_dir_open(cli->dfs, path, &dir, &e);
+    while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &e)) > 0) {
+        char *part = cli_join(path, name);
+        if (!stat.directory) {
+            cli_paths_add(parts, part);
+            cli_progress_expect(cli, stat.length);
+        }
+        free(part);
+    }
+    dfs_dir_close(dir);
+    if (r < 0) {
+        cli_dfs_error(cli, path, &e);
+    }
+    return r >= 0;
+}
+
+static bool merge_all(struct cli *cli, const struct cli_paths *parts, int fd)
+{
+    char *buffer = xmalloc(TRANSFER_BUFFER_BYTES);
+    bool ok = true;
+    for (size_t i = 0; ok && i < parts->count; i++) {
+        ok = merge_file(cli, parts->items[i], fd, buffer);
+    }
+    free(buffer);
+    return ok;
+}
+
+/* All or nothing: half of a merged file looks like a whole one. */
+static int run_getmerge(struct cli *cli)
+{
+    size_t last = cli->argument_count - 1;
+    const char *target = cli->arguments[last];
+    bool to_stdout = strcmp(target, "-") == 0;
+    struct cli_paths sources = {NULL, 0}, parts = {NULL, 0};
+    struct local_file to;
+    cli_catch_signals();
+    cli_progress_begin(cli, "getmerge");
+    bool ok = cli_expand_arguments(cli, 0, last, &sources);
+    for (size_t i = 0; ok && i < sources.count; i++) {
+        ok = find_parts(cli, sources.items[i], &parts);
+    }
+    ok = ok && (to_stdout ||
+                (local_file_may_write(cli, target, true) && local_file_begin(cli, &to, target)));
+    if (ok && to_stdout) {
+        (void)merge_all(cli, &parts, STDOUT_FILENO);
+    } else if (ok) {
+        (void)local_file_end(cli, &to, merge_all(cli, &parts, to.fd), true);
+    }
+    cli_paths_free(&sources);
+    cli_paths_free(&parts);
+    cli_progress_end(cli, to_stdout);
+    return cli_interrupted() ? CLI_INTERRUPTED : cli->status;
+}
+
 /* ---- Pages ---------------------------------------------------------------------------------- */
 
 static const struct config_row get_rows[] = {
@@ -280,4 +328,26 @@ const struct cli_command cli_get_page = {
               "  dfs get /books/book.txt\n"
               "  dfs get '/counts/part-*' results/\n"
               "  dfs get -f /logs ./logs",
+};
+
+static const struct config_row getmerge_rows[] = {
+    {ONCE("nl", CONFIG_BOOL, newline), .help = "Write a newline after each file."},
+    {ONCE("skip-empty-file", CONFIG_BOOL, skip_empty), .help = "But not after an empty one."},
+};
+
+const struct cli_command cli_getmerge_page = {
+    .name = "getmerge",
+    .summary = "copy many files into one local file",
+    .run = run_getmerge,
+    ROWS(getmerge_rows),
+    .arguments = "SOURCE... TARGET",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Writes files one after the other into the local file TARGET, or to standard "
+                   "output as `-'. A directory stands for the files in it, in the order of their "
+                   "names, without those in its directories. TARGET is replaced when everything "
+                   "is complete, and stays as it is when something fails.",
+    .footer = "Examples:\n"
+              "  dfs getmerge /counts counts.txt\n"
+              "  dfs getmerge -nl -skip-empty-file /logs/mon /logs/tue -",
 };

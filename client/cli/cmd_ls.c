@@ -231,6 +231,8 @@ static const struct config_row ls_rows[] = {
     {ONCE("time", CONFIG_BOOL, by_time), .letter = 't', .help = "Newest first."},
     {ONCE("size", CONFIG_BOOL, by_size), .letter = 'S', .help = "Largest first."},
     {ONCE("reverse", CONFIG_BOOL, reverse), .letter = 'r', .help = "The other way round."},
+    {ACCEPTED("access"), .letter = 'u',
+     .help = "No times of access are kept; that of the last change is shown."},
 };
 
 const struct cli_command cli_ls_page = {

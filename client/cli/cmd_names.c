@@ -1,12 +1,14 @@
-/* Changes of names: mkdir, rm, rmdir, mv, rename, touchz. */
+/* Changes of names: mkdir, rm, rmdir, mv, rename, touchz; and touch. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client/cli/cli.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
 #include "common/alloc.h"
+#include "common/clock.h"
 
 /* With --json every command that changes something says what it did. */
 static json_t *begin(struct cli *cli)
@@ -136,28 +138,87 @@ static int run_rename(struct cli *cli)
     return finish(cli, done);
 }
 
+/* ---- touchz and touch ----------------------------------------------------------------------- */
+
+/* Whether it is there now. */
+static bool make_empty(struct cli *cli, const char *path)
+{
+    struct dfs_err e = {0};
+    struct dfs_file *file = NULL;
+    if (dfs_create(cli->dfs, path, NULL, &file, &e) < 0 || dfs_close(file, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+        return false;
+    }
+    return true;
+}
+
 static int run_touchz(struct cli *cli)
 {
     json_t *done = begin(cli);
     for (size_t i = 0; i < cli->argument_count; i++) {
-        struct dfs_err e = {0};
-        struct dfs_file *file = NULL;
         struct dfs_stat stat;
         const char *path = cli->arguments[i];
         int r = cli_stat(cli, path, &stat);
         if (r > 0 && (stat.directory || stat.length > 0)) {
             cli_error(cli, path, "%s",
-                      stat.directory ? cli_error_text(DFS_EIS_DIR) : "is not empty");
+                      stat.directory ? cli_error_text(DFS_EIS_DIR) : "Not a zero-length file");
         }
         if (r != 0) {
             continue;
         }
-        if (dfs_create(cli->dfs, path, NULL, &file, &e) < 0 || dfs_close(file, &e) < 0) {
-            cli_dfs_error(cli, path, &e);
-        } else {
+        if (make_empty(cli, path)) {
             did(done, path);
         }
     }
+    return finish(cli, done);
+}
+
+/* "20260301:123456" in local time, as hadoop fs -touch has it. */
+static bool parse_time(const char *text, uint64_t *ret_ms)
+{
+    struct tm broken = {.tm_isdst = -1};
+    const char *end = strptime(text, "%Y%m%d:%H%M%S", &broken);
+    time_t seconds = end && *end == '\0' ? mktime(&broken) : -1;
+    if (seconds < 0) {
+        return false;
+    }
+    *ret_ms = (uint64_t)seconds * 1000;
+    return true;
+}
+
+static void touch_one(struct cli *cli, const char *path, uint64_t mtime_ms, json_t *done)
+{
+    const struct cli_options *o = &cli->options;
+    struct dfs_err e = {0};
+    struct dfs_stat stat;
+    struct dfs_attributes a = {.set_mtime = true, .mtime_ms = mtime_ms};
+    int r = cli_stat(cli, path, &stat);
+    if (r < 0 || (r == 0 && (o->no_create || !make_empty(cli, path)))) {
+        return;
+    }
+    /* No times of access are kept, so there is nothing to do for them. */
+    if ((o->mtime_only || !o->atime_only) && dfs_set_attributes(cli->dfs, path, &a, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+        return;
+    }
+    did(done, path);
+}
+
+static int run_touch(struct cli *cli)
+{
+    uint64_t mtime_ms = clock_wall_ms();
+    const char *text = cli->options.time_text;
+    if (text && !parse_time(text, &mtime_ms)) {
+        cli_error(cli, NULL, "`%s' is no time: 20260301:123456 is one", text);
+        return 2;
+    }
+    json_t *done = begin(cli);
+    struct cli_paths paths = {NULL, 0};
+    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        touch_one(cli, paths.items[i], mtime_ms, done);
+    }
+    cli_paths_free(&paths);
     return finish(cli, done);
 }
 
@@ -252,4 +313,27 @@ const struct cli_command cli_touchz_page = {
     .arguments_max = ARGUMENTS_MANY,
     .description = "A file of length 0 that exists is fine; a longer one is an error.",
     .footer = "Examples:\n  dfs touchz /out/_SUCCESS",
+};
+
+static const struct config_row touch_rows[] = {
+    {ONCE("time", CONFIG_STRING, time_text), .letter = 't', .value_name = "YYYYMMDD:HHMMSS",
+     .help = "This time instead of the present one."},
+    {ONCE("no-create", CONFIG_BOOL, no_create), .letter = 'c', .help = "Make no files."},
+    {ONCE("modification", CONFIG_BOOL, mtime_only), .letter = 'm',
+     .help = "Set the time of the last change: what it does anyway."},
+    {ONCE("access", CONFIG_BOOL, atime_only), .letter = 'a',
+     .help = "Set the time of access only. None are kept, so that this only makes files."},
+};
+
+const struct cli_command cli_touch_page = {
+    .name = "touch",
+    .summary = "set times, make empty files",
+    .run = run_touch,
+    ROWS(touch_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Sets the time of the last change of files and directories. A path that does "
+                   "not exist becomes an empty file.",
+    .footer = "Examples:\n  dfs touch /jobs/ready\n  dfs touch -c -t 20260301:120000 /books/a.txt",
 };

@@ -216,13 +216,20 @@ static void du_of(struct cli *cli, const char *path, struct usages *u)
 
 static void print_usages(struct cli *cli, const struct usages *u)
 {
+    static const char *const heads[] = {"SIZE", "DISK_SPACE_CONSUMED_WITH_ALL_REPLICAS",
+                                        "FULL_PATH_NAME"};
     char a[FORMAT_TEXT_BYTES], b[FORMAT_TEXT_BYTES];
-    int width_a = 0, width_b = 0;
+    bool header = cli->options.header && u->count > 0;
+    int width_a = header ? (int)strlen(heads[0]) : 0;
+    int width_b = header ? (int)strlen(heads[1]) : 0;
     for (size_t i = 0; i < u->count; i++) {
         size_text(cli, u->items[i].bytes, a);
         size_text(cli, u->items[i].with_copies, b);
         width_a = MAX(width_a, (int)strlen(a));
         width_b = MAX(width_b, (int)strlen(b));
+    }
+    if (header) {
+        (void)printf("%-*s  %-*s  %s\n", width_a, heads[0], width_b, heads[1], heads[2]);
     }
     for (size_t i = 0; i < u->count; i++) {
         size_text(cli, u->items[i].bytes, a);
@@ -262,34 +269,54 @@ static int run_du(struct cli *cli)
     return cli->status;
 }
 
+/* There are no quotas yet: hadoop fs says "none" and "inf" then. */
+static void print_count_header(const struct cli_options *o)
+{
+    if (o->header && o->quota) {
+        (void)printf("%12s %15s %15s %15s ", "QUOTA", "REM_QUOTA", "SPACE_QUOTA",
+                     "REM_SPACE_QUOTA");
+    }
+    if (o->header) {
+        (void)printf("%12s %12s %18s %s\n", "DIR_COUNT", "FILE_COUNT", "CONTENT_SIZE", "PATHNAME");
+    }
+}
+
+static void count_one(struct cli *cli, const char *path, const struct dfs_stat *s, json_t *json)
+{
+    char size[FORMAT_TEXT_BYTES];
+    uint64_t directories = s->directory ? s->subtree_directories + 1 : 0;
+    uint64_t files = s->directory ? s->subtree_files : 1;
+    uint64_t bytes = s->directory ? s->subtree_bytes : s->length;
+    if (json) {
+        (void)json_array_append_new(json, json_pack("{s:s, s:I, s:I, s:I}", "path", path,
+                                                    "directories", (json_int_t)directories, "files",
+                                                    (json_int_t)files, "bytes", (json_int_t)bytes));
+        return;
+    }
+    if (cli->options.quota) {
+        (void)printf("%12s %15s %15s %15s ", "none", "inf", "none", "inf");
+    }
+    size_text(cli, bytes, size);
+    (void)printf("%12llu %12llu %18s %s\n", (unsigned long long)directories,
+                 (unsigned long long)files, size, path);
+}
+
 static int run_count(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *json = cli->options.json ? json_array() : NULL;
     (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    if (!json) {
+        print_count_header(&cli->options);
+    }
     for (size_t i = 0; i < paths.count; i++) {
-        char size[FORMAT_TEXT_BYTES];
         struct dfs_stat s;
         int r = cli_stat(cli, paths.items[i], &s);
         if (r == 0) {
             cli_not_found(cli, paths.items[i]);
+        } else if (r > 0) {
+            count_one(cli, paths.items[i], &s, json);
         }
-        if (r <= 0) {
-            continue;
-        }
-        uint64_t directories = s.directory ? s.subtree_directories + 1 : 0;
-        uint64_t files = s.directory ? s.subtree_files : 1;
-        uint64_t bytes = s.directory ? s.subtree_bytes : s.length;
-        if (json) {
-            (void)json_array_append_new(json,
-                                        json_pack("{s:s, s:I, s:I, s:I}", "path", paths.items[i],
-                                                  "directories", (json_int_t)directories, "files",
-                                                  (json_int_t)files, "bytes", (json_int_t)bytes));
-            continue;
-        }
-        size_text(cli, bytes, size);
-        (void)printf("%12llu %12llu %18s %s\n", (unsigned long long)directories,
-                     (unsigned long long)files, size, paths.items[i]);
     }
     if (json) {
         cli_print_json(json);
@@ -378,6 +405,8 @@ const struct cli_command cli_test_page = {
 static const struct config_row du_rows[] = {
     {ONCE("summary", CONFIG_BOOL, summary), .letter = 's', .help = "One line for each argument."},
     ROW_HUMAN,
+    {ONCE("header", CONFIG_BOOL, header), .letter = 'v', .help = "Say what the columns are."},
+    {ACCEPTED("x"), .letter = 'x', .help = "Without snapshots: there are none."},
 };
 
 const struct cli_command cli_du_page = {
@@ -392,15 +421,19 @@ const struct cli_command cli_du_page = {
     .footer = "Examples:\n  dfs du -h /books\n  dfs du -s -h /",
 };
 
-static const struct config_row human_rows[] = {
+static const struct config_row count_rows[] = {
     ROW_HUMAN,
+    {ONCE("quota", CONFIG_BOOL, quota), .letter = 'q',
+     .help = "Before the rest, quotas of names and of space, and what is left of them."},
+    {ONCE("header", CONFIG_BOOL, header), .letter = 'v', .help = "Say what the columns are."},
+    {ACCEPTED("x"), .letter = 'x', .help = "Without snapshots: there are none."},
 };
 
 const struct cli_command cli_count_page = {
     .name = "count",
     .summary = "count directories, files and bytes",
     .run = run_count,
-    ROWS(human_rows),
+    ROWS(count_rows),
     .arguments = "PATH...",
     .arguments_min = 1,
     .arguments_max = ARGUMENTS_MANY,
@@ -408,11 +441,15 @@ const struct cli_command cli_count_page = {
     .footer = "Examples:\n  dfs count /books",
 };
 
+static const struct config_row df_rows[] = {
+    ROW_HUMAN,
+};
+
 const struct cli_command cli_df_page = {
     .name = "df",
     .summary = "show the cluster's free space",
     .run = run_df,
-    ROWS(human_rows),
+    ROWS(df_rows),
     .arguments = NULL,
     .footer = "Examples:\n  dfs df -h",
 };

@@ -5,29 +5,33 @@
 #include "client/cli/cli.h"
 
 extern const struct cli_command cli_ls_page;
+extern const struct cli_command cli_find_page;
 extern const struct cli_command cli_put_page;
-extern const struct cli_command cli_append_page;
 extern const struct cli_command cli_get_page;
+extern const struct cli_command cli_getmerge_page;
+extern const struct cli_command cli_append_page;
 extern const struct cli_command cli_cat_page;
-extern const struct cli_command cli_cp_page;
-extern const struct cli_command cli_mkdir_page;
-extern const struct cli_command cli_rm_page;
-extern const struct cli_command cli_rmdir_page;
-extern const struct cli_command cli_mv_page;
-extern const struct cli_command cli_rename_page;
-extern const struct cli_command cli_stat_page;
-extern const struct cli_command cli_loc_page;
-extern const struct cli_command cli_report_page;
+extern const struct cli_command cli_text_page;
 extern const struct cli_command cli_head_page;
 extern const struct cli_command cli_tail_page;
+extern const struct cli_command cli_mkdir_page;
+extern const struct cli_command cli_cp_page;
+extern const struct cli_command cli_mv_page;
+extern const struct cli_command cli_rename_page;
+extern const struct cli_command cli_rm_page;
+extern const struct cli_command cli_rmdir_page;
+extern const struct cli_command cli_touch_page;
+extern const struct cli_command cli_touchz_page;
 extern const struct cli_command cli_test_page;
+extern const struct cli_command cli_stat_page;
+extern const struct cli_command cli_loc_page;
 extern const struct cli_command cli_du_page;
 extern const struct cli_command cli_count_page;
 extern const struct cli_command cli_df_page;
-extern const struct cli_command cli_touchz_page;
 extern const struct cli_command cli_chmod_page;
 extern const struct cli_command cli_chown_page;
 extern const struct cli_command cli_chgrp_page;
 extern const struct cli_command cli_setrep_page;
+extern const struct cli_command cli_report_page;
 
 #endif
