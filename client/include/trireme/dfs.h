@@ -242,6 +242,13 @@ DFS_EXPORT int dfs_length(struct dfs_file *file, uint64_t *ret, struct dfs_err *
 DFS_EXPORT int64_t dfs_pread(struct dfs_file *file, void *data, size_t length, uint64_t offset,
                              struct dfs_err *e);
 
+/* The CRC32C of [offset, offset + length), which must lie within what can be read (DFS_EINVALID).
+ * Chunks that are sealed answer from the checksums that their servers keep, so that hardly a byte
+ * is moved; only blocks of which the range has a part, and open chunks, are read. It therefore
+ * tells what the bytes are by the books; dfs_pread() compares the bytes with them. */
+DFS_EXPORT int dfs_checksum(struct dfs_file *file, uint64_t offset, uint64_t length,
+                            uint32_t *ret_crc32c, struct dfs_err *e);
+
 /* Where this file's bytes came from so far, for locality figures. Closing (dfs_close) frees a
  * read-only file too. */
 struct dfs_read_stats {
