@@ -50,6 +50,8 @@ struct cli_options {
     bool sync;
     bool preserve;
     bool remove_source;
+    bool resume;           /* get -c */
+    bool verify;           /* checksum */
     bool newline;          /* getmerge -nl */
     bool skip_empty;       /* getmerge */
     bool no_create;        /* touch -c */

@@ -1,4 +1,4 @@
-/* dfs cat, text, head, tail: bytes to standard output. */
+/* dfs cat, text, head, tail: bytes to standard output; and checksum, which only counts them. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 #include "client/cli/pages.h"
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/crc32c.h"
 #include "common/inflate.h"
 #include "common/macros.h"
 #include "common/sys.h"
@@ -175,6 +176,71 @@ static int run_tail(struct cli *cli)
     return cli->status;
 }
 
+/* ---- checksum ------------------------------------------------------------------------------- */
+
+/* Reads all bytes, which compares each block with its checksum on the way. */
+static int read_checksum(struct dfs_file *file, uint64_t length, uint32_t *ret, struct dfs_err *e)
+{
+    char *buffer = xmalloc(BUFFER_BYTES);
+    uint32_t crc = 0;
+    uint64_t at = 0;
+    int64_t n = 1;
+    while (n > 0 && at < length) {
+        n = dfs_pread(file, buffer, (size_t)MIN(length - at, (uint64_t)BUFFER_BYTES), at, e);
+        if (n > 0) {
+            crc = crc32c_extend(crc, buffer, (size_t)n);
+            at += (uint64_t)n;
+        }
+    }
+    free(buffer);
+    *ret = crc;
+    return n < 0 ? (int)n : 0;
+}
+
+static void checksum_of(struct cli *cli, const char *path, json_t *json)
+{
+    static const char algorithm[] = "COMPOSITE-CRC32C";
+    struct dfs_err e = {0};
+    uint64_t length = 0;
+    uint32_t crc = 0;
+    char text[16];
+    struct dfs_file *file = open_file(cli, path);
+    if (!file) {
+        return;
+    }
+    int r = dfs_length(file, &length, &e);
+    if (r == 0) {
+        r = cli->options.verify ? read_checksum(file, length, &crc, &e)
+                                : dfs_checksum(file, 0, length, &crc, &e);
+    }
+    (void)dfs_close(file, NULL);
+    (void)snprintf(text, sizeof(text), "%08x", crc);
+    if (r < 0) {
+        cli_dfs_error(cli, path, &e);
+    } else if (json) {
+        (void)json_array_append_new(json, json_pack("{s:s, s:s, s:s, s:I}", "path", path,
+                                                    "algorithm", algorithm, "checksum", text,
+                                                    "bytes", (json_int_t)length));
+    } else {
+        (void)printf("%s\t%s\t%s\n", path, algorithm, text);
+    }
+}
+
+static int run_checksum(struct cli *cli)
+{
+    struct cli_paths paths = {NULL, 0};
+    json_t *json = cli->options.json ? json_array() : NULL;
+    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        checksum_of(cli, paths.items[i], json);
+    }
+    if (json) {
+        cli_print_json(json);
+    }
+    cli_paths_free(&paths);
+    return cli->status;
+}
+
 /* ---- Pages ---------------------------------------------------------------------------------- */
 
 const struct cli_command cli_cat_page = {
@@ -238,4 +304,26 @@ const struct cli_command cli_tail_page = {
     .arguments_min = 1,
     .arguments_max = 1,
     .footer = "Examples:\n  dfs tail -f /logs/today",
+};
+
+static const struct config_row checksum_rows[] = {
+    {ONCE("verify", CONFIG_BOOL, verify),
+     .help = "Read every byte and compare it with what is kept, instead of trusting that."},
+};
+
+const struct cli_command cli_checksum_page = {
+    .name = "checksum",
+    .summary = "show checksums of files",
+    .run = run_checksum,
+    ROWS(checksum_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description =
+        "Path, algorithm, checksum: the CRC32C of all bytes of the file, in hexadecimal. "
+        "It depends on the bytes alone, not on how they are cut into chunks, and equals "
+        "what hadoop fs -checksum says of such a file with "
+        "dfs.checksum.combine.mode=COMPOSITE_CRC. It is combined from the checksums that "
+        "chunkservers keep of each block, so that no byte moves.",
+    .footer = "Examples:\n  dfs checksum '/books/*.txt'",
 };

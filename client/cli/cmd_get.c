@@ -1,7 +1,6 @@
 /* dfs get: a file is written under a temporary name and renamed when it is complete. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,17 +14,18 @@
 #include "client/cli/transfer.h"
 #include "client/cli/walk.h"
 #include "common/alloc.h"
+#include "common/crc32c.h"
+#include "common/macros.h"
 #include "common/sys.h"
 
 /* ---- One file ------------------------------------------------------------------------------- */
 
-/* Everything of the file to fd. */
-static bool copy_out(struct cli *cli, struct dfs_file *file, const char *source, int fd,
-                     char *buffer)
+/* Everything of the file from `at` on to fd. */
+static bool copy_out(struct cli *cli, struct dfs_file *file, const char *source, uint64_t at,
+                     int fd, char *buffer)
 {
     struct dfs_err e = {0};
     struct err le = ERR_INIT;
-    uint64_t at = 0;
     while (!cli_interrupted()) {
         int64_t n = dfs_pread(file, buffer, TRANSFER_BUFFER_BYTES, at, &e);
         if (n < 0) {
@@ -45,16 +45,87 @@ static bool copy_out(struct cli *cli, struct dfs_file *file, const char *source,
     return false;
 }
 
+/* How much of the local file is as the store has it, by checksums; -1: it said why not. Nothing is
+ * fetched for that (dfs_checksum()). */
+static int64_t same_prefix(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
+                           int fd, char *buffer)
+{
+    struct dfs_err e = {0};
+    uint64_t at = 0, length = 0;
+    if (dfs_length(file, &length, &e) < 0) {
+        cli_dfs_error(cli, item->source, &e);
+        return -1;
+    }
+    while (at < length && !cli_interrupted()) {
+        uint32_t crc = 0;
+        ssize_t n = pread(fd, buffer, MIN(TRANSFER_BUFFER_BYTES, length - at), (off_t)at);
+        if (n < 0) {
+            cli_error(cli, item->target, "%s", strerror(errno));
+            return -1;
+        }
+        if (n > 0 && dfs_checksum(file, at, (uint64_t)n, &crc, &e) < 0) {
+            cli_dfs_error(cli, item->source, &e);
+            return -1;
+        }
+        if (n == 0 || crc != crc32c(buffer, (size_t)n)) {
+            break;
+        }
+        at += (uint64_t)n;
+    }
+    return (int64_t)at;
+}
+
+/* Goes on behind what an earlier get left and what is right of it. */
+static bool continue_at(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
+                        int fd, char *buffer)
+{
+    int64_t at = same_prefix(cli, file, item, fd, buffer);
+    if (at < 0) {
+        return false;
+    }
+    if (ftruncate(fd, at) < 0 || lseek(fd, at, SEEK_SET) < 0) {
+        cli_error(cli, item->target, "%s", strerror(errno));
+        return false;
+    }
+    cli_progress_expect(cli, 0 - (uint64_t)at); /* so much less */
+    return copy_out(cli, file, item->source, (uint64_t)at, fd, buffer);
+}
+
+/* With --continue: whether the target is there already, all of it. */
+static bool is_complete(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
+                        char *buffer)
+{
+    struct stat st;
+    struct dfs_err e = {0};
+    uint64_t length = 0;
+    int fd = open(item->target, O_RDONLY | O_CLOEXEC);
+    bool complete = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+                    dfs_length(file, &length, &e) == 0 && (uint64_t)st.st_size == length &&
+                    same_prefix(cli, file, item, fd, buffer) == st.st_size;
+    sys_close(&fd);
+    if (complete) {
+        cli_progress_expect(cli, 0 - length);
+    }
+    return complete;
+}
+
 /* Into a new local file; true when it has its name. */
 static bool save(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
                  char *buffer)
 {
+    const struct cli_options *o = &cli->options;
     struct local_file to;
-    if (!local_file_begin(cli, &to, item->target)) {
+    if (o->resume && is_complete(cli, file, item, buffer)) {
+        return true;
+    }
+    if (!local_file_may_write(cli, item->target, o->force) ||
+        !(o->resume ? local_file_begin_kept(cli, &to, item->target)
+                    : local_file_begin(cli, &to, item->target))) {
         return false;
     }
-    bool ok = copy_out(cli, file, item->source, to.fd, buffer);
-    return local_file_end(cli, &to, ok, cli->options.force);
+    bool ok = o->resume ? continue_at(cli, file, item, to.fd, buffer)
+                        : copy_out(cli, file, item->source, 0, to.fd, buffer);
+    return local_file_end(cli, &to, ok, o->force);
 }
 
 /* What -p and --move ask for once the file is here. */
@@ -76,14 +147,11 @@ static void download(struct cli *cli, const struct transfer_item *item, char *bu
 {
     struct dfs_err e = {0};
     struct dfs_file *file = NULL;
-    if (!item->at_stdio && !local_file_may_write(cli, item->target, cli->options.force)) {
-        return;
-    }
     if (dfs_open(cli->dfs, item->source, &file, &e) < 0) {
         cli_dfs_error(cli, item->source, &e);
         return;
     }
-    bool ok = item->at_stdio ? copy_out(cli, file, item->source, STDOUT_FILENO, buffer)
+    bool ok = item->at_stdio ? copy_out(cli, file, item->source, 0, STDOUT_FILENO, buffer)
                              : save(cli, file, item, buffer);
     (void)dfs_close(file, NULL);
     if (ok) {
@@ -213,7 +281,7 @@ static bool merge_file(struct cli *cli, const char *path, int fd, char *buffer)
         cli_dfs_error(cli, path, &e);
         return false;
     }
-    bool ok = copy_out(cli, file, path, fd, buffer);
+    bool ok = copy_out(cli, file, path, 0, fd, buffer);
     (void)dfs_close(file, NULL);
     bool skipped = cli->options.skip_empty && cli->progress.done == before;
     if (ok && cli->options.newline && !skipped && sys_write_full(fd, "\n", 1, &le) < 0) {
@@ -304,6 +372,11 @@ static const struct config_row get_rows[] = {
     {ONCE("preserve", CONFIG_BOOL, preserve), .letter = 'p',
      .help = "Keep modes and times, and for the superuser owners and groups."},
     ROW_THREADS,
+    {ONCE("continue", CONFIG_BOOL, resume), .letter = 'c',
+     .help =
+         "Keep what has been copied when this is interrupted, as .NAME.dfs-part, and go on "
+         "from there the next time. What is there is compared with the store's checksums first; "
+         "files that are complete are left alone."},
     {ONCE("move", CONFIG_BOOL, remove_source),
      .help = "Remove each file from the store when it is here. moveToLocal implies this."},
     {ACCEPTED("ignore-crc"), .help = "Every byte is checked all the same."},
@@ -327,7 +400,8 @@ const struct cli_command cli_get_page = {
     .footer = "Examples:\n"
               "  dfs get /books/book.txt\n"
               "  dfs get '/counts/part-*' results/\n"
-              "  dfs get -f /logs ./logs",
+              "  dfs get -f /logs ./logs\n"
+              "  dfs get --continue /backup .",
 };
 
 static const struct config_row getmerge_rows[] = {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,12 +27,13 @@ bool local_file_may_write(struct cli *cli, const char *target, bool force)
     return !S_ISDIR(st.st_mode) && force;
 }
 
-static char *temporary_name(const char *target)
+/* ".NAME.SUFFIX" beside the target. */
+static char *name_beside(const char *target, const char *suffix)
 {
     char *name = cli_base_name(target);
     const char *slash = strrchr(target, '/');
     size_t length = slash ? (size_t)(slash - target) + 1 : 0;
-    char *path = xprintf("%.*s.%.200s.dfs-get.%d", (int)length, target, name, (int)getpid());
+    char *path = xprintf("%.*s.%.200s.%s", (int)length, target, name, suffix);
     free(name);
     return path;
 }
@@ -39,7 +41,9 @@ static char *temporary_name(const char *target)
 bool local_file_begin(struct cli *cli, struct local_file *f, const char *target)
 {
     struct err e = ERR_INIT;
-    *f = (struct local_file){.temporary = temporary_name(target), .target = target};
+    char suffix[32];
+    (void)snprintf(suffix, sizeof(suffix), "dfs-get.%d", (int)getpid());
+    *f = (struct local_file){.temporary = name_beside(target, suffix), .target = target};
     f->fd = sys_open(f->temporary, O_RDWR | O_CREAT | O_TRUNC, 0666, &e);
     if (f->fd < 0) {
         cli_err(cli, target, &e);
@@ -47,6 +51,24 @@ bool local_file_begin(struct cli *cli, struct local_file *f, const char *target)
         return false;
     }
     return true;
+}
+
+bool local_file_begin_kept(struct cli *cli, struct local_file *f, const char *target)
+{
+    struct err e = ERR_INIT;
+    *f = (struct local_file){
+        .kept = true, .temporary = name_beside(target, "dfs-part"), .target = target};
+    f->fd = sys_open(f->temporary, O_RDWR | O_CREAT, 0666, &e);
+    if (f->fd < 0) {
+        cli_err(cli, target, &e);
+    } else if (flock(f->fd, LOCK_EX | LOCK_NB) < 0) {
+        cli_error(cli, target, "another get is writing it");
+        sys_close(&f->fd);
+    }
+    if (f->fd < 0) {
+        free(f->temporary);
+    }
+    return f->fd >= 0;
 }
 
 static bool give_name(struct cli *cli, const struct local_file *f, bool force)
@@ -69,7 +91,7 @@ bool local_file_end(struct cli *cli, struct local_file *f, bool ok, bool force)
         ok = false;
     }
     ok = ok && give_name(cli, f, force);
-    if (!ok) {
+    if (!ok && !f->kept) {
         (void)unlink(f->temporary);
     }
     free(f->temporary);

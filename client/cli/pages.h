@@ -23,6 +23,7 @@ extern const struct cli_command cli_rmdir_page;
 extern const struct cli_command cli_touch_page;
 extern const struct cli_command cli_touchz_page;
 extern const struct cli_command cli_test_page;
+extern const struct cli_command cli_checksum_page;
 extern const struct cli_command cli_stat_page;
 extern const struct cli_command cli_loc_page;
 extern const struct cli_command cli_du_page;

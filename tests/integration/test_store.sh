@@ -56,6 +56,57 @@ same_in_store in /tree/x
 expect 1 dfs cat /no/such
 [ "$(cat err)" = "cat: \`/no/such': No such file or directory" ] || fail "error text: $(cat err)"
 
+say "many files at a time"
+mkdir -p forest
+for i in $(seq 40); do
+    mkdir -p "forest/$((i % 7))/$((i % 3))"
+    random_file "forest/$((i % 7))/$((i % 3))/$i" $((i * i * 1000)) "$i"
+done
+dfs put -t 8 --chunk-size 1M forest /
+dfs cp -t 8 /forest /wood
+dfs get -t 8 /wood
+diff -r forest wood
+rm -r wood
+dfs rm -r /wood
+
+say "checksums from the books, and from the bytes"
+dfs put in /sizes/4M
+dfs put --chunk-size 1M in /sizes/1M
+for flag in --verify --no-verify; do
+    dfs checksum $flag '/sizes/[14]M' | cut -f3 | sort -u >"out$flag"
+    [ "$(wc -l <"out$flag")" = 1 ] || fail "chunk sizes change the checksum: $(cat "out$flag")"
+done
+same_bytes out--verify out--no-verify
+
+say "a get that goes on"
+# continues BYTES: get --continue copies so many, and then fetched is as the store has it.
+continues()
+{
+    local bytes
+    bytes=$(dfs get --continue --json /sizes/5000001 fetched | /usr/bin/python3 -c 'import json, sys
+print(json.load(sys.stdin)["bytes"])')
+    [ "$bytes" = "$1" ] || fail "get --continue copied $bytes bytes instead of $1"
+    same_in_store fetched /sizes/5000001
+}
+(trap '' XFSZ; ulimit -f 3000; expect 1 dfs get --continue /sizes/5000001 fetched) # 3000 KiB, then EFBIG
+[ ! -e fetched ] || fail "fetched is there"
+[ "$(stat -c %s .fetched.dfs-part)" = $((3000 * 1024)) ] || fail "the part has $(stat -c %s .fetched.dfs-part) bytes"
+continues $((5000001 - 3000 * 1024))
+[ ! -e .fetched.dfs-part ] || fail "the part is still there"
+continues 0
+mv fetched .fetched.dfs-part
+printf x | dd of=.fetched.dfs-part bs=1 seek=$((MIB + 5)) conv=notrunc status=none
+continues $((5000001 - MIB)) # from the first piece that differs
+head -c 4999999 fetched >short
+cat short fetched >.fetched.dfs-part # longer than the file
+rm fetched
+continues $((5000001 - 4 * MIB))
+mv short fetched
+expect 1 dfs get --continue /sizes/5000001 fetched
+grep -q 'File exists' err || fail "$(cat err)"
+dfs get --continue -f /sizes/5000001 fetched
+same_in_store fetched /sizes/5000001
+
 if [ "$TRIREME_FULL" = 1 ]; then
     say "1 GiB"
     random_file big $((1024 * MIB)) 5
