@@ -256,6 +256,11 @@ static int unknown_flag(const struct parse *p, const char *name)
     return err_set(p->e, ERR_INVALID, "unknown option --%.100s", name);
 }
 
+static bool wants_text(const struct config *c)
+{
+    return c->wants_help || c->wants_version || c->wants_markdown || c->wants_man;
+}
+
 /* --help and its like; true if name is one that the program does not have itself. */
 static bool take_standard_flag(struct parse *p, const char *name)
 {
@@ -263,7 +268,8 @@ static bool take_standard_flag(struct parse *p, const char *name)
     c->wants_help |= strcmp(name, "help") == 0;
     c->wants_version |= strcmp(name, "version") == 0;
     c->wants_markdown |= strcmp(name, "help-markdown") == 0;
-    return c->wants_help || c->wants_version || c->wants_markdown;
+    c->wants_man |= strcmp(name, "help-man") == 0;
+    return wants_text(c);
 }
 
 static int needs_value(const struct parse *p, const char *name)
@@ -371,7 +377,7 @@ static int take_flags(struct parse *p, const struct config_input *in)
         } else {
             r = take_short_flags(p, in, &at);
         }
-        if (c->wants_help || c->wants_version || c->wants_markdown) {
+        if (wants_text(c)) {
             return 0;
         }
     }
@@ -598,7 +604,7 @@ int config_parse(struct config *c, const struct config_program *p, void *options
         parse.getenv = input->getenv;
     }
     int r = take_flags(&parse, input);
-    if (r < 0 || c->wants_help || c->wants_version || c->wants_markdown) {
+    if (r < 0 || wants_text(c)) {
         return r;
     }
     r = take_environment(&parse);

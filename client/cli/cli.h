@@ -50,6 +50,7 @@ struct cli_options {
     bool sync;
     bool preserve;
     bool remove_source;
+    bool hadoop;           /* in the form of its tools */
     bool resume;           /* get -c */
     bool verify;           /* checksum */
     bool newline;          /* getmerge -nl */

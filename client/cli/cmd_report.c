@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/hadoop.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
 #include "common/alloc.h"
@@ -166,6 +167,8 @@ static int run_report(struct cli *cli)
     }
     if (cli->options.json) {
         report_json(report);
+    } else if (cli->options.hadoop) {
+        hadoop_print_report(report);
     } else {
         report_text(cli, report);
     }
@@ -273,10 +276,17 @@ const struct cli_command cli_loc_page = {
     .footer = "Examples:\n  dfs loc /books/book.txt\n  dfs loc --json /books/book.txt",
 };
 
+static const struct config_row report_rows[] = {
+    {ONCE("hadoop", CONFIG_BOOL, hadoop), .help = "In the form of hdfs dfsadmin -report."},
+    {ACCEPTED("live"), .help = "Live and dead servers are always shown."},
+    {ACCEPTED("dead"), .help = "The same."},
+};
+
 const struct cli_command cli_report_page = {
     .name = "report",
     .summary = "show the cluster's servers and health",
     .run = run_report,
+    ROWS(report_rows),
     .arguments = NULL,
     .description = "The chunkservers with their state and space, and what the file master knows "
                    "about the chunks.",

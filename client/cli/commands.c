@@ -169,6 +169,17 @@ static char **spell_out(const struct cli *cli, int argc, char **argv, int *ret_a
     return words;
 }
 
+/* hdfs://AUTHORITY/path names a path of the one store that there is. */
+static const char *without_scheme(const char *argument)
+{
+    static const char scheme[] = "hdfs://";
+    if (strncmp(argument, scheme, sizeof(scheme) - 1) != 0) {
+        return argument;
+    }
+    const char *path = strchr(argument + sizeof(scheme) - 1, '/');
+    return path ? path : "/";
+}
+
 int cli_parse(struct cli *cli, int argc, char **argv)
 {
     struct config_row *rows = NULL;
@@ -184,6 +195,9 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     }
     cli->arguments = cli->config.arguments;
     cli->argument_count = cli->config.argument_count;
+    for (size_t i = 0; i < cli->argument_count; i++) {
+        cli->arguments[i] = without_scheme(cli->arguments[i]);
+    }
     if (cli->argument_count < cli->command->arguments_min ||
         cli->argument_count > cli->command->arguments_max) {
         return wrong_count(cli);

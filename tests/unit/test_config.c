@@ -379,6 +379,8 @@ static void help_needs_nothing_else(void **state)
     assert_true(f->config.wants_version);
     assert_int_equal(parse(f, &program, "--help-markdown"), 0);
     assert_true(f->config.wants_markdown);
+    assert_int_equal(parse(f, &program, "--help-man"), 0);
+    assert_true(f->config.wants_man);
 }
 
 static void help_is_a_page(void **state)
@@ -444,6 +446,44 @@ static void the_reference_page_has_every_option(void **state)
     buf_deinit(&text);
 }
 
+static void the_man_page_is_of_roff(void **state)
+{
+    static const struct config_row tricky[] = {
+        {.key = "dot-dir",
+         .letter = 'd',
+         .type = CONFIG_STRING,
+         .value_name = "DIR",
+         .help = ".hidden isn't a \\request.",
+         .flags = CONFIG_FLAG_ONLY},
+    };
+    static const struct config_program p = {
+        .name = "dfs put",
+        .summary = "copy",
+        .arguments = "FILE...",
+        .rows = tricky,
+        .row_count = 1,
+        .description = "One.\n.Two.",
+        .footer = "Examples:\n  dfs put 'a-*' /b\n\nExit status:\n  0 done"};
+    static const char *const parts[] = {
+        ".TH DFS-PUT 1 \"\" \"Trireme ",
+        ".SH NAME\ndfs-put \\- copy\n",
+        "\\fBdfs put\\fR [\\fIOPTION\\fR]... FILE...\n",
+        ".SH DESCRIPTION\nOne.\n.PP\n\\&.Two.\n",
+        ".TP\n\\fB\\-d\\fR, \\fB\\-\\-dot\\-dir\\fR \\fIDIR\\fR\n"
+        "\\&.hidden isn\\(aqt a \\erequest.\n",
+        ".SH EXAMPLES\n.nf\ndfs put \\(aqa\\-*\\(aq /b\n\n.fi\n.SH EXIT STATUS\n.nf\n0 done\n.fi\n",
+    };
+    struct buf text = BUF_INIT;
+    (void)state;
+    config_print_man(&p, &text);
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
+        if (strstr(text.data, parts[i]) == NULL) {
+            fail_msg("no \"%s\" in:\n%s", parts[i], text.data);
+        }
+    }
+    buf_deinit(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +500,7 @@ int main(void)
         cmocka_unit_test(help_is_a_page),
         cmocka_unit_test(help_gives_way_to_a_letter),
         cmocka_unit_test(the_reference_page_has_every_option),
+        cmocka_unit_test(the_man_page_is_of_roff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
