@@ -50,7 +50,11 @@ struct cli_options {
     bool sync;
     bool preserve;
     bool remove_source;
-    bool hadoop;           /* in the form of its tools */
+    bool hadoop; /* in the form of its tools */
+    bool files;  /* fsck; the next ones, too */
+    bool blocks;
+    bool locations;
+    bool open_files;
     bool resume;           /* get -c */
     bool verify;           /* checksum */
     bool newline;          /* getmerge -nl */

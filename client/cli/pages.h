@@ -34,5 +34,6 @@ extern const struct cli_command cli_chown_page;
 extern const struct cli_command cli_chgrp_page;
 extern const struct cli_command cli_setrep_page;
 extern const struct cli_command cli_report_page;
+extern const struct cli_command cli_fsck_page;
 
 #endif

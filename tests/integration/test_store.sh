@@ -358,4 +358,23 @@ c = json.load(sys.stdin)["chunks"]
 print(c["under_replicated"] + c["missing"] + c["unheard"])')" = 0 ]
 }
 wait_until 90 all_copies
+dfs fsck / >fsck.out || fail "$(cat fsck.out)"
+grep -q '^HEALTHY$' fsck.out || fail "$(cat fsck.out)"
+
+say "fsck finds what has no copy left, and that it is back"
+random_file in 3000000 21
+dfs put --replication 2 --chunk-size 1M in /few
+chunks_lost()
+{
+    ! dfs fsck / >fsck.out && grep -q 'CORRUPT' fsck.out
+}
+mapfile -t holders < <(dfs loc /few | head -1 | cut -f5 | tr , '\n')
+kill9 "${holders[@]/#host/chunkserver}"
+wait_until 60 chunks_lost
+grep -q '^/few: chunk [0-9]* at 0: missing, 0 of 2 copies$' fsck.out || fail "$(cat fsck.out)"
+expect 1 hdfs fsck /few
+grep -q "The filesystem under path '/few' is CORRUPT" out || fail "$(cat out)"
+cluster_up
+wait_until 60 dfs fsck /
+same_in_store in /few
 say "done"
