@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
 #include "client/cli/progress.h"
 #include "client/sync.h"

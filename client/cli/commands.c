@@ -47,7 +47,7 @@ const struct cli_command *const cli_commands[] = {
     &cli_rmdir_page,    &cli_touch_page, &cli_touchz_page, &cli_test_page,   &cli_stat_page,
     &cli_checksum_page, &cli_loc_page,   &cli_du_page,     &cli_count_page,  &cli_df_page,
     &cli_chmod_page,    &cli_chown_page, &cli_chgrp_page,  &cli_setrep_page, &cli_report_page,
-    &cli_fsck_page,
+    &cli_fsck_page,     &cli_why_page,
 };
 const size_t cli_command_count = ARRAY_COUNT(cli_commands);
 

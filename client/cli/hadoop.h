@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
 enum hadoop_name { HADOOP_NONE, HADOOP_HADOOP, HADOOP_HDFS };
 

@@ -372,9 +372,19 @@ mapfile -t holders < <(dfs loc /few | head -1 | cut -f5 | tr , '\n')
 kill9 "${holders[@]/#host/chunkserver}"
 wait_until 60 chunks_lost
 grep -q '^/few: chunk [0-9]* at 0: missing, 0 of 2 copies$' fsck.out || fail "$(cat fsck.out)"
+dfs why /few >why.out
+grep -q '^/few: chunk [0-9]* at 0: version 1, 0 of 2 copies; waits for a chunkserver that has a copy to come back$' \
+    why.out || fail "$(cat why.out)"
+[ "$(grep -c "^    ${holders[0]}: its chunkserver is dead$" why.out)" -ge 1 ] || fail "$(cat why.out)"
+dfs why "${holders[0]}" | grep -q ': dead: nothing heard of it for' || fail "$(dfs why "${holders[0]}")"
 expect 1 hdfs fsck /few
 grep -q "The filesystem under path '/few' is CORRUPT" out || fail "$(cat out)"
 cluster_up
 wait_until 60 dfs fsck /
 same_in_store in /few
+nothing_waits()
+{
+    [ "$(dfs why /few)" = "/few: 3 chunks are as they should be, 0 wait" ]
+}
+wait_until 60 nothing_waits
 say "done"

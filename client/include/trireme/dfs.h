@@ -259,29 +259,6 @@ struct dfs_read_stats {
 };
 DFS_EXPORT void dfs_read_stats(const struct dfs_file *file, struct dfs_read_stats *ret);
 
-/* ---- The cluster ----------------------------------------------------------------------------- */
-
-struct dfs_server_status {
-    uint64_t id;
-    char host[256], rack[256], address[304];
-    bool live;
-    uint64_t heartbeat_age_ms;
-    uint64_t capacity_bytes, free_bytes, used_bytes, chunk_count;
-};
-struct dfs_report {
-    char cluster_id[64];
-    struct dfs_server_status *servers;
-    size_t server_count;
-    uint64_t file_count, directory_count, byte_count;
-    uint64_t chunk_count, under_replicated, missing, unheard, repair_queue, repairing;
-    uint64_t removal_queue, replicas_deleting;
-    uint64_t applied_index, term;
-    uint32_t default_replication;
-};
-/* Release with dfs_report_free(). */
-DFS_EXPORT int dfs_report(struct dfs *dfs, struct dfs_report **ret, struct dfs_err *e);
-DFS_EXPORT void dfs_report_free(struct dfs_report *report);
-
 #ifdef __cplusplus
 }
 #endif
