@@ -47,6 +47,9 @@ struct cli_options {
     bool follow;
     bool wait;
     bool skip_trash;
+    bool trash;     /* rm: unless skipped */
+    bool immediate; /* expunge */
+    uint64_t trash_keep_ms;
     bool sync;
     bool preserve;
     bool remove_source;

@@ -7,6 +7,7 @@
 #include "client/cli/cli.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
+#include "client/cli/trash.h"
 #include "common/alloc.h"
 #include "common/clock.h"
 
@@ -46,11 +47,37 @@ static int run_mkdir(struct cli *cli)
     return finish(cli, done);
 }
 
+/* To the trash, or for good. 0, or DFS_E* with *e filled; 1: it said why not. */
+static int remove_one(struct cli *cli, struct trash *trash, const char *path, struct dfs_err *e)
+{
+    const struct cli_options *o = &cli->options;
+    int flags = o->recursive ? DFS_RECURSIVE : 0;
+    char *absolute = NULL;
+    if (!o->trash || o->skip_trash) {
+        return dfs_delete(cli->dfs, path, flags, NULL, e);
+    }
+    int r = dfs_resolve_path(cli->dfs, path, &absolute, e);
+    if (r == 0 && trash_fits(trash, absolute) == TRASH_WITHIN) {
+        r = dfs_delete(cli->dfs, absolute, flags, NULL, e);
+    } else if (r == 0 && trash_fits(trash, absolute) == TRASH_CONTAINS) {
+        cli_error(cli, path, "Cannot be moved to the trash, which is in it; -skipTrash removes it");
+        r = 1;
+    } else if (r == 0) {
+        r = trash_put(trash, absolute, e);
+    }
+    free(absolute);
+    return r;
+}
+
 static int run_rm(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
+    struct trash trash;
     json_t *done = begin(cli);
-    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    bool ready = trash_init(&trash, cli);
+    if (ready) {
+        (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    }
     for (size_t i = 0; i < paths.count; i++) {
         struct dfs_err e = {0};
         const char *path = paths.items[i];
@@ -59,13 +86,14 @@ static int run_rm(struct cli *cli)
             cli_error(cli, path, "%s; -r removes it", cli_error_text(DFS_EIS_DIR));
             continue;
         }
-        int r = dfs_delete(cli->dfs, path, cli->options.recursive ? DFS_RECURSIVE : 0, NULL, &e);
+        int r = remove_one(cli, &trash, path, &e);
         if (r < 0 && !(r == DFS_ENOT_FOUND && cli->options.force)) {
             cli_dfs_error(cli, path, &e);
         } else if (r == 0) {
             did(done, path);
         }
     }
+    trash_deinit(&trash);
     cli_paths_free(&paths);
     return finish(cli, done);
 }
@@ -247,7 +275,10 @@ static const struct config_row rm_rows[] = {
      .help = "The same."},
     {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "What does not exist is fine."},
     {ONCE("skip-trash", CONFIG_BOOL, skip_trash),
-     .help = "Accepted for scripts of hadoop fs: deleting is at once anyway."},
+     .help = "For good and at once, whatever --trash says. Also -skipTrash."},
+    ROW_TRASH,
+    ROW_TRASH_KEEP,
+    {ACCEPTED("safely"), .help = "There is the trash."},
 };
 
 const struct cli_command cli_rm_page = {
@@ -258,8 +289,10 @@ const struct cli_command cli_rm_page = {
     .arguments = "PATH...",
     .arguments_min = 1,
     .arguments_max = ARGUMENTS_MANY,
-    .description = "The names are gone at once, however much lies below them; the space comes "
-                   "back in the background.",
+    .description = "Moves files and directories to your trash, from where they go a day after or "
+                   "later (--trash-keep); what is in the trash already is deleted. With "
+                   "-skipTrash the names are gone at once, however much lies below them, and the "
+                   "space comes back in the background.",
     .footer = "Examples:\n  dfs rm /books/book.txt\n  dfs rm -r -f '/tmp/job-*'",
 };
 

@@ -36,18 +36,26 @@ static const struct config_row common_rows[] = {
     {ONCE("quiet", CONFIG_BOOL, quiet), .letter = 'q',
      .help = "No progress and no word about waiting."},
 };
+/* Of some commands; the others must know them in the configuration file, where all share a section.
+ */
+static const struct config_row file_rows[] = {
+    ROW_TRASH,
+    ROW_TRASH_KEEP,
+};
 static const struct config_row json_row = {ONCE("json", CONFIG_BOOL, json), .help = "Print JSON."};
 
 /* ---- The table ------------------------------------------------------------------------------ */
 
 const struct cli_command *const cli_commands[] = {
-    &cli_ls_page,       &cli_find_page,  &cli_put_page,    &cli_get_page,    &cli_getmerge_page,
-    &cli_append_page,   &cli_cat_page,   &cli_text_page,   &cli_head_page,   &cli_tail_page,
-    &cli_mkdir_page,    &cli_cp_page,    &cli_mv_page,     &cli_rename_page, &cli_rm_page,
-    &cli_rmdir_page,    &cli_touch_page, &cli_touchz_page, &cli_test_page,   &cli_stat_page,
-    &cli_checksum_page, &cli_loc_page,   &cli_du_page,     &cli_count_page,  &cli_df_page,
-    &cli_chmod_page,    &cli_chown_page, &cli_chgrp_page,  &cli_setrep_page, &cli_report_page,
-    &cli_fsck_page,     &cli_why_page,
+    &cli_ls_page,       &cli_find_page,    &cli_put_page,   &cli_get_page,
+    &cli_getmerge_page, &cli_append_page,  &cli_cat_page,   &cli_text_page,
+    &cli_head_page,     &cli_tail_page,    &cli_mkdir_page, &cli_cp_page,
+    &cli_mv_page,       &cli_rename_page,  &cli_rm_page,    &cli_rmdir_page,
+    &cli_undelete_page, &cli_expunge_page, &cli_touch_page, &cli_touchz_page,
+    &cli_truncate_page, &cli_test_page,    &cli_stat_page,  &cli_checksum_page,
+    &cli_loc_page,      &cli_du_page,      &cli_count_page, &cli_df_page,
+    &cli_chmod_page,    &cli_chown_page,   &cli_chgrp_page, &cli_setrep_page,
+    &cli_report_page,   &cli_fsck_page,    &cli_why_page,
 };
 const size_t cli_command_count = ARRAY_COUNT(cli_commands);
 
@@ -112,11 +120,21 @@ static bool has_letter(const struct cli_command *command, char letter)
     return false;
 }
 
+static bool has_key(const struct cli_command *command, const char *key)
+{
+    for (size_t i = 0; i < command->row_count; i++) {
+        if (strcmp(command->rows[i].key, key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct config_program cli_program(const struct cli_command *command, struct config_row **ret_rows,
                                   char **ret_name)
 {
-    struct config_row *rows =
-        xcalloc(command->row_count + ARRAY_COUNT(common_rows) + 1, sizeof(*rows));
+    struct config_row *rows = xcalloc(
+        command->row_count + ARRAY_COUNT(common_rows) + ARRAY_COUNT(file_rows) + 1, sizeof(*rows));
     size_t count = 0;
     if (command->row_count > 0) {
         memcpy(rows, command->rows, command->row_count * sizeof(*rows));
@@ -129,6 +147,12 @@ struct config_program cli_program(const struct cli_command *command, struct conf
         rows[count] = common_rows[i];
         rows[count].letter = has_letter(command, common_rows[i].letter) ? 0 : rows[count].letter;
         count++;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(file_rows); i++) {
+        if (!has_key(command, file_rows[i].key)) {
+            rows[count] = file_rows[i];
+            rows[count++].flags |= CONFIG_HIDDEN;
+        }
     }
     *ret_rows = rows;
     *ret_name = xprintf("dfs %s", command->name);

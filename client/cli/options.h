@@ -29,6 +29,19 @@ enum { ARGUMENTS_MANY = 1 << 20 };
             .max = TRANSFER_THREADS_MAX, .help = "Files that are copied at a time."                \
     }
 
+#define ROW_TRASH                                                                                  \
+    {                                                                                              \
+        ROW("trash", CONFIG_BOOL, trash),                                                          \
+            .default_text = "true", .env = "DFS_TRASH",                                            \
+            .help = "Move to your trash, /user/NAME/.Trash/Current; `dfs undelete' takes it back." \
+    }
+#define ROW_TRASH_KEEP                                                                             \
+    {                                                                                              \
+        ROW("trash-keep", CONFIG_DURATION, trash_keep_ms),                                         \
+            .value_name = "TIME", .default_text = "1d", .min = 0, .max = INT64_MAX,                \
+            .env = "DFS_TRASH_KEEP", .help = "How long what is in the trash is kept at least."     \
+    }
+
 enum { TRANSFER_THREADS_MAX = 64 };
 
 #endif

@@ -117,6 +117,13 @@ if [ "$TRIREME_FULL" = 1 ]; then
     rm big
 fi
 
+say "truncate"
+random_file in 5000001 5000001
+for size in 5000001 5000000 $((4 * MIB + 1)) $((4 * MIB)) 65537 1 0; do
+    dfs truncate $size /sizes/5000001
+    head -c $size in | cmp - <(dfs cat /sizes/5000001) || fail "truncated to $size"
+done
+
 say "append, and readers of an open file"
 random_file in 1500000 11
 random_file part 700001 12
@@ -135,8 +142,11 @@ for i in 1 2 3; do
     [ "$(dfs cat /open | wc -l)" = "$i" ] || fail "an open file shows $(dfs cat /open)"
 done
 [ "$(dfs tail -c 7 /open)" = "line 3" ] || fail "tail of an open file"
-expect 1 dfs append part /open
-grep -q 'being written' err || fail "no word of the other writer: $(cat err)"
+for refused in "append part" "truncate 0"; do
+    # shellcheck disable=SC2086 # two words
+    expect 1 dfs $refused /open
+    grep -q 'being written' err || fail "$refused: no word of the other writer: $(cat err)"
+done
 kill9 chunkserver1
 echo "line 4" >&7
 wait_until 20 eval "dfs cat /open | grep -q 'line 4'"

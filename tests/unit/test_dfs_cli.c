@@ -12,6 +12,7 @@
 #include "client/cli/cli.h"
 #include "client/cli/mode.h"
 #include "client/cli/progress.h"
+#include "client/cli/trash.h"
 #include "common/macros.h"
 
 static int parse(struct cli *cli, const char *command, const char *words)
@@ -184,6 +185,30 @@ static void progress_line(void **state)
     assert_string_equal(text, "put  1.0 K  1.0 K/s");
 }
 
+static void trash_names(void **state)
+{
+    (void)state;
+    static const char *const not_checkpoints[] = {
+        "Current", "", "26030112345", "2603011234567", "260301x23456", "261301000000"};
+    char text[16];
+    uint64_t ms = 0;
+    trash_checkpoint_name(1772368496789, text); /* 2026-03-01 12:34:56.789 UTC */
+    assert_string_equal(text, "260301123456");
+    assert_true(trash_checkpoint_time(text, &ms));
+    assert_int_equal(ms, 1772368496000);
+    for (size_t i = 0; i < ARRAY_COUNT(not_checkpoints); i++) {
+        assert_false(trash_checkpoint_time(not_checkpoints[i], &ms));
+    }
+    struct trash t = {.top = (char *)"/user/ada/.Trash"};
+    assert_int_equal(trash_fits(&t, "/books"), TRASH_FITS);
+    assert_int_equal(trash_fits(&t, "/user/ada/book"), TRASH_FITS);
+    assert_int_equal(trash_fits(&t, "/user/ada/.Trash2"), TRASH_FITS);
+    assert_int_equal(trash_fits(&t, "/user/ada/.Trash/Current/x"), TRASH_WITHIN);
+    assert_int_equal(trash_fits(&t, "/user/ada/.Trash"), TRASH_CONTAINS);
+    assert_int_equal(trash_fits(&t, "/user/ada"), TRASH_CONTAINS);
+    assert_int_equal(trash_fits(&t, "/"), TRASH_CONTAINS);
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -211,6 +236,7 @@ int main(void)
         cmocka_unit_test(nearest),
         cmocka_unit_test(modes),
         cmocka_unit_test(progress_line),
+        cmocka_unit_test(trash_names),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
