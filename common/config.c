@@ -97,11 +97,12 @@ static bool is_key_of_hadoop(const char *key, const char *word)
     return *key == 0;
 }
 
-/* The row that "-word" names where one dash is enough; NULL: these are letters. */
+/* The row that "-word" names where one dash is enough; NULL: these are letters. Only of flags for
+ * one call: find -user X of Unix must not become "act as X". */
 static const struct config_row *row_by_word(const struct config_program *p, const char *word)
 {
     for (size_t i = 0; p->one_dash && word[1] != 0 && i < p->row_count; i++) {
-        if (p->rows[i].type != CONFIG_HEADING && is_key_of_hadoop(p->rows[i].key, word)) {
+        if ((p->rows[i].flags & CONFIG_FLAG_ONLY) && is_key_of_hadoop(p->rows[i].key, word)) {
             return &p->rows[i];
         }
     }

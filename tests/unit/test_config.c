@@ -348,24 +348,55 @@ static void subcommands_get_the_rest(void **state)
 
 static void words_after_one_dash(void **state)
 {
-    struct config_program p = program;
+    static const struct config_row words[] = {
+        {.key = "log-level",
+         .letter = 'l',
+         .type = CONFIG_STRING,
+         .help = "x",
+         .offset = offsetof(struct options, level),
+         .flags = CONFIG_FLAG_ONLY},
+        {.key = "verbose",
+         .letter = 'v',
+         .type = CONFIG_BOOL,
+         .help = "x",
+         .offset = offsetof(struct options, verbose),
+         .flags = CONFIG_FLAG_ONLY},
+        {.key = "count",
+         .letter = 'n',
+         .type = CONFIG_INT,
+         .help = "x",
+         .offset = offsetof(struct options, count),
+         .flags = CONFIG_FLAG_ONLY},
+        {.key = "data",
+         .type = CONFIG_STRING,
+         .help = "x",
+         .offset = offsetof(struct options, data)},
+    };
+    struct config_program p = {.name = "dfs find",
+                               .summary = "x",
+                               .arguments = "PATH...",
+                               .rows = words,
+                               .row_count = ARRAY_COUNT(words),
+                               .one_dash = true};
     struct fixture *f = *state;
-    p.one_dash = true;
-    assert_int_equal(parse(f, &p, "-data /d -logLevel debug -verbose -count 7 a"), 0);
-    assert_string_equal(f->options.data, "/d");
+    assert_int_equal(parse(f, &p, "-logLevel debug -verbose -count 7 a"), 0);
     assert_string_equal(f->options.level, "debug");
     assert_true(f->options.verbose);
     assert_int_equal(f->options.count, 7);
     assert_int_equal(f->config.argument_count, 1);
-    assert_int_equal(parse(f, &p, "-LOG-LEVEL info -d /d"), 0);
+    assert_int_equal(parse(f, &p, "-LOG-LEVEL info"), 0);
     assert_string_equal(f->options.level, "info");
-    assert_int_equal(parse(f, &p, "-vn 6 -d/d"), 0); /* still letters */
+    assert_int_equal(parse(f, &p, "-vn 6 -ldebug"), 0); /* still letters */
     assert_int_equal(f->options.count, 6);
-    assert_int_equal(parse(f, &p, "-d /d -log"), ERR_INVALID);
-    assert_int_equal(parse(f, &p, "-d /d -logLevelx"), ERR_INVALID);
-    assert_int_equal(parse(f, &p, "-d /d -count"), ERR_INVALID);
+    assert_string_equal(f->options.level, "debug");
+    assert_int_equal(parse(f, &p, "-exec rm"), ERR_INVALID);
+    assert_string_equal(f->e.msg, "unknown option -exec");
+    assert_int_equal(parse(f, &p, "-count"), ERR_INVALID);
     assert_string_equal(f->e.msg, "option --count needs a value");
-    assert_int_equal(parse(f, &program, "-d /d -count 7"), ERR_INVALID);
+    assert_int_equal(parse(f, &p, "-data x"), ERR_INVALID); /* not a flag of one call */
+    assert_int_equal(parse(f, &p, "--data x"), 0);
+    p.one_dash = false;
+    assert_int_equal(parse(f, &p, "-count 7"), ERR_INVALID);
 }
 
 static void help_needs_nothing_else(void **state)
