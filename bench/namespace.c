@@ -45,7 +45,7 @@ static void commit(struct world *w)
     arena_reset(&w->arena);
 }
 
-static struct apply_result apply(struct world *w, const struct log_entry *entry)
+static struct apply_result apply(struct world *w, const struct command_entry *entry)
 {
     struct apply_result result;
     if (w->pending == 0) {
@@ -61,11 +61,11 @@ static struct apply_result apply(struct world *w, const struct log_entry *entry)
 static struct op_result run(struct world *w, struct operation op)
 {
     op.seq = ++w->seq;
-    struct log_entry entry = {.kind = ENTRY_MUTATE,
-                              .cluster_ms = w->index,
-                              .wall_ms = w->index,
-                              .caller = caller,
-                              .mutate = {1, op.seq, &op, 1}};
+    struct command_entry entry = {.kind = ENTRY_MUTATE,
+                                  .cluster_ms = w->index,
+                                  .wall_ms = w->index,
+                                  .caller = caller,
+                                  .mutate = {1, op.seq, &op, 1}};
     struct apply_result result = apply(w, &entry);
     struct op_result first = result.results[0];
     fail_if(first.code, "operation");
@@ -94,7 +94,7 @@ static void world_open(struct world *w, const char *path, uint32_t batch_size)
     w->ns = namespace_new(3);
     arena_init(&w->arena, 0);
     w->batch_size = batch_size;
-    struct log_entry format = {.kind = ENTRY_FORMAT, .format = {"bench", "root", 3}};
+    struct command_entry format = {.kind = ENTRY_FORMAT, .format = {"bench", "root", 3}};
     apply(w, &format);
     commit(w);
     for (uint32_t i = 0; i < DIRECTORY_COUNT; i++) {
@@ -203,7 +203,8 @@ static void do_codec(struct world *w, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         file_path(path, i);
         struct operation op = {.seq = i, .kind = OPERATION_CREATE, .create = {.path = path}};
-        struct log_entry entry = {.kind = ENTRY_MUTATE, .caller = caller, .mutate = {1, i, &op, 1}};
+        struct command_entry entry = {
+            .kind = ENTRY_MUTATE, .caller = caller, .mutate = {1, i, &op, 1}};
         buf_clear(&bytes);
         fail_if(command_encode(&entry, &w->arena, &bytes, NULL), "encode");
         fail_if(command_decode((struct span){bytes.data, bytes.length}, &w->arena, &entry, NULL),

@@ -592,9 +592,10 @@ static void run_all(struct context *x, unsigned repeats, bool json)
     }
     for (size_t i = 0; i < count; i++) {
         struct sample samples[REPEATS_MAX];
-        for (unsigned j = 0; j < repeats; j++) {
-            samples[j] = measure(x, &rows[i]);
-        }
+        unsigned taken = 0;
+        do {
+            samples[taken++] = measure(x, &rows[i]);
+        } while (taken < repeats);
         qsort(samples, repeats, sizeof(samples[0]), compare_rate);
         print_row(&rows[i], &samples[repeats / 2], json, i == 0);
     }

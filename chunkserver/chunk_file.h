@@ -99,6 +99,6 @@ struct chunk_file_calls {
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
 };
-void chunk_file_install_calls(const struct chunk_file_calls *calls);
+void chunk_file_install_calls(const struct chunk_file_calls *replacement);
 
 #endif

@@ -39,7 +39,7 @@ struct copy {
     struct err err;
 };
 
-static void try_source(struct copy *c);
+static void pull_from_next(struct copy *c);
 
 /* ---- End ---- */
 
@@ -100,17 +100,6 @@ static void finish_done(struct task *t)
     end(c, 0);
 }
 
-static void next_source(struct copy *c)
-{
-    c->source++;
-    if (c->source < c->request.source_count) {
-        try_source(c);
-    } else {
-        replica_remove_copy(&c->replica);
-        end(c, c->err.code < 0 ? c->err.code : ERR_UNAVAILABLE);
-    }
-}
-
 /* After the stream has closed and the worker is back. */
 static void source_over(struct copy *c)
 {
@@ -130,7 +119,8 @@ static void source_over(struct copy *c)
                       c->request.chunk.id, c->request.sources[c->source], c->replica.record.length,
                       c->request.length);
     }
-    next_source(c);
+    c->source++;
+    pull_from_next(c);
 }
 
 /* ---- Pull ---- */
@@ -215,6 +205,8 @@ static void pull_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     c->data.data = NULL;
     if (r < 0) {
         source_failed(c);
+    } else { /* nothing in it, but a sign of life; a source that hangs now is silent again */
+        rpc_timer_set(c->loop, &c->silence, clock_mono_ms() + HOP_SILENT_MS, silent, c);
     }
     rpc_stream_read(stream); /* for its end */
 }
@@ -236,28 +228,41 @@ static const struct rpc_stream_ops pull_ops = {
     .on_close = pull_close,
 };
 
-static void try_source(struct copy *c)
+/* Begins with the source that is next. ERR_*: there is no channel to it. */
+static int pull_begin(struct copy *c)
 {
     struct rpc_channel *channel = NULL;
-    c->stream_failed = false;
     int r = rpc_pool_get(c->server->channels, c->request.sources[c->source], RPC_BULK, &channel,
                          &c->err);
     if (r < 0) {
-        next_source(c);
-        return;
+        return r;
     }
+    c->stream_failed = false;
     struct wire_read read = {.chunk = c->request.chunk, .offset = c->replica.record.length};
     c->stream = wire_read_open(c->loop, channel, &read, &pull_ops, c);
     rpc_channel_unref(channel);
     rpc_timer_set(c->loop, &c->silence, clock_mono_ms() + HOP_SILENT_MS, silent, c);
     rpc_stream_read(c->stream);
+    return 0;
+}
+
+/* Goes on with the first of the sources left that has a channel; without one the copy ends. */
+static void pull_from_next(struct copy *c)
+{
+    for (; c->source < c->request.source_count; c->source++) {
+        if (pull_begin(c) == 0) {
+            return;
+        }
+    }
+    replica_remove_copy(&c->replica);
+    end(c, c->err.code < 0 ? c->err.code : ERR_UNAVAILABLE);
 }
 
 /* ---- Begin ---- */
 
 static void pull_on_loop(void *arg)
 {
-    try_source(arg);
+    pull_from_next(arg);
 }
 
 static int check_table(struct copy *c, bool *ret_here)

@@ -21,7 +21,9 @@ struct file_write_start {
     inode_id inode;
     uint64_t lease_epoch;
     uint64_t chunk_bytes;
-    uint64_t length; /* sealed so far */
+    uint64_t length;               /* sealed so far */
+    const struct fs_result *first; /* its chunk and replicas are the first chunk, copied; NULL or
+                                      without a chunk: none is allocated yet */
 };
 
 /* Takes the loop. Never NULL. */

@@ -175,7 +175,7 @@ static int64_t read_by_stream(struct file_read *f, const struct want *want, size
     for (;;) {
         if (!goes_on) {
             bool ahead = x->offset + want->offset == f->next && !x->open;
-            struct chunk_read read = {.chunk = x->chunk, .offset = want->offset};
+            struct chunk_read read = {.chunk = x->chunk, .offset = want->offset, .open = x->open};
             read.length = ahead ? 0 : want->length;
             read.seen = f->seen_chunk == x->chunk.id ? f->seen : 0;
             drop_stream(f);
@@ -265,6 +265,25 @@ static int64_t read_extent(struct file_read *f, const struct want *want, struct 
     }
 }
 
+/* Reads at `offset` of the file, from want->extent, and notes how far an open one was seen. */
+static int64_t read_there(struct file_read *f, const struct want *want, uint64_t offset,
+                          struct err *e)
+{
+    const struct fs_extent *x = want->extent;
+    struct want part = *want;
+    part.offset = offset - x->offset;
+    if (!x->open) {
+        part.length = (size_t)MIN((uint64_t)want->length, x->length - part.offset);
+    }
+    int64_t n = read_extent(f, &part, e);
+    if (n > 0 && x->open) {
+        uint64_t seen = f->seen_chunk == x->chunk.id ? f->seen : 0;
+        f->seen = MAX(seen, part.offset + (uint64_t)n);
+        f->seen_chunk = x->chunk.id;
+    }
+    return n;
+}
+
 /* Reads at `offset` whatever it takes. 0: nothing can be read there now. */
 static int64_t read_some(struct file_read *f, struct call *c, struct want *want, uint64_t offset,
                          struct err *e)
@@ -276,22 +295,9 @@ static int64_t read_some(struct file_read *f, struct call *c, struct want *want,
         if (r < 0 || !want->extent) {
             return r;
         }
-        struct fs_extent *x = want->extent;
-        struct want part = *want;
-        part.offset = offset - x->offset;
-        part.length =
-            x->open ? want->length : (size_t)MIN((uint64_t)want->length, x->length - part.offset);
-        int64_t n = read_extent(f, &part, e);
-        if (n > 0) {
-            if (x->open) {
-                f->seen =
-                    MAX(f->seen_chunk == x->chunk.id ? f->seen : 0, part.offset + (uint64_t)n);
-                f->seen_chunk = x->chunk.id;
-            }
-            return n;
-        }
-        if (n == 0 && asked_again) {
-            return 0; /* open, and nobody has written more */
+        int64_t n = read_there(f, want, offset, e);
+        if (n > 0 || (n == 0 && asked_again)) {
+            return n; /* 0: open, and nobody has written more */
         }
         if (n < 0) {
             call_waits(c, err_message(e));

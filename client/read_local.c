@@ -208,32 +208,44 @@ static int load_window(struct read_local *l, uint64_t offset, struct err *e)
     return r;
 }
 
+/* How many bytes from offset on are whole blocks, or end with the file: read without the window. */
+static size_t whole_blocks(const struct read_local *l, uint64_t offset, size_t length)
+{
+    if (offset % CHUNK_BLOCK_BYTES != 0) {
+        return 0;
+    }
+    size_t whole = MIN(length, (size_t)READ_PIECE_BYTES);
+    return offset + whole < l->length ? whole - whole % CHUNK_BLOCK_BYTES : whole;
+}
+
+/* What the window has from offset on, which is in it. Returns how many bytes. */
+static size_t window_copy(const struct read_local *l, uint64_t offset, char *to, size_t length)
+{
+    size_t skip = (size_t)(offset - l->window_offset);
+    size_t run = MIN(length, (size_t)l->window_length - skip);
+    memcpy(to, l->window + skip, run);
+    return run;
+}
+
 int read_local_bytes(struct read_local *l, void *data, size_t length, uint64_t offset,
                      struct err *e)
 {
     char *to = data;
     CHECK(offset + length <= l->length);
     while (length > 0) {
-        size_t run;
-        int r = 0;
         bool hit = offset >= l->window_offset && offset < l->window_offset + l->window_length;
-        size_t whole = MIN(length, (size_t)READ_PIECE_BYTES);
-        if (offset + whole < l->length) {
-            whole -= whole % CHUNK_BLOCK_BYTES;
-        }
-        if (!hit && whole > 0 && offset % CHUNK_BLOCK_BYTES == 0) {
-            run = whole;
+        size_t run = hit ? 0 : whole_blocks(l, offset, length);
+        int r = 0;
+        if (run > 0) {
             r = read_blocks(l, to, run, offset, e);
-        } else {
-            r = hit ? 0 : load_window(l, offset, e);
-            size_t skip = (size_t)(offset - l->window_offset);
-            run = r < 0 ? 0 : MIN(length, (size_t)l->window_length - skip);
-            if (r == 0) {
-                memcpy(to, l->window + skip, run);
-            }
+        } else if (!hit) {
+            r = load_window(l, offset, e);
         }
         if (r < 0) {
             return r;
+        }
+        if (run == 0) {
+            run = window_copy(l, offset, to, length);
         }
         to += run;
         offset += run;

@@ -179,8 +179,12 @@ int64_t read_stream_take(struct read_stream *s, void *data, size_t length, struc
     if (r < 0) {
         return r;
     }
-    while (done < length && s->queued > 0) {
-        struct piece *p = LIST_ENTRY(list_first(&s->pieces), struct piece, link);
+    LIST_FOR_EACH_SAFE(node, &s->pieces)
+    {
+        if (done == length) {
+            break;
+        }
+        struct piece *p = LIST_ENTRY(node, struct piece, link);
         size_t run = MIN(length - done, rpc_bytes_length(p->data) - p->at);
         rpc_bytes_read(p->data, p->at, to + done, run);
         p->at += run;

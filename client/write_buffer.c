@@ -61,9 +61,10 @@ void write_buffer_append(struct write_buffer *b, const void *data, size_t length
 {
     const char *from = data;
     while (length > 0) {
-        struct list *last = list_last(&b->segments);
-        struct segment *s = last ? LIST_ENTRY(last, struct segment, link) : NULL;
-        if (!s || s->used == s->capacity) {
+        struct segment *s = list_empty(&b->segments)
+                                ? segment_new(b)
+                                : LIST_ENTRY(list_last(&b->segments), struct segment, link);
+        if (s->used == s->capacity) {
             s = segment_new(b);
         }
         size_t run = MIN(length, s->capacity - s->used);

@@ -84,6 +84,20 @@ int err_errno(struct err *e, const char *format, ...) ERR_PRINTF(2, 3);
 /* Prefixes e's text with "<text>: ". If e has no text yet, uses the text of code. Returns code. */
 int err_wrap(struct err *e, int code, const char *format, ...) ERR_PRINTF(3, 4);
 
+#ifdef __clang_analyzer__
+/* For clang-tidy, which does not see into err.c: what these return is never success. */
+static inline int err_failure(int code)
+{
+    if (code >= 0) {
+        __builtin_unreachable();
+    }
+    return code;
+}
+#define err_set(...)   err_failure((err_set)(__VA_ARGS__))
+#define err_errno(...) err_failure((err_errno)(__VA_ARGS__))
+#define err_wrap(...)  err_failure((err_wrap)(__VA_ARGS__))
+#endif
+
 /* ERR_* for an errno value; ERR_IO for those without a better name. */
 int err_from_errno(int errno_value);
 

@@ -4,6 +4,7 @@
 #define COMMON_LIMITS_H
 
 #include <assert.h>
+#include <stdint.h>
 
 enum {
     /* Versions: refuse newer than ours with ERR_VERSION. */
@@ -149,7 +150,27 @@ enum {
     LEASE_RETRY_MS = 5 * 1000,       /* a lease whose end failed is ended again */
     REPORT_PAGE_COUNT_MAX = 10000,   /* replicas in one page of a full report, or one heartbeat */
 
-    /* Raft log (used by one member already). */
+    /* Raft between file masters. */
+    RAFT_LANE_BYTES_MAX = 12 * 1024 * 1024,   /* to one peer, not yet taken by the connection */
+    RAFT_AHEAD_COUNT_MAX = 64,                /* messages of one stream that wait for the owner */
+    RAFT_REOPEN_MS_MIN = 20,                  /* back-off of a stream that ended ... */
+    RAFT_REOPEN_MS_MAX = 500,                 /* ... doubles up to this */
+    RAFT_CACHE_BYTES_MAX = 16 * 1024 * 1024,  /* of the newest entries, kept in memory for peers */
+    RAFT_KEEP_BYTES_MAX = 1024 * 1024 * 1024, /* of log kept for a peer that is behind */
+    RAFT_STRANGER_MS = 60 * 1000, /* silence after which one that is no member is forgotten */
+    RAFT_PEER_COUNT_MAX = 64,     /* members and strangers */
+    RAFT_FORM_ASK_MS = 100,       /* peers are asked who they are so often */
+    RAFT_FORM_TELL_MS = 5 * 1000, /* and people are told why it takes so long */
+    RAFT_IDENTIFY_MS = 1000,      /* and have so long to answer */
+    RAFT_HAND_OVER_MS = 1000,     /* a leader that ends waits so long for its successor */
+    RAFT_CHANGE_MS = 20 * 1000,   /* an operator's change of members is given up after this */
+    RAFT_SPACE_MIN_BYTES = 192 * 1024 * 1024, /* less free on the log's disk: no new entries */
+
+    SNAPSHOT_HEADER_BYTES_MAX = 16 * 1024 * 1024, /* names of some hundred thousand files */
+    SNAPSHOT_HEARD_MS = 2 * 1000, /* one is made for a member that has answered within this */
+    SNAPSHOT_IDLE_MS = 60 * 1000, /* one that nobody asks for any more is let go after this */
+
+    /* Raft log. */
     LOG_ENTRY_BYTES_MAX = 8 * 1024 * 1024,
     LOG_SEGMENT_BYTES = 64 * 1024 * 1024,
     LOG_BATCH_BYTES_MAX = 16 * 1024 * 1024, /* a longer append is cut into batches of about that */
@@ -158,6 +179,19 @@ enum {
                                                after a crash replays about that */
     LOG_SPARE_COUNT_MAX = 2,                /* dropped segments kept for reuse */
     LOG_IDLE_MS = 1000,                     /* then an empty batch vouches for the last one */
+
+    /* Raft. The first ones are defaults of struct raft_options. */
+    RAFT_HEARTBEAT_MS = 50,
+    RAFT_ELECTION_MS = 300, /* a leader that is gone is replaced within about twice that */
+    RAFT_DISK_HUNG_MS = 2 * 1000,
+    RAFT_APPEND_BYTES = 256 * 1024, /* and 64 of them under way to each peer: 16 MiB */
+    RAFT_INFLIGHT_COUNT = 64,
+    RAFT_PIECE_BYTES = 512 * 1024,
+    RAFT_UNCOMMITTED_BYTES = 64 * 1024 * 1024,
+    RAFT_INFLIGHT_COUNT_MAX = 256,
+    RAFT_APPEND_COUNT_MAX = 4096, /* entries in one message or proposal */
+    RAFT_PIECE_BYTES_MAX = 4 * 1024 * 1024,
+    RAFT_PIECE_RETRY_MS = 1000, /* a piece of a snapshot without an answer is sent again */
 
     /* MapReduce engine. */
     MR_REDUCES_MAX = 65536,                  /* partitions of one map output; its index is in RAM */
@@ -176,12 +210,15 @@ enum {
     MR_SAMPLE_KEYS_MAX = 65536,                 /* to find the ranges of a totally ordered job */
 };
 
+#define SNAPSHOT_BYTES_MAX (UINT64_C(1) << 50) /* of a file master's state */
+
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
               "a client must give up before its session is forgotten");
 static_assert(3 * APPEND_ALIVE_MS < HOP_SILENT_MS, "two lost signs of life name nobody");
 static_assert(APPEND_TICK_MS < APPEND_ALIVE_MS, "signs of life go out at ticks");
 static_assert(CHUNK_BYTES_MIN % CHUNK_BLOCK_BYTES == 0, "chunks are whole blocks");
 static_assert(RPC_RAFT_MESSAGE_BYTES_MAX > LOG_ENTRY_BYTES_MAX, "an entry fits into a message");
+static_assert(RAFT_LANE_BYTES_MAX < RPC_STREAM_QUEUE_BYTES_MAX, "the lane is full first");
 static_assert(RPC_STREAM_WRITABLE_BYTES + RPC_RAFT_MESSAGE_BYTES_MAX <= RPC_STREAM_QUEUE_BYTES_MAX,
               "a sender that heeds rpc_stream_writable() never meets ERR_BUSY");
 static_assert(DATA_MESSAGE_BYTES_MAX % CHUNK_BLOCK_BYTES == 0,

@@ -148,6 +148,15 @@ bool chunkservers_join(struct chunkservers *c, struct chunkserver *server, uint6
     return !was_live;
 }
 
+void chunkservers_ask_again(struct chunkservers *c, time_ms now)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        c->servers[i]->reported = false;
+        c->servers[i]->listing = false;
+        c->servers[i]->joined_ms = now;
+    }
+}
+
 int chunkservers_hear(struct chunkservers *c, server_id id, uint64_t start_count, time_ms now,
                       struct chunkserver **ret, bool *ret_revived)
 {

@@ -76,6 +76,9 @@ struct chunkserver_load {
 bool chunkservers_join(struct chunkservers *c, struct chunkserver *server, uint64_t start_count,
                        time_ms now);
 
+/* What they have reported is no longer known here: as if each had just joined. */
+void chunkservers_ask_again(struct chunkservers *c, time_ms now);
+
 /* 0; ERR_NOT_FOUND: unknown, or not joined in this start: it must register again; ERR_STALE: of an
  * earlier start. *ret_revived: it was DEAD. */
 int chunkservers_hear(struct chunkservers *c, server_id id, uint64_t start_count, time_ms now,

@@ -43,12 +43,12 @@ static Trireme__V1__ChunkRef *proto_chunk_ref(struct chunk_ref ref, struct arena
 /* protobuf-c's structs want char *, which it does not write through while packing. */
 static char *proto_string(const char *string)
 {
-    return (char *)(uintptr_t)string;
+    return (char *)string;
 }
 
 static uint64_t *proto_numbers(const uint64_t *numbers)
 {
-    return (uint64_t *)(uintptr_t)numbers;
+    return (uint64_t *)numbers;
 }
 
 #define MAKE(type, name, arena)                                                                    \
@@ -95,6 +95,22 @@ static Trireme__V1__Precondition *proto_precondition(const struct precondition *
 }
 
 /* ---- Operations from protobuf ---------------------------------------------------------------- */
+
+static void create_of(const Trireme__V1__Create *m, struct op_create *ret)
+{
+    *ret = (struct op_create){
+        .path = m->path,
+        .mode = m->mode,
+        .replication = m->replication,
+        .chunk_bytes = m->chunk_bytes,
+        .replace = m->replace,
+        .parents = m->parents,
+        .first_chunk = m->first_chunk,
+        .writer_host = m->writer_host,
+        .servers = m->servers,
+        .server_count = (uint32_t)m->n_servers,
+    };
+}
 
 static void allocate_of(const Trireme__V1__Allocate *m, struct op_allocate *ret)
 {
@@ -149,9 +165,7 @@ static bool path_operation_of(const Trireme__V1__Operation *m, struct operation 
         return true;
     case TRIREME__V1__OPERATION__KIND_CREATE:
         ret->kind = OPERATION_CREATE;
-        ret->create =
-            (struct op_create){m->create->path,        m->create->mode,    m->create->replication,
-                               m->create->chunk_bytes, m->create->replace, m->create->parents};
+        create_of(m->create, &ret->create);
         return true;
     case TRIREME__V1__OPERATION__KIND_ACQUIRE_LEASE:
         ret->kind = OPERATION_ACQUIRE_LEASE;
@@ -259,10 +273,13 @@ int command_from_request(const ProtobufCMessage *request, struct arena *arena,
     CHECK(request->descriptor == &trireme__v1__mutate_request__descriptor);
     int r = mutate_of((const Trireme__V1__MutateRequest *)request, arena, ret, e);
     for (uint32_t i = 0; r == 0 && i < ret->operation_count; i++) {
-        struct operation *op = (struct operation *)(uintptr_t)&ret->operations[i];
+        struct operation *op = (struct operation *)&ret->operations[i];
         if (op->kind == OPERATION_ALLOCATE) {
             op->allocate.servers = NULL;
             op->allocate.server_count = 0;
+        } else if (op->kind == OPERATION_CREATE) {
+            op->create.servers = NULL;
+            op->create.server_count = 0;
         }
     }
     return r;
@@ -313,6 +330,10 @@ static void proto_create(const struct op_create *op, struct arena *arena,
     m->chunk_bytes = op->chunk_bytes;
     m->replace = op->replace;
     m->parents = op->parents;
+    m->first_chunk = op->first_chunk;
+    m->writer_host = proto_string(op->writer_host);
+    m->n_servers = op->server_count;
+    m->servers = proto_numbers(op->servers);
     to->kind_case = TRIREME__V1__OPERATION__KIND_CREATE;
     to->create = m;
 }
@@ -501,7 +522,7 @@ static Trireme__V1__LogRegisterServer *proto_register_server(const struct cmd_re
 {
     MAKE(LogRegisterServer, m, arena) TRIREME__V1__LOG_REGISTER_SERVER__INIT;
     m->member_key.len = sizeof(cmd->key.bytes);
-    m->member_key.data = (uint8_t *)(uintptr_t)cmd->key.bytes;
+    m->member_key.data = (uint8_t *)cmd->key.bytes;
     m->host = proto_string(cmd->host);
     m->rack = proto_string(cmd->rack);
     m->address = proto_string(cmd->address);
@@ -543,7 +564,7 @@ static Trireme__V1__LogExpireLeases *proto_expire_leases(const struct cmd_expire
     return m;
 }
 
-static void proto_command(const struct log_entry *entry, struct arena *arena,
+static void proto_command(const struct command_entry *entry, struct arena *arena,
                           Trireme__V1__LogEntry *m)
 {
     static const Trireme__V1__LogEntry__CommandCase cases[] = {
@@ -596,7 +617,7 @@ static void proto_command(const struct log_entry *entry, struct arena *arena,
     }
 }
 
-int command_encode(const struct log_entry *entry, struct arena *arena, struct buf *out,
+int command_encode(const struct command_entry *entry, struct arena *arena, struct buf *out,
                    struct err *e)
 {
     Trireme__V1__LogEntry m = TRIREME__V1__LOG_ENTRY__INIT;
@@ -605,7 +626,7 @@ int command_encode(const struct log_entry *entry, struct arena *arena, struct bu
     if (entry->kind == ENTRY_MUTATE) {
         m.user = proto_string(entry->caller.user);
         m.n_groups = entry->caller.group_count;
-        m.groups = (char **)(uintptr_t)entry->caller.groups;
+        m.groups = (char **)entry->caller.groups;
         m.is_superuser = entry->caller.is_superuser;
     }
     proto_command(entry, arena, &m);
@@ -623,8 +644,8 @@ int command_encode(const struct log_entry *entry, struct arena *arena, struct bu
 
 /* ---- Entries from protobuf ------------------------------------------------------------------- */
 
-/* Does the message, or one inside it, hold fields that this program does not know? Messages nest
- * at most three deep here, so the recursion is bounded. */
+/* Does the message, or one inside it, hold fields that this program does not know? */
+/* NOLINTNEXTLINE(misc-no-recursion): messages nest at most three deep here */
 static bool has_unknown(const ProtobufCMessage *m)
 {
     bool found = m->n_unknown_fields > 0;
@@ -675,8 +696,8 @@ static void expire_leases_of(const Trireme__V1__LogExpireLeases *m, struct arena
     *ret = (struct cmd_expire_leases){leases, (uint32_t)m->n_leases};
 }
 
-static int command_of(const Trireme__V1__LogEntry *m, struct arena *arena, struct log_entry *ret,
-                      struct err *e)
+static int command_of(const Trireme__V1__LogEntry *m, struct arena *arena,
+                      struct command_entry *ret, struct err *e)
 {
     switch (m->command_case) {
     case TRIREME__V1__LOG_ENTRY__COMMAND_NOOP:
@@ -719,7 +740,7 @@ static int command_of(const Trireme__V1__LogEntry *m, struct arena *arena, struc
     }
 }
 
-int command_decode(struct span bytes, struct arena *arena, struct log_entry *ret, struct err *e)
+int command_decode(struct span bytes, struct arena *arena, struct command_entry *ret, struct err *e)
 {
     ProtobufCAllocator allocator = {arena_proto_alloc, arena_proto_free, arena};
     if (bytes.length > LOG_ENTRY_BYTES_MAX) {
@@ -732,7 +753,7 @@ int command_decode(struct span bytes, struct arena *arena, struct log_entry *ret
     if (has_unknown(&m->base)) {
         return err_set(e, ERR_VERSION, "log entry: written by a newer program");
     }
-    *ret = (struct log_entry){
+    *ret = (struct command_entry){
         .cluster_ms = m->cluster_ms,
         .wall_ms = m->wall_ms,
         .caller = {.user = m->user,
@@ -765,7 +786,9 @@ static char *proto_text(const char *text, struct arena *arena)
     }
     char *clean = arena_strndup(arena, text, length);
     for (size_t i = 0; i < length; i++) {
-        clean[i] = (uint8_t)clean[i] < 0x80 ? clean[i] : '?';
+        if ((uint8_t)clean[i] >= 0x80) {
+            clean[i] = '?';
+        }
     }
     return clean;
 }

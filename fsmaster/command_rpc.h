@@ -20,12 +20,12 @@ int command_from_request(const struct ProtobufCMessage *request, struct arena *a
                          struct cmd_mutate *ret, struct err *e) MUST_CHECK;
 
 /* Appends the entry to out. ERR_TOO_LARGE: more than LOG_ENTRY_BYTES_MAX. */
-int command_encode(const struct log_entry *entry, struct arena *arena, struct buf *out,
+int command_encode(const struct command_entry *entry, struct arena *arena, struct buf *out,
                    struct err *e) MUST_CHECK;
 
 /* ERR_CORRUPT: not an entry. ERR_VERSION: holds something that this program does not know, so the
  * member must stop. The result lives in arena. */
-int command_decode(struct span bytes, struct arena *arena, struct log_entry *ret,
+int command_decode(struct span bytes, struct arena *arena, struct command_entry *ret,
                    struct err *e) MUST_CHECK;
 
 /* Results of an applied ENTRY_MUTATE into reply, an initialised Trireme__V1__MutateReply whose

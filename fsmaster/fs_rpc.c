@@ -269,6 +269,7 @@ static bool name_server(struct named_servers *n, server_id id, bool live, uint32
         }
         n->messages[n->count++] = server_message(n->arena, server);
         place = n->count;
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr): a number, which nobody follows */
         (void)map_put_u64(&n->places, id, (void *)place);
     }
     *ret_place = (uint32_t)place - 1;
@@ -693,12 +694,12 @@ static int register_server(struct rpc_call *call, void *service)
         return not_leader(call, s);
     }
     registration->call = call;
-    struct log_entry entry = {.kind = ENTRY_REGISTER_SERVER,
-                              .register_server = {.key = registration->key,
-                                                  .host = q->host,
-                                                  .rack = q->rack,
-                                                  .address = q->address,
-                                                  .local_socket = q->local_socket}};
+    struct command_entry entry = {.kind = ENTRY_REGISTER_SERVER,
+                                  .register_server = {.key = registration->key,
+                                                      .host = q->host,
+                                                      .rack = q->rack,
+                                                      .address = q->address,
+                                                      .local_socket = q->local_socket}};
     command_propose(&registration->command, s, &entry, registered);
     return RPC_PENDING;
 }

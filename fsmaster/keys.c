@@ -234,6 +234,21 @@ int applied_decode(struct span value, struct log_position *ret)
     return reader_finish(&r);
 }
 
+void members_encode(log_index index, struct span config, struct buf *ret_value)
+{
+    begin(ret_value);
+    buf_append_u64le(ret_value, index);
+    buf_append(ret_value, config.data, config.length);
+}
+
+int members_decode(struct span value, log_index *ret_index, struct span *ret_config)
+{
+    struct reader r = reader_of(value);
+    *ret_index = cursor_u64le(&r.c);
+    *ret_config = cursor_bytes(&r.c, r.c.left);
+    return reader_finish(&r);
+}
+
 void meta_encode(const struct meta_row *meta, struct buf *ret_value)
 {
     begin(ret_value);

@@ -27,6 +27,7 @@ enum row_type {
     ROW_INODE = 'i',
     ROW_CHUNK = 'k',
     ROW_LEASE = 'l',
+    ROW_MEMBERS = 'm',
     ROW_OPEN_CHUNK = 'o',
     ROW_REPLY = 'r',
     ROW_SESSION = 's',
@@ -57,7 +58,7 @@ struct row_key row_key_u64_pair(enum row_type type, uint64_t first, uint64_t sec
 /* Name of at most LIMIT_NAME_BYTES_MAX bytes. */
 struct row_key row_key_dirent(inode_id parent, struct span name);
 struct row_key row_key_fence(struct span name);
-struct row_key row_key_server_key(const struct member_key *key);
+struct row_key row_key_server_key(const struct member_key *member);
 
 /* Of the keys that row_key_u64() and _pair() make; ERR_CORRUPT. */
 int row_key_read_u64(struct span key, enum row_type type, uint64_t *ret_number) MUST_CHECK;
@@ -69,6 +70,10 @@ int row_key_read_dirent(struct span key, inode_id *ret_parent, struct span *ret_
 
 void applied_encode(const struct log_position *applied, struct buf *ret_value);
 int applied_decode(struct span value, struct log_position *ret) MUST_CHECK;
+
+/* The newest configuration applied, which is Raft's (raft_config_encode), and its entry's index. */
+void members_encode(log_index index, struct span config, struct buf *ret_value);
+int members_decode(struct span value, log_index *ret_index, struct span *ret_config) MUST_CHECK;
 
 /* The one row of identity and counters. */
 struct meta_row {

@@ -565,6 +565,33 @@ void locations_forget(struct locations *l, chunk_id chunk)
     }
 }
 
+static bool record_is_empty(const struct record *record)
+{
+    return record->state == LOCATION_RUMOURED && record->slots[0] == 0 && record->slots[1] == 0 &&
+           record->slots[2] == 0 && !(record->flags & RECORD_HAS_ODD);
+}
+
+void locations_disown(struct locations *l, chunk_id chunk)
+{
+    struct record *record = record_find(l, chunk);
+    if (!record) {
+        return;
+    }
+    struct detail replicas[LOCATION_REPLICAS_MAX];
+    uint32_t count = replicas_detach(l, record, replicas);
+    record->flags = record->state == LOCATION_SEALED ? RECORD_RUMOUR_SEALED : 0;
+    record->state = LOCATION_RUMOURED;
+    record->wanted = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        replica_put(l, record, &replicas[i]);
+    }
+    if (record_is_empty(record)) {
+        record_remove(l, record);
+    } else {
+        record_judge(l, record);
+    }
+}
+
 /* ---- What servers say ----------------------------------------------------------------------- */
 
 int locations_report(struct locations *l, server_id id, const struct location_report *report)
@@ -597,18 +624,12 @@ int locations_report(struct locations *l, server_id id, const struct location_re
     return 0;
 }
 
-static bool record_is_empty(const struct record *record)
+void locations_remove(struct locations *l, server_id id, chunk_id chunk)
 {
-    return record->state == LOCATION_RUMOURED && record->slots[0] == 0 && record->slots[1] == 0 &&
-           record->slots[2] == 0 && !(record->flags & RECORD_HAS_ODD);
-}
-
-void locations_remove(struct locations *l, server_id server, chunk_id chunk)
-{
-    const struct server *known = map_get_u64(&l->servers_by_id, server);
+    const struct server *server = map_get_u64(&l->servers_by_id, id);
     struct record *record = record_find(l, chunk);
     struct detail before;
-    if (!known || !record || !replica_take(l, record, known->index, &before)) {
+    if (!server || !record || !replica_take(l, record, server->index, &before)) {
         return;
     }
     if (record_is_empty(record)) {

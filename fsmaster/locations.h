@@ -99,22 +99,25 @@ void locations_free(struct locations *l); /* accepts NULL */
 void locations_learn(struct locations *l, const struct location_fact *fact);
 /* Only the wanted copies. A chunk that is not known stays so. */
 void locations_set_wanted(struct locations *l, chunk_id chunk, uint32_t wanted);
-/* The chunk is no more. Its replicas are given first: locations_find(). */
+/* The chunk is no more, and its replicas are being deleted: locations_find() gave them first. */
 void locations_forget(struct locations *l, chunk_id chunk);
+/* The chunk is no more, and to delete its replicas is another member's business: they are rumours
+ * from now on, so that they are found if that member does not live to do it. */
+void locations_disown(struct locations *l, chunk_id chunk);
 
 /* ---- What servers say ---- */
 
 /* 0. ERR_INVALID: id 0, or a version or length that no chunk has; nothing is noted. */
-int locations_report(struct locations *l, server_id server, const struct location_report *report);
-void locations_remove(struct locations *l, server_id server, chunk_id chunk);
+int locations_report(struct locations *l, server_id id, const struct location_report *report);
+void locations_remove(struct locations *l, server_id id, chunk_id chunk);
 
 /* A full list comes: from locations_report_begin() on, replicas that are not reported again go at
  * locations_report_end(). A begin without an end is harmless: the next begin starts over. */
-void locations_report_begin(struct locations *l, server_id server);
-void locations_report_end(struct locations *l, server_id server);
+void locations_report_begin(struct locations *l, server_id id);
+void locations_report_end(struct locations *l, server_id id);
 
 /* Dead servers' replicas are kept, but do not count. */
-void locations_set_live(struct locations *l, server_id server, bool live);
+void locations_set_live(struct locations *l, server_id id, bool live);
 
 /* ---- Questions ---- */
 

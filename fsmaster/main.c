@@ -20,7 +20,7 @@ static const struct config_row rows[] = {
      .value_name = "DIR",
      .flags = CONFIG_REQUIRED,
      .help = "Directory of the log and the state. An empty or missing one is made, and forms a new "
-             "cluster."},
+             "cluster, with --peers if that is given."},
     {.key = "listen",
      .type = CONFIG_STRING,
      .offset = AT(listen),
@@ -43,6 +43,25 @@ static const struct config_row rows[] = {
      .value_name = "LABEL",
      .default_text = "default",
      .help = "Rack label of this machine."},
+    {.key = "id",
+     .type = CONFIG_INT,
+     .offset = AT(id),
+     .value_name = "N",
+     .default_text = "0",
+     .min = 0,
+     .max = INT64_MAX,
+     .help =
+         "Number of this file master among its peers. 0 means what the data directory says, and "
+         "1 in a new one."},
+    {.key = "peers",
+     .type = CONFIG_LIST,
+     .offset = AT(peers),
+     .value_name = "ID=HOST:PORT,...",
+     .help =
+         "All file masters that form a cluster together, this one included; the same on each of "
+         "them. The cluster is formed once, when all of them are there and empty. Afterwards "
+         "members come and go by dfs admin raft, and this only says where they are. Without it "
+         "a new directory is a cluster of one."},
     {.type = CONFIG_HEADING, .key = "", .help = "Settings of a new cluster"},
     {.key = "cluster-id",
      .type = CONFIG_STRING,
@@ -97,7 +116,7 @@ static const struct config_row rows[] = {
      .value_name = "MS",
      .default_text = "10000",
      .min = 200,
-     .max = 24 * 3600 * 1000,
+     .max = 24LL * 3600 * 1000,
      .help = "A chunkserver that is silent for so long counts as lost, and its chunks are copied."},
     {.key = "lease-ms",
      .type = CONFIG_INT,
@@ -105,7 +124,7 @@ static const struct config_row rows[] = {
      .value_name = "MS",
      .default_text = "60000",
      .min = 200,
-     .max = 24 * 3600 * 1000,
+     .max = 24LL * 3600 * 1000,
      .help = "A writer that does not renew its lease for so long loses its file."},
     {.key = "cache",
      .type = CONFIG_SIZE,
@@ -122,6 +141,41 @@ static const struct config_row rows[] = {
      .max = INT64_MAX,
      .help = "The state is made durable each time the log has grown by so much, which bounds what "
              "a start after a crash has to replay."},
+    {.key = "log-keep",
+     .type = CONFIG_SIZE,
+     .offset = AT(keep_bytes),
+     .default_text = "1G",
+     .min = 4096,
+     .max = INT64_MAX,
+     .help =
+         "Log that is kept for file masters that are behind. One that is further behind is sent "
+         "the whole state."},
+    {.key = "log-segment",
+     .type = CONFIG_SIZE,
+     .offset = AT(segment_bytes),
+     .default_text = "64M",
+     .min = 64 * 1024,
+     .max = 64 * 1024 * 1024,
+     .flags = CONFIG_HIDDEN,
+     .help = "Size of one file of the log."},
+    {.key = "heartbeat-ms",
+     .type = CONFIG_INT,
+     .offset = AT(heartbeat_ms),
+     .value_name = "MS",
+     .default_text = "0",
+     .min = 0,
+     .max = 60 * 1000,
+     .help = "A leading file master shows its followers that it lives each so often. 0 means 50."},
+    {.key = "election-ms",
+     .type = CONFIG_INT,
+     .offset = AT(election_ms),
+     .value_name = "MS",
+     .default_text = "0",
+     .min = 0,
+     .max = 600 * 1000,
+     .help =
+         "File masters that hear no leader for this long, or up to twice as long, elect another "
+         "one. At least two heartbeats. 0 means 300."},
     {.key = "workers",
      .type = CONFIG_INT,
      .offset = AT(workers),
@@ -163,7 +217,8 @@ static const struct config_program program = {
     .summary = "file master of a Trireme cluster: names, chunks, leases, placement",
     .description = "Keeps the namespace and knows where every chunk is. Everything that it has "
                    "acknowledged is on its disk. SIGTERM ends it cleanly.",
-    .footer = "Example:\n  fsmaster --data /var/lib/trireme/fsmaster --listen 127.0.0.1:7000\n",
+    .footer = "Examples:\n  fsmaster --data /var/lib/trireme/fsmaster --listen 127.0.0.1:7000\n"
+              "  fsmaster --data D --listen a:7000 --id 1 --peers 1=a:7000,2=b:7000,3=c:7000\n",
     .rows = rows,
     .row_count = ARRAY_COUNT(rows),
 };

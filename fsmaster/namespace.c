@@ -71,15 +71,6 @@ void namespace_begin(struct namespace *ns, const struct kv_view *view)
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
-int ns_broken(struct namespace *ns, int code)
-{
-    CHECK(code < 0);
-    if (ns->broken == 0) {
-        ns->broken = code;
-    }
-    return code;
-}
-
 int ns_get(struct namespace *ns, const struct row_key *key)
 {
     int r = kv_view_get(ns->view, row_key_span(key), &ns->value);
@@ -300,7 +291,7 @@ static int apply_register_server(struct namespace *ns, const struct cmd_register
 
 /* ---- Apply ----------------------------------------------------------------------------------- */
 
-static int apply_kind(struct namespace *ns, const struct log_entry *entry,
+static int apply_kind(struct namespace *ns, const struct command_entry *entry,
                       struct apply_result *result)
 {
     if (!ns->meta.cluster_id[0] && entry->kind != ENTRY_FORMAT && entry->kind != ENTRY_MUTATE &&
@@ -341,7 +332,7 @@ static void cluster_time_goes_on(struct namespace *ns, time_ms cluster_ms)
     }
 }
 
-int namespace_apply(struct namespace *ns, const struct log_entry *entry, struct log_position at,
+int namespace_apply(struct namespace *ns, const struct command_entry *entry, struct log_position at,
                     struct arena *arena, struct apply_result *ret_result)
 {
     struct apply_result result = {.text = ""};

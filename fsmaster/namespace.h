@@ -86,7 +86,7 @@ void namespace_begin(struct namespace *ns, const struct kv_view *view);
 
 /* Applies one committed entry. `at` must be above the position before. All that *ret_result points
  * to lives in arena. */
-int namespace_apply(struct namespace *ns, const struct log_entry *entry, struct log_position at,
+int namespace_apply(struct namespace *ns, const struct command_entry *entry, struct log_position at,
                     struct arena *arena, struct apply_result *ret_result) MUST_CHECK;
 
 /* Entries of other modules (membership) that change nothing here but count as applied. */

@@ -126,7 +126,7 @@ static int check_dirent(struct checker *checker, struct span key, struct span va
     if (r == 0) {
         r = dirent_decode(value, &dirent);
     }
-    if (r < 0) {
+    if (r != 0) {
         return r;
     }
     struct seen_inode *parent = map_get_u64(&checker->inodes, parent_id);
@@ -154,7 +154,7 @@ static int check_extent(struct checker *checker, struct span key, struct span va
     if (r == 0) {
         r = extent_decode(value, &extent);
     }
-    if (r < 0) {
+    if (r != 0) {
         return r;
     }
     struct seen_inode *file = map_get_u64(&checker->inodes, id);
@@ -190,7 +190,7 @@ static int check_lease(struct checker *checker, struct span key, struct span val
     if (r == 0) {
         r = lease_decode(id, value, &lease);
     }
-    if (r < 0) {
+    if (r != 0) {
         return r;
     }
     struct seen_inode *file = map_get_u64(&checker->inodes, id);

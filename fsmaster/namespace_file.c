@@ -292,7 +292,10 @@ int ns_apply_create(struct namespace *ns, const struct op_create *op, struct op_
             r = may_replace(ns, &walk, op->replace, op->parents);
         }
     }
-    if (r < 0) {
+    if (r == 0 && op->server_count > 0) {
+        r = ns_may_allocate(ns, op->servers, op->server_count);
+    }
+    if (r != 0) {
         return r;
     }
     struct ns_node *file = ns_node_new(ns, INODE_FILE, new_file.mode);
@@ -310,7 +313,7 @@ int ns_apply_create(struct namespace *ns, const struct op_create *op, struct op_
     result->lease_epoch = file->row.lease_epoch;
     result->chunk_bytes = file->row.chunk_bytes;
     result->replication = file->row.replication;
-    return 0;
+    return op->server_count > 0 ? ns_allocate(ns, file, op->servers, op->server_count, result) : 0;
 }
 
 /* ---- Close and abandon ----------------------------------------------------------------------- */
@@ -377,6 +380,7 @@ int ns_apply_close(struct namespace *ns, const struct op_close *op, struct op_re
         }
         return r;
     }
+    bool unnamed = r == 0 && (file->row.flags & INODE_UNNAMED);
     if (r == 0) {
         r = close_plan(ns, op, file, &walk);
     }
@@ -386,7 +390,7 @@ int ns_apply_close(struct namespace *ns, const struct op_close *op, struct op_re
     if (r == 0) {
         r = ns_settle_do(ns, file, &settle);
     }
-    if (r == 0 && (file->row.flags & INODE_UNNAMED)) {
+    if (r == 0 && unnamed) {
         file->row.flags &= (uint8_t)~INODE_UNNAMED;
         r = link_at(ns, &walk, file);
     }

@@ -297,7 +297,7 @@ static int locate(struct namespace *ns, const struct locate_request *request, st
     struct ns_node *file = NULL;
     struct locating locating = {.arena = ns->arena};
     int r = find(ns, &request->target, &file);
-    if (r < 0) {
+    if (r != 0) {
         return r;
     }
     if (file->row.kind != INODE_FILE) {

@@ -124,7 +124,7 @@ static int reply_get(struct namespace *ns, uint64_t seq, struct op_result *ret)
     if (r == 0) {
         r = ns_decoded(ns, reply_decode(ns_value(ns), &reply));
     }
-    if (r < 0) {
+    if (r != 0) {
         return r;
     }
     *ret = (struct op_result){

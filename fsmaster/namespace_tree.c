@@ -87,7 +87,7 @@ int ns_child(struct namespace *ns, inode_id parent, struct span name, struct ns_
     if (r == 0) {
         r = ns_node_get_known(ns, dirent.inode, &node);
     }
-    if (r < 0) {
+    if (r != 0) {
         return r;
     }
     if (node->row.kind == INODE_DIRECTORY) {
@@ -278,11 +278,14 @@ static struct ns_delta node_weight(const struct ns_node *node)
 /* A directory has got a branch of that height: so have all above it. */
 static int raise_heights(struct namespace *ns, struct ns_node *directory, uint32_t height)
 {
+    struct ns_node *at = directory;
+    struct ns_node *above = NULL;
     int r = 0;
-    for (struct ns_node *at = directory; r == 0 && at && at->row.height < height; height++) {
-        at->row.height = height;
+    while (r == 0 && at && at->row.height < height) {
+        at->row.height = height++;
         at->dirty = true;
-        r = node_parent(ns, at, &at);
+        r = node_parent(ns, at, &above);
+        at = above;
     }
     return r;
 }

@@ -1,8 +1,8 @@
 /* Start, loop and drain of the file master.
  *
- * Start-up order: data directory, state, soft state from it, listening socket, consensus (which
- * replays the log), and only when this member leads the pollers: until then clients wait in the
- * socket's queue. Drain is the reverse: no new calls, those in progress finish, consensus comes to
+ * Start-up order: data directory, state, soft state from it, listening socket, consensus, pollers:
+ * peers must be able to speak with us before anybody leads, and clients hear who does. Drain is the
+ * reverse: leadership is handed over, no new calls, those in progress finish, consensus comes to
  * rest, then threads and files go. */
 #include "fsmaster/server.h"
 
@@ -63,13 +63,16 @@ static void start_pollers(struct server *s)
     s->rpc_running = true;
 }
 
-void server_open_doors(struct server *s)
+void server_look_ready(struct server *s)
 {
     struct err e = ERR_INIT;
-    if (s->rpc_running) {
+    bool follows = s->status.leader[0] && strcmp(s->status.leader, s->address) != 0;
+    bool led = s->totals.cluster_id[0] != '\0' && (s->status.is_leader || follows);
+    gauge_set(s->metrics.led, led);
+    if (s->ready || !led) {
         return;
     }
-    start_pollers(s);
+    s->ready = true;
     log_info("fsmaster",
              "serving address=%s cluster=%s term=%" PRIu64 " applied=%" PRIu64
              " replication=%" PRIu32 " superuser=%s",
@@ -144,6 +147,7 @@ static void make_metrics(struct server_metrics *x)
         .unverified_seals = metrics_counter(m, "fsmaster_unverified_seals_total", NULL,
                                             "Of them those without a clean replica."),
         .leading = metrics_gauge(m, "fsmaster_leading", NULL, "1: this member leads."),
+        .led = metrics_gauge(m, "fsmaster_led", NULL, "1: this member leads or knows who does."),
         .term = metrics_gauge(m, "fsmaster_term", NULL, "Current term."),
     };
     static const char *const reads[] = {"op=\"stat\"", "op=\"list\"", "op=\"locate\""};
@@ -162,10 +166,10 @@ static void make_metrics(struct server_metrics *x)
 static bool healthy_on_http(void *context, struct buf *why)
 {
     const struct server *s = context;
-    if (gauge_value(s->metrics.leading) == 1) {
+    if (gauge_value(s->metrics.led) == 1) {
         return true;
     }
-    buf_append_str(why, "not leading\n");
+    buf_append_str(why, "no leader\n");
     return false;
 }
 
@@ -185,8 +189,7 @@ static void stop_now(struct mail *mail)
     daemon_stopping();
     s->stopping = true;
     s->stop_by_ms = clock_mono_ms() + DRAIN_MS;
-    start_pollers(s); /* they bring the calls in progress to their end */
-    rpc_server_shutdown(s->rpc);
+    consensus_close(s->consensus); /* another member takes over while we still answer */
 }
 
 static void stop_at_once(struct mail *mail)
@@ -196,30 +199,12 @@ static void stop_at_once(struct mail *mail)
     s->stop_count = 2;
 }
 
-static int adopt_cluster(struct server *s, struct err *e)
-{
-    struct cluster_id wanted = s->datadir.ident.cluster;
-    if (s->options.cluster_id && s->options.cluster_id[0]) {
-        int r = parse_hex(s->options.cluster_id, wanted.bytes, sizeof(wanted.bytes), e);
-        if (r < 0) {
-            return err_wrap(e, r, "--cluster-id");
-        }
-    } else if (!cluster_id_known(wanted)) {
-        wanted = cluster_id_random();
-    }
-    return datadir_adopt(&s->datadir, wanted, 1, e);
-}
-
 static int open_state(struct server *s, struct err *e)
 {
-    struct buf path = BUF_INIT;
-    buf_printf(&path, "%s/state", s->options.data);
-    struct state_options options = {.directory = path.data, .cache_bytes = s->options.cache_bytes};
+    struct state_options options = {.data = s->options.data, .cache_bytes = s->options.cache_bytes};
     int r = state_open(&options, &s->state, e);
-    if (r == 0) {
-        r = state_totals(s->state, &s->totals, e);
-    }
-    buf_deinit(&path);
+    r = r < 0 ? r : state_totals(s->state, &s->totals, e);
+    r = r < 0 ? r : state_position(s->state, &s->position, e);
     if (r < 0) {
         return r;
     }
@@ -232,15 +217,35 @@ static int open_state(struct server *s, struct err *e)
     return 0;
 }
 
+static void make_address(struct server *s, const char *host, uint16_t port)
+{
+    struct buf address = BUF_INIT;
+    buf_printf(&address, strchr(host, ':') ? "[%s]:%d" : "%s:%d", host[0] ? host : "127.0.0.1",
+               port ? port : rpc_server_port(s->rpc, 0));
+    memcpy(s->address, address.data, MIN(address.length + 1, sizeof(s->address) - 1));
+    buf_deinit(&address);
+}
+
 static int listen_at(struct server *s, struct err *e)
 {
     const struct server_options *o = &s->options;
     struct rpc_executor owner = rpc_executor_mailbox(s->mailbox);
     struct rpc_executor worker = rpc_executor_workpool(s->workers);
-    struct rpc_service service = {fs_service, s};
     for (int i = 0; i < SERVER_LOOP_COUNT; i++) {
         s->loops[i] = rpc_loop_new();
     }
+    s->chunk_caller = (struct chunk_caller){
+        .loop = s->loops[0], .pool = rpc_pool_new(s->tls, s->superuser), .home = s->mailbox};
+    list_init(&s->chunk_caller.calls);
+    struct raft_transport_options between = {.loop = s->loops[0],
+                                             .pool = s->chunk_caller.pool,
+                                             .owner = s->mailbox,
+                                             .self = s->datadir.ident.key,
+                                             .address = s->address,
+                                             .metrics = s->metrics.registry};
+    s->transport = raft_transport_new(&between);
+    struct rpc_service services[] = {
+        {fs_service, s}, {raft_admin_service, s}, {raft_stream_service, s->transport}};
     struct rpc_server_options options = {.addresses = &o->listen,
                                          .address_count = 1,
                                          .tls = s->tls,
@@ -248,8 +253,8 @@ static int listen_at(struct server *s, struct err *e)
                                          .class = RPC_CONTROL,
                                          .loops = s->loops,
                                          .loop_count = SERVER_LOOP_COUNT,
-                                         .services = &service,
-                                         .service_count = 1,
+                                         .services = services,
+                                         .service_count = ARRAY_COUNT(services),
                                          .owner = &owner,
                                          .worker = &worker};
     int r = rpc_server_new(&options, &s->rpc, e);
@@ -260,45 +265,9 @@ static int listen_at(struct server *s, struct err *e)
     uint16_t port;
     const char *told = o->advertise && o->advertise[0] ? o->advertise : o->listen;
     r = parse_address(told, host, sizeof(host), &port, e);
-    if (r < 0) {
-        return r;
-    }
-    struct buf address = BUF_INIT;
-    buf_printf(&address, strchr(host, ':') ? "[%s]:%d" : "%s:%d", host[0] ? host : "127.0.0.1",
-               port ? port : rpc_server_port(s->rpc, 0));
-    memcpy(s->address, address.data, MIN(address.length + 1, sizeof(s->address) - 1));
-    buf_deinit(&address);
-    s->chunk_caller = (struct chunk_caller){
-        .loop = s->loops[0], .pool = rpc_pool_new(s->tls, s->superuser), .home = s->mailbox};
-    list_init(&s->chunk_caller.calls);
-    return 0;
-}
-
-static int start_consensus(struct server *s, struct err *e)
-{
-    struct buf path = BUF_INIT;
-    buf_printf(&path, "%s/log", s->options.data);
-    struct consensus_options options = {
-        .directory = path.data,
-        .address = s->address,
-        .applied = s->totals.applied.index,
-        .persist_bytes = s->options.persist_bytes,
-        .machine = {.ctx = s->state,
-                    .apply = state_apply,
-                    .persist = state_persist,
-                    .owner_ctx = s,
-                    .applied = server_applied,
-                    .changed = server_changed,
-                    .failed = failed},
-        .owner = s->mailbox,
-        .workers = s->workers,
-        .metrics = s->metrics.registry,
-    };
-    int r = sys_mkdir_p(path.data, e);
     if (r == 0) {
-        r = consensus_start(&options, &s->consensus, e);
+        make_address(s, host, port);
     }
-    buf_deinit(&path);
     return r;
 }
 
@@ -370,11 +339,10 @@ int server_start(const struct server_options *options, struct server **ret, stru
     make_soft_state(s);
     int r = start_tls(s, e);
     r = r < 0 ? r : datadir_open(&s->datadir, options->data, "fsmaster", e);
-    r = r < 0 ? r : adopt_cluster(s, e);
     r = r < 0 ? r : open_state(s, e);
     r = r < 0 ? r : scan_tables(s, e);
     r = r < 0 ? r : listen_at(s, e);
-    r = r < 0 ? r : start_consensus(s, e);
+    r = r < 0 ? r : server_start_consensus(s, failed, e);
     r = r < 0 ? r : start_http(s, e);
     if (r < 0) {
         server_free(s);
@@ -390,10 +358,13 @@ int server_start(const struct server_options *options, struct server **ret, stru
  * progress any more and clients had time to hear that we go, the connections are cut. */
 static void drain_tick(struct server *s, time_ms now)
 {
-    struct rpc_server_stats stats = rpc_server_stats(s->rpc);
-    bool quiet = stats.in_flight == 0 && stats.streams == 0;
+    bool quiet = rpc_server_stats(s->rpc).in_flight == 0; /* streams are the peers', who go on */
     bool heard = now + DRAIN_MS >= s->stop_by_ms + FAREWELL_MS;
-    if (now >= s->stop_by_ms || (quiet && heard)) {
+    if (!s->shut && (!consensus_hands_over(s->consensus) || now >= s->stop_by_ms)) {
+        s->shut = true;
+        rpc_server_shutdown(s->rpc);
+    }
+    if (now >= s->stop_by_ms || (s->shut && quiet && heard)) {
         rpc_server_cancel(s->rpc);
     }
     if (now + DRAIN_MS >= s->stop_by_ms + CANCEL_MS) {
@@ -403,7 +374,6 @@ static void drain_tick(struct server *s, time_ms now)
 
 static void tick(struct server *s, time_ms now)
 {
-    consensus_tick(s->consensus, now);
     scan_tick(s);
     care_tick(s, now);
     recoveries_tick(s, now);
@@ -420,7 +390,7 @@ static void tick(struct server *s, time_ms now)
 
 static bool is_drained(const struct server *s)
 {
-    return s->stopping && rpc_server_is_drained(s->rpc) && s->mutates == 0 && s->jobs == 0 &&
+    return s->shut && rpc_server_is_drained(s->rpc) && s->mutates == 0 && s->jobs == 0 &&
            list_empty(&s->chunk_caller.calls) && !s->expire_running && !s->reap_running &&
            !s->tick_running && consensus_idle(s->consensus);
 }
@@ -429,9 +399,13 @@ int server_run(struct server *s, struct err *e)
 {
     time_ms next = clock_mono_ms();
     mailbox_own(s->mailbox);
+    start_pollers(s);
     while (s->failure.code == 0 && !is_drained(s)) {
-        (void)mailbox_run(s->mailbox, next);
+        (void)mailbox_run(s->mailbox, MIN(next, consensus_next_ms(s->consensus)));
         time_ms now = clock_mono_ms();
+        if (now >= consensus_next_ms(s->consensus)) {
+            consensus_tick(s->consensus, now);
+        }
         if (now >= next) {
             tick(s, now);
             next = now + OWNER_TICK_MS;
@@ -454,6 +428,18 @@ void server_stop(struct server *s, int count)
 
 /* ---- End ------------------------------------------------------------------------------------- */
 
+/* A start that failed half-way has no pollers: the loops are stepped here. */
+static void run_until_idle(struct server *s)
+{
+    while (!consensus_idle(s->consensus)) {
+        (void)mailbox_run(s->mailbox, clock_mono_ms() + (s->rpc_running ? OWNER_TICK_MS : 0));
+        if (!s->rpc_running) {
+            (void)rpc_loop_step(s->loops[0], clock_mono_ms() + 1);
+        }
+        consensus_tick(s->consensus, clock_mono_ms());
+    }
+}
+
 static void free_rpc(struct server *s)
 {
     rpc_server_free(s->rpc);
@@ -462,12 +448,17 @@ static void free_rpc(struct server *s)
             rpc_loop_join_thread(s->loops[i]);
         }
     }
+    (void)mailbox_run(s->mailbox, 0); /* ends of streams, which post to the loop once more */
     rpc_pool_free(s->chunk_caller.pool);
     for (int i = 0; i < SERVER_LOOP_COUNT; i++) {
         if (s->loops[i]) {
             rpc_loop_free(s->loops[i]);
         }
     }
+    if (s->transport) {
+        raft_transport_close(s->transport);
+    }
+    raft_transport_free(s->transport);
     rpc_tls_free(s->tls);
 }
 
@@ -477,14 +468,12 @@ void server_free(struct server *s)
         return;
     }
     http_server_stop(s->http);
-    free_rpc(s);
     if (s->consensus) {
         consensus_close(s->consensus);
-        while (!consensus_idle(s->consensus)) { /* a start that failed half-way */
-            (void)mailbox_run(s->mailbox, clock_mono_ms() + OWNER_TICK_MS);
-        }
+        run_until_idle(s);
         consensus_free(s->consensus);
     }
+    free_rpc(s);
     workpool_free(s->workers);
     (void)mailbox_run(s->mailbox, 0);
     mailbox_close(s->mailbox);

@@ -16,20 +16,26 @@ struct server_options {
     const char *advertise; /* HOST:PORT that others use; absent: as listen, with the port bound */
     const char *host;      /* labels; absent: the machine's name, "default" */
     const char *rack;
-    const char *cluster_id; /* 32 hex digits; absent: drawn at the first start */
-    int64_t replication;    /* default copies of a new cluster; 0: 3, or 1 with `single` */
-    bool single;            /* a cluster on one machine */
-    const char *superuser;  /* absent: whoever runs the process */
-    int64_t ready_fd;       /* -1: none */
-    const char *http;       /* address of metrics; absent: none */
-    bool insecure;          /* plain text on other addresses than loopback */
-    const char *tls_ca;     /* three PEM files, or none of them */
+    int64_t id;               /* of this member; 0: as the directory says, 1 in a fresh one */
+    struct config_list peers; /* ID=HOST:PORT of the members that form a cluster; none: one alone */
+    const char *cluster_id;   /* 32 hex digits; absent: drawn when the cluster is formed */
+    int64_t replication;      /* default copies of a new cluster; 0: 3, or 1 with `single` */
+    bool single;              /* a cluster on one machine */
+    const char *superuser;    /* absent: whoever runs the process */
+    int64_t ready_fd;         /* -1: none */
+    const char *http;         /* address of metrics; absent: none */
+    bool insecure;            /* plain text on other addresses than loopback */
+    const char *tls_ca;       /* three PEM files, or none of them */
     const char *tls_cert;
     const char *tls_key;
     uint64_t server_dead_ms; /* silence of a chunkserver */
     uint64_t lease_ms;       /* a writer's lease without renewal */
     uint64_t cache_bytes;    /* RocksDB's */
     uint64_t persist_bytes;  /* of log between two flushes of the state */
+    uint64_t keep_bytes;     /* of log for file masters that are behind */
+    uint64_t segment_bytes;  /* of its files; 0: the log's default */
+    uint64_t heartbeat_ms;   /* between file masters; 0: Raft's default, like the next */
+    uint64_t election_ms;    /* silence after which another leader is sought */
     int64_t workers;         /* threads for reads */
     bool audit;              /* a log line for each change and each denial */
     const char *log_level;
@@ -37,8 +43,8 @@ struct server_options {
 
 struct server;
 
-/* Opens the data directory, replays the log, listens, and serves when this member leads. The first
- * start on an empty directory forms the cluster. Release with server_free(). */
+/* Opens the data directory and the log, and listens. The first start on an empty directory forms a
+ * cluster, or waits for those that will. Release with server_free(). */
 int server_start(const struct server_options *options, struct server **ret,
                  struct err *e) MUST_CHECK;
 

@@ -46,10 +46,16 @@ static void chunk_sealed(struct server *s, const struct effect *effect)
     scan_touch(s, effect->chunk.id, false, effect->wanted);
 }
 
-/* Nothing names the chunk any more. Whoever may hold a replica is told. */
+/* Nothing names the chunk any more. Whoever may hold a replica is told, by the leader; the others
+ * remember who that is, until they hear that it is done. */
 static void chunk_freed(struct server *s, const struct effect *effect)
 {
     struct location known;
+    scan_touch(s, effect->chunk.id, true, 0);
+    if (!s->status.is_leader) {
+        locations_disown(s->locations, effect->chunk.id);
+        return;
+    }
     if (locations_find(s->locations, effect->chunk.id, &known)) {
         for (uint32_t i = 0; i < known.count; i++) {
             uint64_t version = known.replicas[i].version > effect->chunk.version
@@ -65,7 +71,6 @@ static void chunk_freed(struct server *s, const struct effect *effect)
     }
     locations_forget(s->locations, effect->chunk.id);
     repair_queue_drop(s->repair, effect->chunk.id);
-    scan_touch(s, effect->chunk.id, true, 0);
 }
 
 static void chunk_wanted(struct server *s, const struct effect *effect)
@@ -132,6 +137,9 @@ void server_applied(void *ctx, void *outcome)
         }
     }
     applied_group_free(group);
+    if (!s->ready) {
+        server_look_ready(s);
+    }
 }
 
 /* ---- Leadership ----------------------------------------------------------------------------- */
@@ -139,49 +147,61 @@ void server_applied(void *ctx, void *outcome)
 static void format_done(struct command *c, int code, const struct apply_result *result)
 {
     struct server *s = c->server;
+    s->format_running = false;
     code = code == 0 ? result->code : code;
-    if (code < 0 && code != ERR_EXISTS) {
+    if (code < 0 && code != ERR_EXISTS && code != ERR_NOT_LEADER && code != ERR_UNKNOWN) {
         (void)err_set(&s->failure, code, "form the cluster: %s", err_text(code));
-    } else {
+    } else if (code == 0) {
         log_info("fsmaster", "cluster formed id=%s replication=%" PRIu32, s->totals.cluster_id,
                  s->totals.default_replication);
-        server_open_doors(s);
     }
     command_deinit(c);
     free(c);
 }
 
+/* The namespace's own first entry; whoever leads first makes it. */
 static void propose_format(struct server *s)
 {
     char id[CLUSTER_ID_TEXT_BYTES];
-    struct log_entry entry = {
+    struct command_entry entry = {
         .kind = ENTRY_FORMAT,
         .format = {.cluster_id = cluster_id_format(s->datadir.ident.cluster, id),
                    .superuser = s->superuser,
                    .default_replication = (uint32_t)s->options.replication},
     };
+    s->format_running = true;
     command_propose(xcalloc(1, sizeof(struct command)), s, &entry, format_done);
+}
+
+static void begin_to_lead(struct server *s)
+{
+    time_ms now = clock_mono_ms();
+    s->cluster_base_ms = s->totals.cluster_ms;
+    s->cluster_mono_ms = now;
+    lease_table_renew_all(s->leases, now);
+    locations_sweep_again(s->locations); /* for the care that nobody took while we followed */
+    repair_queue_hurry(s->repair);
+    recoveries_resume(s);
+    if (s->totals.cluster_id[0] == '\0' && !s->format_running) {
+        propose_format(s);
+    }
 }
 
 void server_changed(void *ctx, const struct consensus_status *status)
 {
     struct server *s = ctx;
-    time_ms now = clock_mono_ms();
+    bool led = s->status.is_leader;
+    bool same_term = s->status.term == status->term;
     s->status = *status;
     gauge_set(s->metrics.leading, status->is_leader);
     gauge_set(s->metrics.term, (int64_t)status->term);
-    log_info("fsmaster", "%s term=%" PRIu64 " applied=%" PRIu64,
-             status->is_leader ? "leading" : "not leading", status->term, status->applied);
-    if (!status->is_leader) {
-        return;
+    if (status->is_leader && !(led && same_term)) {
+        log_info("fsmaster", "leading term=%" PRIu64 " applied=%" PRIu64, status->term,
+                 status->applied);
+        begin_to_lead(s);
+    } else if (led && !status->is_leader) {
+        log_info("fsmaster", "not leading term=%" PRIu64 " applied=%" PRIu64 " leader=%s",
+                 status->term, status->applied, status->leader);
     }
-    s->cluster_base_ms = s->totals.cluster_ms;
-    s->cluster_mono_ms = now;
-    lease_table_renew_all(s->leases, now);
-    recoveries_resume(s);
-    if (s->totals.cluster_id[0] == '\0') {
-        propose_format(s);
-    } else {
-        server_open_doors(s);
-    }
+    server_look_ready(s);
 }

@@ -32,6 +32,9 @@ void server_care(void *arg, chunk_id chunk, enum location_class class)
     struct server *s = arg;
     struct location known;
     uint32_t left = UINT32_MAX; /* what only wastes space comes last */
+    if (!s->status.is_leader) {
+        return; /* a leader begins with a look at all */
+    }
     if ((class == LOCATION_CLASS_UNDER || class == LOCATION_CLASS_NONE) &&
         locations_find(s->locations, chunk, &known)) {
         left = known.good_count;
@@ -553,14 +556,14 @@ static void tick_done(struct command *c, int code, const struct apply_result *re
 static void background_tick(struct server *s, time_ms now)
 {
     if (!s->reap_running && s->totals.removal_queue + s->totals.rewant_queue > 0) {
-        struct log_entry entry = {
+        struct command_entry entry = {
             .kind = ENTRY_REAP,
             .reap = {.count = s->mutates > 0 ? REAP_GENTLE_COUNT : REAP_HASTY_COUNT}};
         s->reap_running = true;
         command_propose(xcalloc(1, sizeof(struct command)), s, &entry, background_done);
     }
     if (!s->tick_running && s->totals.sessions > 0 && now >= s->ticked_ms + TICK_MS) {
-        struct log_entry entry = {.kind = ENTRY_TICK};
+        struct command_entry entry = {.kind = ENTRY_TICK};
         s->tick_running = true;
         s->ticked_ms = now;
         command_propose(xcalloc(1, sizeof(struct command)), s, &entry, tick_done);

@@ -2,12 +2,14 @@
  * but for functions named _on_worker.
  *
  *   server.c           start, loop, drain
+ *   server_raft.c      its place among the members
  *   server_apply.c     effects of applied entries on the soft state
  *   server_commands.c  entries: the server's own, and clients' requests with placement
  *   server_recovery.c  seal and go on; leases that run out
  *   server_care.c      repair, surplus, orphans; deletion; background removal
  *   server_scan.c      soft state from the state on disk, at start
  *   fs_rpc.c           the service table: wire to plain and back
+ *   raft_admin_rpc.c   what operators and peers ask of a member
  *   chunk_rpc.c        calls to chunkservers */
 #ifndef FSMASTER_SERVER_INTERNAL_H
 #define FSMASTER_SERVER_INTERNAL_H
@@ -27,6 +29,7 @@
 #include "fsmaster/leases.h"
 #include "fsmaster/locations.h"
 #include "fsmaster/namespace.h"
+#include "fsmaster/raft_transport.h"
 #include "fsmaster/recovery.h"
 #include "fsmaster/repair.h"
 #include "fsmaster/server.h"
@@ -65,7 +68,7 @@ struct server_metrics {
     struct gauge *repair_waiting, *repair_running, *recoveries, *leases, *removal_queue;
     struct gauge *servers_live, *deletes_waiting;
     struct counter *copies, *copy_failures, *deletes, *recoveries_done, *unverified_seals;
-    struct gauge *leading, *term;
+    struct gauge *leading, *led, *term;
 };
 
 struct server {
@@ -83,6 +86,9 @@ struct server {
     const char *superuser;
 
     struct state *state;
+    struct consensus_position position; /* of the state, at start */
+    uint64_t member;                    /* own id */
+    struct raft_transport *transport;
     struct consensus *consensus;
     struct consensus_status status;
     struct namespace_totals totals; /* as of the last applied group */
@@ -108,9 +114,13 @@ struct server {
     time_ms ticked_ms; /* last ENTRY_TICK */
     uint32_t mutates;  /* client requests in progress */
     uint32_t jobs;     /* own jobs on workers in progress */
+    uint32_t changes;  /* of members, asked for by operators */
 
     bool rpc_running;
+    bool ready;                /* whoever started us knows that we serve */
+    bool format_running;       /* ENTRY_FORMAT is on its way */
     bool stopping;             /* drain has begun */
+    bool shut;                 /* and no new calls are taken */
     struct mail stop_mails[2]; /* drain; and cancel what is left */
     int stop_count;            /* of them that have come */
     time_ms stop_by_ms;        /* then it is cancelled anyway */
@@ -125,8 +135,13 @@ time_ms server_cluster_now(const struct server *s);
 void server_job_start(struct server *s, struct job *job, void (*run)(struct job *),
                       void (*done)(struct job *));
 void server_job_end(struct server *s);
-/* Starts serving, once this member leads for the first time. */
-void server_open_doors(struct server *s);
+/* Tells whoever started us that we serve, once this member leads or knows who does. */
+void server_look_ready(struct server *s);
+
+/* ---- server_raft.c ---- */
+
+int server_start_consensus(struct server *s, void (*failed)(void *, const struct err *),
+                           struct err *e) MUST_CHECK;
 
 /* ---- server_apply.c ---- */
 
@@ -136,7 +151,7 @@ void server_changed(void *ctx, const struct consensus_status *status);
 /* ---- server_commands.c ---- */
 
 /* Stamps the times, encodes and proposes. done comes later in any case. */
-void command_propose(struct command *c, struct server *s, struct log_entry *entry,
+void command_propose(struct command *c, struct server *s, struct command_entry *entry,
                      void (*done)(struct command *, int, const struct apply_result *));
 void command_deinit(struct command *c);
 
@@ -216,10 +231,16 @@ int scan_tables(struct server *s, struct err *e) MUST_CHECK;
 void scan_tick(struct server *s); /* the next page of chunk records */
 /* An effect has said this of a chunk. wanted 0: nothing about that. */
 void scan_touch(struct server *s, chunk_id chunk, bool freed, uint32_t wanted);
+void scan_restart(struct server *s); /* the state is another one; no page is under way */
 void scan_free(struct server *s);
 
 /* ---- fs_rpc.c ---- */
 
 extern const struct rpc_service_row fs_service[];
+
+/* ---- raft_admin_rpc.c ---- */
+
+extern const struct rpc_service_row raft_stream_service[]; /* its service is a raft_transport */
+extern const struct rpc_service_row raft_admin_service[];
 
 #endif

@@ -97,7 +97,7 @@ static void end_done(struct command *c, int code, const struct apply_result *res
 
 static void propose(struct recovering *r, enum recovery_effect_kind kind)
 {
-    struct log_entry entry = {.kind = ENTRY_SEAL_BEGIN};
+    struct command_entry entry = {.kind = ENTRY_SEAL_BEGIN};
     r->proposing = true;
     command_deinit(&r->command);
     if (kind == RECOVERY_PROPOSE_BEGIN) {
@@ -455,7 +455,7 @@ static void expire_done(struct command *c, int code, const struct apply_result *
 
 static void propose_expiry(struct server *s)
 {
-    struct log_entry entry = {
+    struct command_entry entry = {
         .kind = ENTRY_EXPIRE_LEASES,
         .expire_leases = {.leases = s->expiring, .count = s->expiring_count},
     };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
@@ -78,7 +79,6 @@ static int take_unsealed(void *arg, const struct chunk_record *record)
 int scan_tables(struct server *s, struct err *e)
 {
     struct state_read read;
-    map_init(&s->scan.touched, 0);
     state_read_begin(s->state, &read);
     struct tables tables = {s, &read.view, clock_mono_ms()};
     int r = 0;
@@ -203,7 +203,8 @@ static void page_done(struct job *job)
 void scan_tick(struct server *s)
 {
     struct scan *scan = &s->scan;
-    if (scan->complete || scan->busy || s->stopping || s->totals.cluster_id[0] == '\0') {
+    if (scan->complete || scan->busy || s->stopping || s->totals.cluster_id[0] == '\0' ||
+        consensus_is_installing(s->consensus)) {
         return;
     }
     if (!scan->rows) {
@@ -211,6 +212,14 @@ void scan_tick(struct server *s)
     }
     scan->busy = true;
     server_job_start(s, &scan->job, page_on_worker, page_done);
+}
+
+void scan_restart(struct server *s)
+{
+    CHECK(!s->scan.busy);
+    touches_clear(&s->scan);
+    s->scan.after = 0;
+    s->scan.complete = false;
 }
 
 void scan_free(struct server *s)

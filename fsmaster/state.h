@@ -20,12 +20,17 @@
 struct state;
 
 struct state_options {
-    const char *directory; /* of RocksDB; its parent exists */
-    uint64_t cache_bytes;  /* 0: kv's default */
+    const char *data;     /* directory; RocksDB is in its sub-directory "state", or in the one that
+                             its file CURRENT names once a snapshot was installed */
+    uint64_t cache_bytes; /* 0: kv's default */
 };
 
+/* Completes what a crash has left of an installation. */
 int state_open(const struct state_options *options, struct state **ret, struct err *e) MUST_CHECK;
 void state_close(struct state *s); /* accepts NULL; no snapshot is open any more */
+
+/* Where it stands, for consensus. */
+int state_position(struct state *s, struct consensus_position *ret, struct err *e) MUST_CHECK;
 
 /* Counters and identity as they stand on disk; for a start. */
 int state_totals(struct state *s, struct namespace_totals *ret, struct err *e) MUST_CHECK;
@@ -53,6 +58,11 @@ struct applied_group {
 int state_apply(void *ctx, const struct consensus_entry *entries, size_t count, void **ret_outcome,
                 struct err *e) MUST_CHECK;
 int state_persist(void *ctx, log_index *ret_index, struct err *e) MUST_CHECK;
+int state_checkpoint(void *ctx, const char *directory, struct err *e) MUST_CHECK;
+int state_inspect(void *ctx, const char *directory, struct consensus_position *ret,
+                  struct err *e) MUST_CHECK;
+/* Waits for nobody: whoever reads must be done. */
+int state_install(void *ctx, const char *directory, log_index index, struct err *e) MUST_CHECK;
 void applied_group_free(struct applied_group *group); /* accepts NULL */
 
 /* ---- Reads ------------------------------------------------------------------------------------

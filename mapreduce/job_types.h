@@ -111,10 +111,13 @@ struct input_split {
     uint64_t inode;
 };
 
+/* What stands now of one map; at most MAP_DONE_PAGE_COUNT of them in a message, or in a frame to a
+ * task. */
+enum { MAP_DONE_PAGE_COUNT = 2000 };
 struct map_done {
     const char *job;
     uint32_t map;
-    const char *attempt;
+    const char *attempt; /* "" when withdrawn, as the next two */
     const char *address;
     const char *host;
     bool withdrawn;
@@ -130,8 +133,6 @@ struct assignment {
     size_t split_count;
     uint32_t maps;
     uint32_t reduces;
-    struct map_done *map_done;
-    size_t map_done_count;
     const char *hidden_directory;
     const char *output_name;
     const char *fence_name;
@@ -145,6 +146,8 @@ struct attempt_progress {
     const char *status;
 };
 
+/* More than this do not fit into a message; the next attempt finds the others. */
+enum { LOST_MAP_COUNT_MAX = 10000 };
 struct attempt_end {
     const char *attempt;
     int code; /* 0 or ERR_* */
@@ -152,13 +155,12 @@ struct attempt_end {
     const char *stderr_tail;
     struct job_counters counters;
     struct job_locality locality;
-    uint64_t *segment_bytes;
-    size_t segment_count;
-    uint32_t *lost_maps;
+    uint32_t *lost_maps; /* at most LOST_MAP_COUNT_MAX */
     const char **lost_map_attempts;
     size_t lost_count;
     bool committed;
     uint64_t output_inode;
+    bool not_started;
 };
 
 struct worker_hello {

@@ -125,8 +125,8 @@ static void carry_out(struct mr_master *m, const struct sched_effect *effect)
         break;
     case SCHED_MAP_WITHDRAWN:
         CHECK(job != NULL);
-        workers_tell_map(m, job, job->tasks[SCHED_MAP][effect->attempt.task].latest, true);
         job_task_undone(job, &effect->attempt);
+        job_note_map(job, effect->attempt.task);
         break;
     case SCHED_TASK_DONE:     /* the reporter has done it: it knows the sums */
     case SCHED_ALL_MAPS_DONE: /* reduces see it by the number of maps they have heard of */
@@ -183,6 +183,9 @@ static void on_tick(void *arg)
         if (now - w->heard > m->options.worker_silent_ms) {
             worker_remove(m, w, "silent");
         }
+    }
+    if (now - m->fence_checked >= MR_FENCE_CHECK_MS) {
+        master_check_fence(m);
     }
     time_ms wall = clock_wall_ms();
     LIST_FOR_EACH_SAFE(node, &m->jobs)
@@ -300,7 +303,7 @@ int mr_master_start(struct mr_master *m, struct err *e)
     return r;
 }
 
-void mr_master_drain(struct mr_master *m)
+void master_end_all(struct mr_master *m, int code, const char *text)
 {
     m->draining = true;
     rpc_timer_cancel(m->options.loop, &m->assign_timer);
@@ -308,18 +311,21 @@ void mr_master_drain(struct mr_master *m)
     rpc_timer_cancel(m->options.loop, &m->tick_timer);
     LIST_FOR_EACH_SAFE(node, &m->workers)
     {
-        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, ERR_UNAVAILABLE,
-                          "mrmaster stops");
+        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, code, text);
     }
     LIST_FOR_EACH_SAFE(node, &m->strangers)
     {
-        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, ERR_UNAVAILABLE,
-                          "mrmaster stops");
+        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, code, text);
     }
     LIST_FOR_EACH(node, &m->jobs)
     {
         struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
-        watchers_end(job, ERR_UNAVAILABLE, "mrmaster stops");
-        killers_end(job, ERR_UNAVAILABLE, "mrmaster stops");
+        watchers_end(job, code, text);
+        killers_end(job, code, text);
     }
+}
+
+void mr_master_drain(struct mr_master *m)
+{
+    master_end_all(m, ERR_UNAVAILABLE, "mrmaster stops");
 }

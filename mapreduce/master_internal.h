@@ -23,6 +23,7 @@ enum {
     MR_REPORT_COUNT_MAX = 10000,   /* of them in one reply */
     MR_FORGET_COUNT_MAX = 64,      /* ended jobs being removed from the store at one time */
     MR_WATCH_MS = 100,             /* between two states sent to one watcher */
+    MR_FENCE_CHECK_MS = 5000, /* the store is asked so often whether we are the mrmaster still */
     MR_STORE_RETRY_MS =
         2000, /* between tries of a step at the end of a job while the store is away */
 };
@@ -76,6 +77,9 @@ struct mr_job {
     size_t committed_count;
     uint32_t reduces; /* chosen with the plan */
     struct task_record *tasks[2];
+    uint32_t *map_news; /* numbers of maps whose output came or went, in order; each worker with a
+                           reduce of the job reads along at its own pace. Owned */
+    size_t map_news_count, map_news_capacity;
     struct map running; /* attempt name -> struct attempt_record, running ones */
     struct list attempts;
     uint32_t attempt_count;
@@ -98,6 +102,12 @@ struct counter_total {
     int64_t value;
 };
 
+/* How far a worker has been told of a job's maps. */
+struct follow {
+    struct mr_job *job;
+    size_t told; /* of its map_news */
+};
+
 /* A worker's stream. Before its hello only `stream` is set. */
 struct mr_worker {
     struct list link; /* mr_master.workers once it has said hello */
@@ -108,7 +118,9 @@ struct mr_worker {
     uint32_t slots;
     uint32_t busy;
     time_ms heard;             /* mono */
+    char *trouble;             /* why it could not start an attempt, the last time; NULL: never */
     struct map specs_sent;     /* job number: it has the spec */
+    struct map follows;        /* job number -> struct follow, once it was given a reduce of it */
     struct arena out_arena;    /* strings of `out` */
     struct master_message out; /* gathered, sent by worker_flush() */
     bool out_used;
@@ -133,6 +145,8 @@ struct mr_master {
     struct rpc_timer watch_timer;
     struct rpc_timer tick_timer;
     bool draining;
+    bool fence_checking;   /* the store is being asked */
+    time_ms fence_checked; /* mono: when it last answered */
 };
 
 /* ---- master.c ---- */
@@ -143,6 +157,16 @@ struct mr_job *master_find_job(struct mr_master *m, const char *id);
 struct mr_job *master_find_number(struct mr_master *m, uint64_t number);
 /* The connection for a user's files; opened at the first use. NULL with e set if libdfs refuses. */
 struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e);
+
+/* No more work: ends all streams and calls that wait, with this error. */
+void master_end_all(struct mr_master *m, int code, const char *text);
+
+/* ---- master_fence.c ---- */
+
+/* Asks the store whether the fence is ours still; if not, master_deposed(). */
+void master_check_fence(struct mr_master *m);
+/* Another mrmaster has taken over: nothing is done or told any more. */
+void master_deposed(struct mr_master *m, const char *why);
 
 /* ---- master_job.c ---- */
 
@@ -159,6 +183,8 @@ void job_attempt_ended(struct mr_job *job, struct attempt_record *attempt, const
 void job_task_done(struct mr_job *job, struct attempt_record *attempt,
                    const struct attempt_end *end);
 void job_task_undone(struct mr_job *job, const struct sched_attempt *id);
+/* The output of a map came or went: all workers that run reduces of the job will be told. */
+void job_note_map(struct mr_job *job, uint32_t map);
 /* What users see now; strings are the job's or the arena's. */
 void job_status(struct mr_master *m, struct mr_job *job, struct arena *arena,
                 struct job_status *ret);
@@ -183,9 +209,7 @@ void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
                    const struct sched_effect *effect);
 void worker_kill(struct mr_worker *w, const char *attempt);
 void worker_forget_job(struct mr_worker *w, const struct mr_job *job);
-/* Tells all workers that run reduces of the job. */
-void workers_tell_map(struct mr_master *m, struct mr_job *job, const struct attempt_record *map,
-                      bool withdrawn);
+/* Sends what has gathered, then news of maps while the stream takes them. */
 void worker_flush(struct mr_worker *w);
 /* Gone or silent: the scheduler hears of it, the stream is cancelled. */
 void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why);

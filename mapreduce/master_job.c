@@ -64,6 +64,7 @@ void job_free(struct mr_job *job)
     map_deinit(&job->running);
     map_deinit(&job->counter_totals);
     free(job->committed_parts);
+    free(job->map_news);
     free(job->failure);
     free(job->killers);
     arena_deinit(&job->plan_arena);
@@ -248,6 +249,16 @@ void job_task_undone(struct mr_job *job, const struct sched_attempt *id)
     }
 }
 
+void job_note_map(struct mr_job *job, uint32_t map)
+{
+    if (job->map_news_count == job->map_news_capacity) {
+        job->map_news_capacity = job->map_news_capacity ? 2 * job->map_news_capacity : 64;
+        job->map_news =
+            xreallocarray(job->map_news, job->map_news_capacity, sizeof(job->map_news[0]));
+    }
+    job->map_news[job->map_news_count++] = map;
+}
+
 /* ---- Status ---- */
 
 void job_set_failure(struct mr_job *job, const struct attempt_record *attempt, const char *text)
@@ -309,7 +320,7 @@ static void status_counters(struct mr_job *job, struct arena *arena, struct job_
 }
 
 static const char *why_waiting(struct mr_master *m, const struct mr_job *job,
-                               const struct sched_job_counts *counts)
+                               const struct sched_job_counts *counts, struct arena *arena)
 {
     if (job->state == JOB_STATE_QUEUED) {
         return "splits are being planned";
@@ -324,7 +335,20 @@ static const char *why_waiting(struct mr_master *m, const struct mr_job *job,
     if (list_empty(&m->workers)) {
         return "no worker is alive";
     }
-    if (scheduler_free_slots(m->scheduler) == 0) {
+    const struct mr_worker *troubled = NULL;
+    bool free_slot = false;
+    LIST_FOR_EACH(node, &m->workers)
+    {
+        const struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
+        bool cannot = scheduler_cannot_start(m->scheduler, w->id);
+        troubled = cannot ? w : troubled;
+        free_slot |= !cannot && w->busy < w->slots;
+    }
+    if (!free_slot && troubled) {
+        return arena_printf(arena, "no worker that has a free slot can start tasks: %s says \"%s\"",
+                            troubled->host, troubled->trouble);
+    }
+    if (!free_slot) {
         return "all slots are taken by other jobs";
     }
     return "a slot near the input will be free soon";
@@ -359,7 +383,7 @@ void job_status(struct mr_master *m, struct mr_job *job, struct arena *arena,
         .attempts_backup = job->attempts_backup,
         .locality = job->locality,
         .failure = job->failure,
-        .waiting = why_waiting(m, job, &counts),
+        .waiting = why_waiting(m, job, &counts, arena),
     };
     if (job->tasks[SCHED_MAP]) {
         ret->map_permille = permille_of(job->tasks[SCHED_MAP], job->plan.map_count);

@@ -211,6 +211,8 @@ static int on_workers(struct rpc_call *call, void *service)
         to->slots = from->slots;
         to->busy = from->busy;
         to->live = true;
+        to->avoided = scheduler_cannot_start(m->scheduler, from->id);
+        to->trouble = from->trouble && to->avoided ? from->trouble : to->trouble;
         reply->workers[reply->n_workers++] = to;
     }
     return 0;

@@ -6,7 +6,8 @@
  *   commit:  rename, then the result         discard: remove the hidden directory, then the result
  *
  * A step of an accepted job that fails because the store is away is tried again until it succeeds:
- * at a job's end the outcome is decided, and only the store can say so. */
+ * at a job's end the outcome is decided, and only the store can say so. One that fails because the
+ * fence has been passed ends this mrmaster: the job is another's now, and goes on there. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -185,6 +186,11 @@ static void step_run(struct job *work)
     case STEP_FORGET:
         s->code = store_remove_job(s->system, s->record, &s->err);
         break;
+    }
+    struct err e = ERR_INIT;
+    if (s->code == ERR_PRECONDITION && store_check_fence(s->system, &e) == ERR_FENCED) {
+        s->code = ERR_FENCED;
+        s->err = e;
     }
     rpc_loop_post(s->m->options.loop, step_done, s);
 }
@@ -367,6 +373,14 @@ static void step_done(void *arg)
     struct mr_master *m = s->m;
     struct mr_job *job = master_find_number(m, s->number);
     CHECK(job != NULL);
+    if (s->code == ERR_FENCED) {
+        if (s->kind == STEP_SUBMIT) {
+            rpc_call_finish(s->call, ERR_NOT_LEADER, "this mrmaster was deposed by another one");
+        }
+        master_deposed(m, err_message(&s->err));
+        step_free(s);
+        return;
+    }
     if (m->draining && s->kind != STEP_SUBMIT) {
         step_free(s); /* the next start settles the job */
         return;

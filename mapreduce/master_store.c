@@ -16,6 +16,7 @@
 
 #include "common/alloc.h"
 #include "common/buf.h"
+#include "common/check.h"
 #include "common/hash.h"
 #include "common/limits.h"
 #include "common/macros.h"
@@ -140,6 +141,18 @@ int store_open(struct dfs *dfs, uint64_t *ret_fence, struct err *e)
         return err_from_dfs(e, &de, "make %s", UPLOADS_DIRECTORY);
     }
     return 0;
+}
+
+/* A change that changes nothing, for the sake of its condition. */
+int store_check_fence(struct store_at at, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct fenced f;
+    int r = dfs_mkdir(at.dfs, JOBS_DIRECTORY, 0755, DFS_PARENTS, fenced(&f, at.fence), &de);
+    if (r == DFS_EPRECONDITION && !de.unknown) {
+        return err_set(e, ERR_FENCED, "%s", de.msg);
+    }
+    return r < 0 ? err_from_dfs(e, &de, "make %s", JOBS_DIRECTORY) : 0;
 }
 
 /* ---- Submission ---- */
@@ -498,6 +511,7 @@ static void plan_to_maps(const struct inputs *in, const struct plan *plan, struc
         map->split_count = from->piece_count;
         map->splits = arena_calloc(in->arena, from->piece_count * sizeof(map->splits[0]));
         for (uint32_t p = 0; p < from->piece_count; p++) {
+            CHECK(from->pieces[p].file < in->count);
             const struct plan_file *file = &in->files[from->pieces[p].file];
             map->splits[p] = (struct input_split){.path = file->path,
                                                   .offset = from->pieces[p].offset,

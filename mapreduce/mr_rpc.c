@@ -410,14 +410,13 @@ static Trireme__V1__AttemptEnd *end_to_wire(const struct attempt_end *from, stru
     to->n_counters = from->counters.count;
     to->counters = counters_to_wire(&from->counters, arena);
     to->locality = locality_to_wire(&from->locality, arena);
-    to->n_segment_bytes = from->segment_count;
-    to->segment_bytes = from->segment_bytes;
     to->n_lost_maps = from->lost_count;
     to->lost_maps = from->lost_maps;
     to->n_lost_map_attempts = from->lost_count;
     to->lost_map_attempts = texts_to_wire(from->lost_map_attempts, from->lost_count, arena);
     SAME(committed);
     SAME(output_inode);
+    SAME(not_started);
     return to;
 }
 
@@ -427,24 +426,19 @@ static int end_from_wire(const Trireme__V1__AttemptEnd *from, struct arena *aren
     if (from->n_lost_maps != from->n_lost_map_attempts) {
         return err_set(e, ERR_INVALID, "lost maps and their attempts differ in number");
     }
-    if (from->n_segment_bytes > JOB_REDUCE_COUNT_MAX) {
-        return too_many(e, "segments", from->n_segment_bytes, JOB_REDUCE_COUNT_MAX);
-    }
     COPY(attempt);
     COPY(stderr_tail);
     to->code = from->ok ? 0 : err_from_name(from->error_name);
     to->code = !from->ok && to->code == 0 ? ERR_TASK : to->code;
     to->text = arena_strdup(arena, from->error_text);
     to->locality = locality_from_wire(from->locality);
-    to->segment_count = from->n_segment_bytes;
-    to->segment_bytes =
-        arena_copy(arena, from->segment_bytes, from->n_segment_bytes * sizeof(uint64_t));
     to->lost_count = from->n_lost_maps;
     to->lost_maps = arena_copy(arena, from->lost_maps, from->n_lost_maps * sizeof(uint32_t));
     to->lost_map_attempts =
         texts_from_wire(from->lost_map_attempts, from->n_lost_map_attempts, arena);
     SAME(committed);
     SAME(output_inode);
+    SAME(not_started);
     return counters_from_wire(from->counters, from->n_counters, arena, &to->counters, e);
 }
 
@@ -585,8 +579,6 @@ static Trireme__V1__Assignment *assignment_to_wire(const struct assignment *from
         to->splits[i]->file_length = from->splits[i].file_length;
         to->splits[i]->inode = from->splits[i].inode;
     }
-    to->n_map_done = from->map_done_count;
-    to->map_done = map_done_to_wire(from->map_done, from->map_done_count, arena);
     return to;
 }
 
@@ -613,8 +605,6 @@ static int assignment_from_wire(const Trireme__V1__Assignment *from, struct aren
         to->splits[i].file_length = from->splits[i]->file_length;
         to->splits[i].inode = from->splits[i]->inode;
     }
-    to->map_done_count = from->n_map_done;
-    to->map_done = map_done_from_wire(from->map_done, from->n_map_done, arena);
     if (!from->spec) {
         return 0;
     }

@@ -45,7 +45,7 @@ static void send_hello(struct mr_worker_process *w)
     send_message(w, &message);
 }
 
-/* Progress of what runs, and every end that is not acknowledged. */
+/* Progress of what runs, and ends that are not acknowledged, the oldest first. */
 void worker_beat(struct mr_worker_process *w)
 {
     if (!w->stream) {
@@ -63,9 +63,14 @@ void worker_beat(struct mr_worker_process *w)
                 task->attempt, task->permille, task->text ? task->text : ""};
         }
     }
+    size_t bytes = 0;
     LIST_FOR_EACH(node, &w->ended)
     {
         struct ended *ended = LIST_ENTRY(node, struct ended, link);
+        bytes += ended->bytes;
+        if (bytes > WORKER_BEAT_BYTES && beat.ended_count > 0) {
+            break;
+        }
         ended->sequence = ended->sequence ? ended->sequence : w->sequence;
         beat.ended[beat.ended_count++] = ended->end;
     }
@@ -93,6 +98,7 @@ void worker_tell_end(struct mr_worker_process *w, const struct attempt_end *end)
     struct worker_message copy = {0};
     int r =
         worker_message_unpack((struct span){bytes.data, bytes.length}, &ended->arena, &copy, &e);
+    ended->bytes = bytes.length;
     buf_deinit(&bytes);
     list_init(&ended->link);
     if (r < 0) {
@@ -165,13 +171,12 @@ static int take_message(struct mr_worker_process *w, struct rpc_bytes *bytes, st
         for (size_t i = 0; i < message.forget_count; i++) {
             worker_forget(w, message.forget_jobs[i]);
         }
-        for (size_t i = 0; i < message.map_done_count; i++) {
-            worker_note_map_done(w, &message.map_done[i]);
-            task_map_done(w, &message.map_done[i]);
-        }
     }
     for (size_t i = 0; r == 0 && i < message.assign_count; i++) {
         r = worker_take_assignment(w, &message.assign[i], e);
+    }
+    if (r == 0) { /* of jobs that were just assigned, too */
+        worker_take_maps(w, message.map_done, message.map_done_count);
     }
     arena_deinit(&arena);
     return r;
@@ -202,8 +207,9 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
     }
     if (w->rejoin_ms == WORKER_REJOIN_MS_MIN) {
         log_warning("mrworker", "no connection to mrmaster address=%s error=\"%s\"",
-                    w->options.mrmaster, result->text);
+                    w->names[w->current], result->text);
     }
+    w->current = (w->current + 1) % w->channel_count;
     rpc_timer_set(w->options.loop, &w->rejoin_timer, clock_mono_ms() + w->rejoin_ms, join, w);
     w->rejoin_ms =
         2 * w->rejoin_ms < WORKER_REJOIN_MS_MAX ? 2 * w->rejoin_ms : WORKER_REJOIN_MS_MAX;
@@ -218,7 +224,7 @@ static void on_sent(struct rpc_stream *stream)
     }
     w->hello_sent = true;
     w->rejoin_ms = WORKER_REJOIN_MS_MIN;
-    log_info("mrworker", "joined mrmaster=%s host=%s slots=%" PRIu32, w->options.mrmaster,
+    log_info("mrworker", "joined mrmaster=%s host=%s slots=%" PRIu32, w->names[w->current],
              w->options.host, w->options.slots);
     if (!w->ever_joined) {
         w->ever_joined = true;
@@ -236,7 +242,7 @@ static void join(void *arg)
 {
     struct mr_worker_process *w = arg;
     struct rpc_request request = {
-        .channel = w->channel, .method = &mr_work, .deadline = RPC_NO_DEADLINE};
+        .channel = w->channels[w->current], .method = &mr_work, .deadline = RPC_NO_DEADLINE};
     w->hello_sent = false;
     w->stream = rpc_stream_open(w->options.loop, &request, &stream_ops, w);
     send_hello(w);
@@ -253,6 +259,26 @@ static int clean_up(const char *data, struct err *e)
     int r = sys_remove_tree(path.data, e);
     r = r < 0 ? r : sys_mkdir_p(path.data, e);
     buf_deinit(&path);
+    return r;
+}
+
+static int open_channels(struct mr_worker_process *w, struct err *e)
+{
+    w->addresses = xstrdup(w->options.mrmaster);
+    char *rest = w->addresses;
+    char *one;
+    int r = 0;
+    while (r == 0 && (one = strsep(&rest, ",")) != NULL) {
+        struct rpc_channel_options channel = {
+            .address = one, .class = RPC_CONTROL, .tls = w->options.tls, .user = w->options.user};
+        if (w->channel_count == WORKER_MRMASTER_COUNT_MAX) {
+            return err_set(e, ERR_INVALID, "more than %d addresses of mrmasters",
+                           WORKER_MRMASTER_COUNT_MAX);
+        }
+        r = rpc_channel_open(&channel, &w->channels[w->channel_count], e);
+        w->names[w->channel_count] = one;
+        w->channel_count += r == 0;
+    }
     return r;
 }
 
@@ -276,12 +302,8 @@ int worker_start(const struct worker_options *options, struct mr_worker_process 
                               .tls_ca = options->tls_ca,
                               .tls_cert = options->tls_cert,
                               .tls_key = options->tls_key};
-    struct rpc_channel_options channel = {.address = options->mrmaster,
-                                          .class = RPC_CONTROL,
-                                          .tls = options->tls,
-                                          .user = options->user};
     int r = clean_up(options->data, e);
-    r = r < 0 ? r : rpc_channel_open(&channel, &w->channel, e);
+    r = r < 0 ? r : open_channels(w, e);
     if (r == 0 && dfs_connect(&dfs, &w->dfs, &de) < 0) {
         r = err_from_dfs(e, &de, "connect to the store");
     }
@@ -332,7 +354,10 @@ void worker_process_free(struct mr_worker_process *w)
     }
     map_deinit(&w->jobs);
     ends_free(w);
-    rpc_channel_unref(w->channel);
+    for (size_t i = 0; i < w->channel_count; i++) {
+        rpc_channel_unref(w->channels[i]);
+    }
+    free(w->addresses);
     dfs_disconnect(w->dfs);
     free(w);
 }

@@ -20,7 +20,7 @@ struct worker_options {
     struct rpc_loop *loop;
     struct spawner *spawner; /* started before gRPC */
     const char *data;        /* data directory; strings are borrowed for life */
-    const char *mrmaster;    /* HOST:PORT */
+    const char *mrmaster;    /* HOST:PORT,...: the mrmaster, and others that may take over */
     const char *masters;     /* file masters, to fetch job files from */
     const char *address;     /* of our MrWorker service, as others reach it */
     const char *host;

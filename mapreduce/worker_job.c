@@ -105,6 +105,8 @@ static void load_run(struct job *work)
 void worker_job_free(struct worker_job *job)
 {
     arena_deinit(&job->arena);
+    arena_deinit(&job->map_arena);
+    free(job->maps);
     free(job->id);
     free(job);
 }
@@ -196,6 +198,7 @@ static int job_add(struct mr_worker_process *w, const struct assignment *a, stru
     struct worker_job *job = xcalloc(1, sizeof(*job));
     struct buf bytes = BUF_INIT;
     arena_init(&job->arena, 0);
+    arena_init(&job->map_arena, 0);
     job_spec_pack(a->spec, &bytes);
     int r = job_spec_unpack((struct span){bytes.data, bytes.length}, &job->arena, &job->spec, e);
     buf_deinit(&bytes);
@@ -272,30 +275,35 @@ int worker_take_assignment(struct mr_worker_process *w, const struct assignment 
     return keep_assignment(job, a, e);
 }
 
-void worker_note_map_done(struct mr_worker_process *w, const struct map_done *done)
+static void job_note_map(const struct mr_worker_process *w, struct worker_job *job,
+                         const struct map_done *done)
 {
-    struct worker_job *job = map_get_str(&w->jobs, done->job);
-    if (!job) {
-        return;
+    if (job->map_count == job->map_capacity) {
+        job->map_capacity = job->map_capacity ? 2 * job->map_capacity : 64;
+        job->maps = xreallocarray(job->maps, job->map_capacity, sizeof(job->maps[0]));
     }
-    LIST_FOR_EACH(node, &job->waiting)
-    {
-        struct assigned *assigned = LIST_ENTRY(node, struct assigned, link);
-        struct assignment *a = &assigned->a;
-        if (a->reduce) {
-            struct map_done *list =
-                arena_alloc(&assigned->arena, (a->map_done_count + 1) * sizeof(list[0]));
-            memcpy(list, a->map_done, a->map_done_count * sizeof(list[0]));
-            list[a->map_done_count++] = (struct map_done){
-                .job = a->job,
-                .map = done->map,
-                .attempt = arena_strdup(&assigned->arena, done->attempt),
-                .address = arena_strdup(&assigned->arena, done->address),
-                .host = arena_strdup(&assigned->arena, done->host),
-                .withdrawn = done->withdrawn,
-            };
-            a->map_done = list;
+    bool here = strcmp(done->address, w->options.address) == 0;
+    job->maps[job->map_count++] = (struct known_map){
+        .map = done->map,
+        .attempt = done->withdrawn ? NULL : arena_strdup(&job->map_arena, done->attempt),
+        .address = here ? TASK_ADDRESS_LOCAL : arena_strdup(&job->map_arena, done->address)};
+}
+
+void worker_take_maps(struct mr_worker_process *w, const struct map_done *list, size_t count)
+{
+    struct worker_job *job = NULL;
+    for (size_t i = 0; i < count; i++) {
+        bool same = i > 0 && strcmp(list[i].job, list[i - 1].job) == 0;
+        if (job && !same) {
+            tasks_tell_maps(w, job);
         }
+        job = same ? job : map_get_str(&w->jobs, list[i].job);
+        if (job) {
+            job_note_map(w, job, &list[i]);
+        }
+    }
+    if (job) {
+        tasks_tell_maps(w, job);
     }
 }
 

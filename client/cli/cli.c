@@ -292,16 +292,19 @@ void cli_format_time(uint64_t mtime_ms, char text[32])
 
 void cli_format_mode(const struct dfs_stat *stat, char text[16])
 {
-    static const char letters[] = "rwxrwxrwx";
-    size_t at = 0;
-    text[at++] = stat->directory ? 'd' : '-';
+    static const char all[] = "drwxrwxrwx";
+    memcpy(text, all, sizeof(all));
+    if (!stat->directory) {
+        text[0] = '-';
+    }
     for (int i = 0; i < 9; i++) {
-        text[at++] = stat->mode >> (8 - i) & 1 ? letters[i] : '-';
+        if (!(stat->mode >> (8 - i) & 1)) {
+            text[1 + i] = '-';
+        }
     }
     if (stat->mode & 01000) {
-        text[at - 1] = text[at - 1] == 'x' ? 't' : 'T';
+        text[9] = text[9] == 'x' ? 't' : 'T';
     }
-    text[at] = '\0';
 }
 
 void cli_print_json(json_t *value)

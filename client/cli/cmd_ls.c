@@ -21,10 +21,13 @@ struct listing {
     size_t count;
 };
 
+/* Takes path. */
 static void add(struct listing *l, char *path, const struct dfs_stat *stat)
 {
     l->items = xreallocarray(l->items, l->count + 1, sizeof(*l->items));
-    l->items[l->count++] = (struct entry){path, *stat};
+    struct entry *entry = &l->items[l->count++];
+    entry->path = path;
+    entry->stat = *stat;
 }
 
 static void listing_free(struct listing *l)
@@ -155,7 +158,8 @@ static bool read_directory(struct cli *cli, const char *path, struct listing *l)
     return r >= 0;
 }
 
-/* One directory, then those in it; `depth` bounds the recursion as the store does. */
+/* One directory, then those in it. */
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by the store's depth */
 static void list_directory(struct cli *cli, const char *path, json_t *json, int depth)
 {
     struct listing l = {NULL, 0};

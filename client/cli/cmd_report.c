@@ -1,6 +1,5 @@
 /* dfs report and dfs loc: the cluster's servers, and where a file's chunks are. Tables on a
  * terminal, TAB-separated lines without a heading line in a pipe. */
-#include <libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,62 +8,15 @@
 #include "client/cli/hadoop.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
+#include "client/cli/table.h"
 #include "common/alloc.h"
 #include "common/macros.h"
 #include "common/parse.h"
 
-/* ---- Tables --------------------------------------------------------------------------------- */
-
-struct column {
-    const char *name;
-    bool number; /* right-aligned */
-};
-
-/* A table on a terminal; in a pipe lines are printed as they come, and there is none. */
-static struct libscols_table *table_new(const struct cli *cli, const struct column *columns,
-                                        size_t count)
-{
-    if (!cli->out_tty) {
-        return NULL;
-    }
-    struct libscols_table *table = scols_new_table();
-    for (size_t i = 0; i < count; i++) {
-        (void)scols_table_new_column(table, columns[i].name, 0,
-                                     columns[i].number ? SCOLS_FL_RIGHT : 0);
-    }
-    return table;
-}
-
-static void table_add(struct libscols_table *table, const char *const *fields, size_t count)
-{
-    struct libscols_line *line = table ? scols_table_new_line(table, NULL) : NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (line) {
-            (void)scols_line_set_data(line, i, fields[i]);
-        } else {
-            (void)printf("%s%s", fields[i], i + 1 < count ? "\t" : "\n");
-        }
-    }
-}
-
-static void table_end(struct libscols_table *table)
-{
-    if (table) {
-        (void)scols_print_table(table);
-        scols_unref_table(table);
-    }
-}
-
-static char *number_text(uint64_t n, char text[FORMAT_TEXT_BYTES])
-{
-    (void)snprintf(text, FORMAT_TEXT_BYTES, "%llu", (unsigned long long)n);
-    return text;
-}
-
 /* Sizes for people on a terminal, bytes in a pipe. */
 static char *size_text(const struct cli *cli, uint64_t bytes, char text[FORMAT_TEXT_BYTES])
 {
-    return cli->out_tty ? format_bytes(bytes, text) : number_text(bytes, text);
+    return cli->out_tty ? format_bytes(bytes, text) : table_number(bytes, text);
 }
 
 /* ---- report --------------------------------------------------------------------------------- */
@@ -109,22 +61,21 @@ static void report_servers(const struct cli *cli, const struct dfs_report *r)
         char texts[6][FORMAT_TEXT_BYTES];
         const struct dfs_server_status *s = &r->servers[i];
         const char *fields[] = {
-            number_text(s->id, texts[0]),
+            table_number(s->id, texts[0]),
             s->host,
             s->rack,
             s->address,
             s->live ? "live" : "dead",
             cli->out_tty ? format_duration(s->heartbeat_age_ms, texts[1])
-                         : number_text(s->heartbeat_age_ms, texts[1]),
+                         : table_number(s->heartbeat_age_ms, texts[1]),
             size_text(cli, s->capacity_bytes, texts[2]),
             size_text(cli, s->free_bytes, texts[3]),
             size_text(cli, s->used_bytes, texts[4]),
-            number_text(s->chunk_count, texts[5]),
+            table_number(s->chunk_count, texts[5]),
         };
         table_add(table, fields, ARRAY_COUNT(fields));
     }
-    (void)scols_print_table(table);
-    scols_unref_table(table);
+    table_end(table);
 }
 
 static void report_text(const struct cli *cli, const struct dfs_report *r)
@@ -222,9 +173,10 @@ static void extents_text(const struct cli *cli, const struct dfs_extents *extent
         const struct dfs_extent *x = &extents->items[i];
         char texts[4][FORMAT_TEXT_BYTES];
         char *hosts = hosts_of(x);
-        const char *fields[] = {number_text(x->chunk, texts[0]), number_text(x->version, texts[1]),
-                                number_text(x->offset, texts[2]),
-                                x->open ? "open" : number_text(x->length, texts[3]), hosts};
+        const char *fields[] = {table_number(x->chunk, texts[0]),
+                                table_number(x->version, texts[1]),
+                                table_number(x->offset, texts[2]),
+                                x->open ? "open" : table_number(x->length, texts[3]), hosts};
         table_add(table, fields, ARRAY_COUNT(fields));
         free(hosts);
     }

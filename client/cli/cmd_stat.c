@@ -179,12 +179,14 @@ struct usages {
     size_t count;
 };
 
+/* Takes path. */
 static void add_usage(struct usages *u, char *path, const struct dfs_stat *s)
 {
     u->items = xreallocarray(u->items, u->count + 1, sizeof(*u->items));
-    u->items[u->count++] =
-        (struct usage){path, s->directory ? s->subtree_bytes : s->length,
-                       s->directory ? s->subtree_replica_bytes : s->length * s->replication};
+    struct usage *usage = &u->items[u->count++];
+    usage->path = path;
+    usage->bytes = s->directory ? s->subtree_bytes : s->length;
+    usage->with_copies = s->directory ? s->subtree_replica_bytes : s->length * s->replication;
 }
 
 static void du_of(struct cli *cli, const char *path, struct usages *u)

@@ -25,7 +25,7 @@ static const struct config_row common_rows[] = {
     {ROW("rack", CONFIG_STRING, rack), .value_name = "LABEL",
      .help = "This machine's rack label. Default: default."},
     {ROW("timeout", CONFIG_DURATION, timeout_ms), .value_name = "TIME", .default_text = "2m",
-     .min = 100, .max = 3600 * 1000, .env = "DFS_TIMEOUT",
+     .min = 100, .max = 3600LL * 1000, .env = "DFS_TIMEOUT",
      .help = "How long to try again when something cannot be reached."},
     {ROW("tls-ca", CONFIG_STRING, tls_ca), .value_name = "FILE", .help = "CA of the cluster, PEM."},
     {ROW("tls-cert", CONFIG_STRING, tls_cert), .value_name = "FILE",
@@ -55,7 +55,7 @@ const struct cli_command *const cli_commands[] = {
     &cli_truncate_page, &cli_test_page,    &cli_stat_page,  &cli_checksum_page,
     &cli_loc_page,      &cli_du_page,      &cli_count_page, &cli_df_page,
     &cli_chmod_page,    &cli_chown_page,   &cli_chgrp_page, &cli_setrep_page,
-    &cli_report_page,   &cli_fsck_page,    &cli_why_page,
+    &cli_report_page,   &cli_fsck_page,    &cli_why_page,   &cli_admin_page,
 };
 const size_t cli_command_count = ARRAY_COUNT(cli_commands);
 

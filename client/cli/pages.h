@@ -39,5 +39,6 @@ extern const struct cli_command cli_setrep_page;
 extern const struct cli_command cli_report_page;
 extern const struct cli_command cli_fsck_page;
 extern const struct cli_command cli_why_page;
+extern const struct cli_command cli_admin_page;
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "common/limits.h"
 
-/* Recursion is bounded by the store's depth. */
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by the store's depth */
 static void walk_any(struct walk *w, const char *path, const struct dfs_stat *stat, int depth)
 {
     struct dfs_dir *dir = NULL;

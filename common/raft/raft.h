@@ -4,7 +4,8 @@
  *
  * One owner thread per struct raft. References of the form (5.4.2) are to Ongaro and Ousterhout,
  * "In Search of an Understandable Consensus Algorithm", USENIX ATC 2014; those with a D, such as
- * (D 4.2.3), to Ongaro's dissertation. README.md draws the states and gives an order of reading.
+ * (D 4.2.3), to Ongaro's dissertation; P4 is a pitfall of docs/raft-tests.md. README.md draws the
+ * states and gives an order of reading.
  *
  * The contract. After each raft_step() the caller carries out the update, in this order:
  *
@@ -21,9 +22,10 @@
  * A failed write ends the member: stop the process (a disk that is full is a failed write, unless
  * the caller keeps room for entries in hand). A lost message is nothing: everything is sent again.
  *
- * What an update points to lives until the next raft_step(). The bytes of entries belong to whoever
- * made the event: keep them until their write is durable. Messages that go out name entries by
- * index; the caller fills in the bytes, from memory or from the log store (struct raft_append).
+ * What an update points to lives until the next raft_step(), with the bytes of a LOG_ENTRY_CONFIG
+ * that a RAFT_CHANGE has made. All other bytes of entries belong to whoever made the event: keep
+ * them until their write is durable. Messages that go out name entries by index; the caller fills
+ * in the bytes, from memory or from the log store (struct raft_append).
  *
  * Safety assumes honest members (no forged messages: the transport knows its peers) and a disk that
  * keeps what it has synced, or says that it lost it (log_store.h). */
@@ -69,13 +71,13 @@ struct raft_append_reply {
     bool ok;
     uint64_t round;       /* of the message that this answers */
     log_index match;      /* ok: durable here and equal to the leader's log up to this index */
-    log_index prev_index; /* of the message refused, so that an old refusal is known as such */
+    log_index prev_index; /* of the message that this answers: an old refusal is known by it */
     log_index hint_index; /* refused: try from after this one, where the follower's log has ... */
     term_no hint_term;    /* ... this term: one refusal passes over a whole term (5.3, end) */
 };
 
 struct raft_vote {
-    log_index last_index; /* last entry that is durable at the candidate (5.4.1, RELIABILITY P4) */
+    log_index last_index; /* last entry that is durable at the candidate (5.4.1, P4) */
     term_no last_term;
     bool pre;      /* would you vote for me? term is the one that I would have */
     bool transfer; /* the leader asked for this election: do not protect it (D 4.2.3) */
@@ -128,17 +130,13 @@ enum raft_event_kind {
     RAFT_CHANGE,          /* of the membership */
     RAFT_TRANSFER,        /* hand leadership to peer, or to the best one: 0 */
     RAFT_UNREACHABLE,     /* messages to peer are being lost: send no more than one at a time */
-    RAFT_SNAPSHOT_MADE,   /* snapshot: a member that wants one can be sent this now */
+    RAFT_SNAPSHOT_MADE,   /* snapshot: this one can be sent from now on; index 0: it is gone */
     RAFT_SNAPSHOT_STORED, /* of the piece in the last update: snapshot.offset is what is held now */
     RAFT_INSTALLED,       /* the state and the log now begin after snapshot; config is its own */
     RAFT_COMPACTED,       /* the log store has cut its log: log_store_start() is snapshot.index */
 };
 
-enum raft_change {
-    RAFT_ADD_LEARNER = 1,
-    RAFT_PROMOTE,
-    RAFT_REMOVE,
-};
+enum raft_change { RAFT_ADD_LEARNER = 1, RAFT_PROMOTE, RAFT_REMOVE };
 
 struct raft_event {
     enum raft_event_kind kind;
@@ -164,6 +162,7 @@ struct raft_event {
             uint64_t offset; /* stored */
             bool failed;     /* stored, installed: damaged or no room; the leader begins again */
             const struct raft_config *config; /* installed */
+            log_index config_index;           /* of the entry that it came from */
         } snapshot;
     };
 };
@@ -174,8 +173,8 @@ struct raft_update {
     const struct raft_message *send; /* 1 */
     size_t send_count;
 
-    struct {          /* 2: nothing if seq is 0 */
-        uint64_t seq; /* rises by one */
+    struct {
+        uint64_t seq; /* 2: rises by one; 0: nothing to write */
         bool has_hard;
         struct log_hard_state hard;
         log_index truncate; /* entries from here on go first; 0: none */
@@ -201,14 +200,14 @@ struct raft_update {
     bool want_snapshot;                  /* leader: make one soon, then RAFT_SNAPSHOT_MADE */
     const struct raft_snapshot *store;   /* keep this piece, then RAFT_SNAPSHOT_STORED; a piece at
                                             offset 0 begins anew */
-    const struct raft_snapshot *install; /* all pieces are stored: validate, make it the state,
-                                            reset the log to (index, last_term), durably; then
-                                            RAFT_INSTALLED, also when that failed. No other event
-                                            but receive and tick until then: others are refused */
-    log_index
-        keep; /* the log is wanted from after this index (peers behind, snapshot on its way) */
+    const struct raft_snapshot *install; /* all pieces are stored: validate, make it the state and,
+                                            after every write so far, reset the log to (index,
+                                            last_term), durably; then RAFT_INSTALLED, also when
+                                            that failed. Write no entries meanwhile: none come */
+    log_index keep; /* the log is wanted from after this index (peers behind, a snapshot on its
+                       way); a wish, which the caller bounds */
 
-    bool changed; /* raft_status() gives another role, term, leader or configuration than before */
+    bool changed; /* raft_status() differs from before in more than indexes of the log */
 };
 
 /* ---- Life ----------------------------------------------------------------------------------- */
@@ -260,7 +259,7 @@ enum raft_role {
     RAFT_PRE_CANDIDATE,
     RAFT_CANDIDATE,
     RAFT_LEADER,
-    RAFT_LEARNER, /* or removed, or not a member yet: never campaigns */
+    RAFT_LEARNER, /* or not a member: not yet, or no more, and that is committed. Never campaigns */
 };
 const char *raft_role_name(enum raft_role role); /* "follower" */
 struct raft_status {

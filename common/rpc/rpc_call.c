@@ -186,9 +186,8 @@ static void give_back_slots(struct rpc_call *call)
 
 static grpc_op close_op(struct rpc_call *call)
 {
-    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER};
-    op.data.recv_close_on_server.cancelled = &call->gone;
-    return op;
+    return (grpc_op){.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+                     .data.recv_close_on_server.cancelled = &call->gone};
 }
 
 /* From here on the call may be gone: the last that its thread does with it. */

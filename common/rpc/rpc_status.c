@@ -90,7 +90,8 @@ void rpc_text_copy(char *text, size_t text_bytes, struct span from)
     const unsigned char *bytes = from.data;
     size_t length = MIN(from.length, text_bytes - 1);
     for (size_t i = 0; i < length; i++) {
-        text[i] = (bytes[i] < 0x20 || bytes[i] == 0x7f) ? '?' : (char)bytes[i];
+        bool control = bytes[i] < 0x20 || bytes[i] == 0x7f;
+        text[i] = (char)(control ? '?' : bytes[i]);
     }
     text[length] = '\0';
 }

@@ -537,7 +537,7 @@ int collector_finish(struct collector *c, const char *path, struct counters *cou
     if (r < 0) {
         return r;
     }
-    r = write_output(c, sink, ret_index);
+    (void)write_output(c, sink, ret_index); /* c remembers its error */
     sink_free(sink);
     r = collector_error(c, e);
     if (r < 0) {

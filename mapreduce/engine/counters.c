@@ -64,14 +64,15 @@ static bool span_is(struct span s, const char *string)
     return s.length == strlen(string) && memcmp(s.data, string, s.length) == 0;
 }
 
-static int64_t *fixed_find(struct counters *c, struct span group, struct span name)
+/* Which of ours has that name; COUNTER_COUNT: none. */
+static size_t fixed_find(struct span group, struct span name)
 {
-    for (size_t i = 0; i < COUNTER_COUNT; i++) {
-        if (span_is(name, fixed_rows[i].name) && span_is(group, fixed_rows[i].group)) {
-            return &c->fixed[i];
-        }
+    size_t i = 0;
+    while (i < COUNTER_COUNT &&
+           !(span_is(name, fixed_rows[i].name) && span_is(group, fixed_rows[i].group))) {
+        i++;
     }
-    return NULL;
+    return i;
 }
 
 static struct counter_user *user_add(struct counters *c, const struct buf *key)
@@ -89,9 +90,9 @@ static struct counter_user *user_add(struct counters *c, const struct buf *key)
 
 void counters_add_named(struct counters *c, struct span group, struct span name, int64_t amount)
 {
-    int64_t *fixed = fixed_find(c, group, name);
-    if (fixed) {
-        *fixed = (int64_t)((uint64_t)*fixed + (uint64_t)amount); /* a program may send any number */
+    size_t fixed = fixed_find(group, name);
+    if (fixed < COUNTER_COUNT) { /* a program may send any number, so the sum may wrap */
+        c->fixed[fixed] = (int64_t)((uint64_t)c->fixed[fixed] + (uint64_t)amount);
         return;
     }
     struct buf key = BUF_INIT;

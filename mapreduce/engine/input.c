@@ -116,6 +116,7 @@ static int make_room(struct input *in, struct err *e)
         return refuse_record(in, e);
     }
     size_t capacity = MIN(2 * in->capacity, (size_t)MR_RECORD_BYTES_MAX + MR_INPUT_BUFFER_BYTES);
+    CHECK(capacity > held);
     char *data = realloc(in->data, capacity);
     if (!data) {
         return err_set(e, ERR_TOO_LARGE, "%s: no memory for the record at offset %" PRIu64,

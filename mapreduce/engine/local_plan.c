@@ -27,10 +27,13 @@ void local_plan_deinit(struct local_plan *plan)
     *plan = (struct local_plan){0};
 }
 
+/* Takes path. */
 static void add_file(struct local_plan *plan, char *path, uint64_t length)
 {
     plan->files = xreallocarray(plan->files, plan->file_count + 1, sizeof(*plan->files));
-    plan->files[plan->file_count++] = (struct local_file){path, length};
+    struct local_file *file = &plan->files[plan->file_count++];
+    file->path = path;
+    file->length = length;
     plan->bytes += length;
 }
 

@@ -93,10 +93,11 @@ static inline void replay(struct merge *m, uint32_t run)
 static void build(struct merge *m)
 {
     uint32_t winners[2 * MR_FAN_IN_MAX];
+    CHECK(m->count > 1);
     for (uint32_t i = 0; i < m->count; i++) {
         winners[m->count + i] = i;
     }
-    for (uint32_t node = m->count - 1; node > 0; node--) {
+    for (size_t node = m->count - 1; node > 0; node--) {
         uint32_t a = winners[2 * node];
         uint32_t b = winners[2 * node + 1];
         bool a_wins = is_before(m, a, b);

@@ -202,9 +202,10 @@ int stream_start(const struct stream_options *options, struct stream **ret_strea
 
 static void keep_tail(struct buf *tail, const char *line, size_t length)
 {
+    enum { HELD_BYTES_MAX = 2 * MR_STDERR_TAIL_BYTES }; /* so that few lines cost a move */
     buf_append(tail, line, length);
     buf_append_byte(tail, '\n');
-    if (tail->length > 2 * MR_STDERR_TAIL_BYTES) {
+    if (tail->length > HELD_BYTES_MAX) {
         size_t drop = tail->length - MR_STDERR_TAIL_BYTES;
         const char *newline = memchr(tail->data + drop, '\n', tail->length - drop);
         drop = newline ? (size_t)(newline + 1 - tail->data) : drop;

@@ -32,7 +32,7 @@ static inline uint64_t space_mask_plain(const uint8_t *at)
 __attribute__((target("avx2"))) static inline uint64_t space_mask_avx2(const uint8_t *at)
 {
     uint64_t mask = 0;
-    for (int half = 0; half < 2; half++) {
+    for (size_t half = 0; half < 2; half++) {
         __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)(at + 32 * half));
         __m256i blank = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(' '));
         __m256i low = _mm256_add_epi8(bytes, _mm256_set1_epi8((char)(127 - '\r')));

@@ -37,7 +37,7 @@ static int setup(struct mr_ctx *ctx)
         char reason[200];
         char text[300];
         pcre2_get_error_message(error, (PCRE2_UCHAR *)reason, sizeof(reason));
-        snprintf(text, sizeof(text), "grep: pattern, character %zu: %s", (size_t)at, reason);
+        (void)snprintf(text, sizeof(text), "grep: pattern, character %zu: %s", (size_t)at, reason);
         mr_fail(ctx, text);
         return -1;
     }

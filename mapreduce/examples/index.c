@@ -32,6 +32,9 @@ struct text {
 
 static void append(struct text *text, struct mr_span bytes)
 {
+    if (bytes.length == 0) { /* an empty text has no data, and memcpy() refuses NULL */
+        return;
+    }
     if (text->length + bytes.length > text->capacity) {
         text->capacity = 2 * (text->length + bytes.length);
         text->data = realloc(text->data, text->capacity);

@@ -1,6 +1,6 @@
 #!/bin/bash
-# kill -9 of mrworkers, of tasks and of the mrmaster during jobs of many small splits: every job succeeds with the right
-# output, and reduces that had finished are kept.
+# kill -9 of mrworkers, of tasks and of the mrmaster during jobs of many small splits, and a task that is stopped: every job
+# succeeds with the right output, and reduces that had finished are kept.
 # ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$(dirname "$0")/../lib/kill.sh"
@@ -19,9 +19,10 @@ examples=$TRIREME_SOURCE/mapreduce/examples/streaming
 
 # Each map waits a little, so that the job is long enough to be killed at many moments and still costs no processor.
 # Reduce N takes N times as long as reduce 0: some are committed while others have not begun.
+# word_count OUTPUT [OPTION...]
 word_count()
 {
-    mr run --json --mapper 'sleep 0.8; ./wordcount_map' --file "$examples/wordcount_map" \
+    mr run --json "${@:2}" --mapper 'sleep 0.8; ./wordcount_map' --file "$examples/wordcount_map" \
         --reducer 'sleep 0.$((mapreduce_task_partition * 15 + 10)); ./wordcount_reduce' \
         --file "$examples/wordcount_reduce" -i /text -o "$1" -r 6 --split-size 16K >"$T$1.json" 2>"$T$1.err"
 }
@@ -74,6 +75,21 @@ kill_a_task()
     done
 }
 
+# SIGSTOP to a task that runs a program; $stopped is its process.
+stop_a_task()
+{
+    local pids=()
+    while :; do
+        wait_until 20 somebody_is_busy
+        mapfile -t pids < <(busy_tasks)
+        [ ${#pids[@]} -gt 0 ] || continue
+        stopped=${pids[RANDOM % ${#pids[@]}]}
+        if kill -STOP "$stopped" 2>/dev/null && grep -q '^State:.T' "/proc/$stopped/status" 2>/dev/null; then
+            return
+        fi
+    done
+}
+
 # counted NAME LEAST FILE: how many attempts of a job failed, or were lost.
 counted()
 {
@@ -111,6 +127,16 @@ for ((round = 1; round <= rounds; round++)); do
     nothing_failed
     counted failed 3 "$T/tasks$round.json"
     job_is_right "/tasks$round"
+
+    say "a task is stopped: its time limit ends it, and it runs again"
+    timed word_count "/stopped$round" --timeout 5s --no-speculative &
+    job=$!
+    stop_a_task
+    wait_until 60 is_gone "$stopped"
+    wait $job
+    nothing_failed
+    counted failed 1 "$T/stopped$round.json"
+    job_is_right "/stopped$round"
 
     say "the mrmaster is killed while maps run, and again when some reduces are committed"
     timed word_count "/master$round" &

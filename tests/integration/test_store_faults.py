@@ -3,6 +3,8 @@
 sealed at what was acknowledged, copies made again, the returned server's surplus deleted, the master killed and started:
 at every step each replica that the master names holds the very bytes."""
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,16 +19,18 @@ except ImportError as e:
     sys.exit(77)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from chunks import Append, MESSAGE, Server, fs_pb2 as fs, random_bytes  # noqa: E402
+from chunks import Append, BUILD, MESSAGE, Server, chunk_pb2, fs_pb2 as fs, random_bytes  # noqa: E402
 from master import Client, Master, wait_until  # noqa: E402
 
 WORK = tempfile.TemporaryDirectory(prefix="trireme-store-")
 
 
-class Faults(unittest.TestCase):
+class Cluster(unittest.TestCase):
+    lease_ms = "3000"
+
     def setUp(self):
         self.directory = tempfile.mkdtemp(dir=WORK.name)
-        self.master = Master(self.directory, "--server-dead-ms", "1500", "--lease-ms", "3000")
+        self.master = Master(self.directory, "--server-dead-ms", "1500", "--lease-ms", self.lease_ms)
         self.client = Client(self.master)
         self.servers = [Server(self.directory, i, masters=self.master.address) for i in range(1, 6)]
         wait_until(lambda: sum(s.live for s in self.report().servers) == 5, "five chunkservers")
@@ -93,6 +97,28 @@ class Faults(unittest.TestCase):
     def whole(self):
         report = self.report()
         return report.under_replicated == 0 and report.missing == 0 and report.unheard == 0
+
+
+class Faults(Cluster):
+    def cat(self, path):
+        """As any user reads it."""
+        command = [os.path.join(BUILD, "bin/dfs"), "--master", self.master.address, "cat", path]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+
+    def test_reader_never_sees_what_a_writer_gives_up(self):
+        """All replicas have sealed, the answer is lost: a writer that knows of nothing acknowledged gives the chunk up."""
+        data = random_bytes(100 * 1000)
+        made = self.client.create("/f", first_chunk=True)
+        stream = Append(self.chain(made), made.chunk.id, made.chunk.version, first=data, finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.cat("/f"), b"")
+        self.client.one(abandon_chunk=fs.AbandonChunk(inode=made.inode, lease_epoch=made.lease_epoch, chunk=made.chunk))
+        got = self.allocate(made, 0)
+        stream = Append(self.chain(got), got.chunk.id, got.chunk.version, first=data, finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.cat("/f"), b"")
+        self.client.close(made, chunk=got.chunk, length=len(data))
+        self.assertEqual(self.cat("/f"), data)
 
     def test_kill_in_the_middle_of_an_append(self):
         data = random_bytes(3 * MESSAGE + 12345)
@@ -208,6 +234,38 @@ class Faults(unittest.TestCase):
         wait_until(self.whole, "all heard")
         self.check_all(files, 3)
         print(f"{len(files)} files over 5 kills", file=sys.stderr)
+
+
+class OpenFiles(Cluster):
+    lease_ms = "60000"  # nobody but the test ends the writer
+
+    def dfs(self, *command):
+        """What a command of the client prints, told to read from the first server of the chain."""
+        return subprocess.run([os.path.join(BUILD, "bin/dfs"), *command], check=True, capture_output=True, timeout=60,
+                              env={"DFS_MASTER": self.master.address, "TRIREME_HOST": self.host}).stdout
+
+    def test_servers_that_sealed_alone_show_their_watermark(self):
+        data = random_bytes(MESSAGE)
+        made = self.client.create("/open", chunk_bytes=MESSAGE)
+        got = self.allocate(made, 0)
+        self.host = got.replicas[0].host
+        chain = self.chain(got)
+        stream = Append(chain, got.chunk.id, got.chunk.version, chunk_bytes=MESSAGE)
+        stream.data(data, 0, 1000)
+        stream.wait(lambda a: a.written == 1000)
+        stream.data(data, 1000, 0, acked=1000)
+        wait_until(lambda: all(s.stat(got.chunk.id).acked == 1000 for s in chain), "all know the watermark")
+        chain[2].process.send_signal(signal.SIGSTOP)
+        try:
+            stream.data(data, 1000, MESSAGE - 1000, acked=1000)
+            stream.put(chunk_pb2.AppendHeader(offset=MESSAGE, finish=True))
+            wait_until(lambda: all(s.stat(got.chunk.id).sealed for s in chain[:2]), "two seal, the third cannot")
+            wait_until(lambda: sum(s.live for s in self.report().servers) == 4, "the third is given up")
+            self.assertEqual(self.dfs("tail", "/open"), data[:1000])
+            self.assertEqual(self.dfs("cat", "/open"), data[:1000])
+        finally:
+            chain[2].process.send_signal(signal.SIGCONT)
+            stream.close()
 
 
 if __name__ == "__main__":

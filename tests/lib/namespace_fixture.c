@@ -27,7 +27,7 @@ void fixture_deinit(struct fixture *f)
     arena_deinit(&f->arena);
 }
 
-const struct apply_result *fixture_apply(struct fixture *f, struct log_entry entry)
+const struct apply_result *fixture_apply(struct fixture *f, struct command_entry entry)
 {
     struct err e = ERR_INIT;
     entry.cluster_ms = ++f->cluster_ms;
@@ -49,17 +49,17 @@ const struct apply_result *fixture_apply(struct fixture *f, struct log_entry ent
 void fixture_init(struct fixture *f)
 {
     fixture_init_empty(f);
-    struct log_entry format = {
+    struct command_entry format = {
         .kind = ENTRY_FORMAT,
         .format = {.cluster_id = "c1", .superuser = "root", .default_replication = 3}};
     CHECK(fixture_apply(f, format)->code == 0);
     for (uint8_t i = 1; i <= FIXTURE_SERVER_COUNT; i++) {
-        struct log_entry server = {.kind = ENTRY_REGISTER_SERVER,
-                                   .register_server = {.key = {{i}},
-                                                       .host = "h",
-                                                       .rack = "r",
-                                                       .address = "127.0.0.1:1",
-                                                       .local_socket = ""}};
+        struct command_entry server = {.kind = ENTRY_REGISTER_SERVER,
+                                       .register_server = {.key = {{i}},
+                                                           .host = "h",
+                                                           .rack = "r",
+                                                           .address = "127.0.0.1:1",
+                                                           .local_socket = ""}};
         CHECK(fixture_apply(f, server)->server == i);
     }
 }
@@ -67,7 +67,7 @@ void fixture_init(struct fixture *f)
 struct op_result fixture_run(struct fixture *f, struct operation op)
 {
     op.seq = ++f->seq;
-    struct log_entry entry = {
+    struct command_entry entry = {
         .kind = ENTRY_MUTATE,
         .mutate = {
             .session = f->session, .acked_below = op.seq, .operations = &op, .operation_count = 1}};
@@ -157,7 +157,7 @@ int fixture_delete(struct fixture *f, const char *path, bool recursive)
 void fixture_reap(struct fixture *f)
 {
     do {
-        CHECK(fixture_apply(f, (struct log_entry){.kind = ENTRY_REAP, .reap = {3}})->code == 0);
+        CHECK(fixture_apply(f, (struct command_entry){.kind = ENTRY_REAP, .reap = {3}})->code == 0);
     } while (f->result.more);
 }
 

@@ -29,7 +29,7 @@ void fixture_init_empty(struct fixture *f); /* nothing applied yet */
 void fixture_deinit(struct fixture *f);
 
 /* Applies, ends the batch and checks. The entry's times and caller are filled in. */
-const struct apply_result *fixture_apply(struct fixture *f, struct log_entry entry);
+const struct apply_result *fixture_apply(struct fixture *f, struct command_entry entry);
 /* One operation as a request of its own, with a fresh seq. */
 struct op_result fixture_run(struct fixture *f, struct operation op);
 

@@ -79,15 +79,37 @@ static struct chunk_ref pick_chunk(struct random_entries *r, uint32_t file)
     }
 }
 
+/* SERVER_COUNT of them; wrong: some are not known. */
+static const server_id *pick_servers(struct random_entries *r, bool wrong)
+{
+    server_id *servers = arena_alloc(r->arena, SERVER_COUNT * sizeof(server_id));
+    for (uint32_t i = 0; i < SERVER_COUNT; i++) {
+        servers[i] = i + 1 + (wrong && coin(r) ? 7 : 0);
+    }
+    return servers;
+}
+
+static void make_create(struct random_entries *r, struct operation *op)
+{
+    op->create = (struct op_create){.path = pick(r, 4) ? pick_path(r) : "",
+                                    .replication = pick(r, 4),
+                                    .chunk_bytes = CHUNK_BYTES_MIN,
+                                    .replace = coin(r),
+                                    .parents = pick(r, 4) > 0,
+                                    .first_chunk = coin(r),
+                                    .writer_host = ""};
+    if (op->create.first_chunk) {
+        op->create.servers = pick_servers(r, pick(r, 8) == 0);
+        op->create.server_count = pick(r, SERVER_COUNT + 1);
+    }
+}
+
 static void make_allocate(struct random_entries *r, struct operation *op)
 {
     uint64_t off = 0;
     uint32_t file = pick_file(r, &off);
-    server_id *servers = arena_alloc(r->arena, SERVER_COUNT * sizeof(server_id));
     uint64_t length = pick_length(r);
-    for (uint32_t i = 0; i < SERVER_COUNT; i++) {
-        servers[i] = i + 1 + (off && coin(r) ? 7 : 0);
-    }
+    const server_id *servers = pick_servers(r, off != 0);
     op->allocate = (struct op_allocate){
         .inode = r->files[file].inode,
         .lease_epoch = r->files[file].epoch + off,
@@ -147,12 +169,7 @@ static void make_operation(struct random_entries *r, struct operation *op)
         op->mkdir = (struct op_mkdir){pick_path(r), 0, pick(r, 4) > 0};
         break;
     case OPERATION_CREATE:
-        op->create = (struct op_create){pick(r, 4) ? pick_path(r) : "",
-                                        0,
-                                        pick(r, 4),
-                                        CHUNK_BYTES_MIN,
-                                        coin(r),
-                                        pick(r, 4) > 0};
+        make_create(r, op);
         break;
     case OPERATION_ACQUIRE_LEASE:
         op->acquire_lease.path = pick_path(r);
@@ -192,7 +209,7 @@ static const struct precondition *make_precondition(struct random_entries *r)
     return p;
 }
 
-static void make_mutate(struct random_entries *r, struct log_entry *entry)
+static void make_mutate(struct random_entries *r, struct command_entry *entry)
 {
     static const char *const users[] = {"ada", "ada", "root", "bob"};
     uint32_t count = 1 + pick(r, 3);
@@ -218,7 +235,7 @@ static void make_mutate(struct random_entries *r, struct log_entry *entry)
     entry->mutate = (struct cmd_mutate){session + 1, r->acked[session], ops, count};
 }
 
-static void make_internal(struct random_entries *r, struct log_entry *entry)
+static void make_internal(struct random_entries *r, struct command_entry *entry)
 {
     uint64_t off = 0;
     uint32_t file = pick_file(r, &off);
@@ -252,7 +269,7 @@ static void make_internal(struct random_entries *r, struct log_entry *entry)
 }
 
 /* The first entries: the namespace and its servers. */
-static bool make_start(const struct random_entries *r, struct log_entry *entry)
+static bool make_start(const struct random_entries *r, struct command_entry *entry)
 {
     if (r->made == 1) {
         entry->kind = ENTRY_FORMAT;
@@ -265,12 +282,12 @@ static bool make_start(const struct random_entries *r, struct log_entry *entry)
     return r->made <= 1 + SERVER_COUNT;
 }
 
-bool random_entries_next(struct random_entries *r, struct log_entry *ret)
+bool random_entries_next(struct random_entries *r, struct command_entry *ret)
 {
     if (r->bytes.left == 0) {
         return false;
     }
-    *ret = (struct log_entry){.cluster_ms = ++r->cluster_ms, .wall_ms = 1000 + r->made};
+    *ret = (struct command_entry){.cluster_ms = ++r->cluster_ms, .wall_ms = 1000 + r->made};
     ret->caller.user = "";
     r->made++;
     if (!make_start(r, ret)) {
@@ -293,7 +310,7 @@ static void learn_operation(struct random_entries *r, const struct operation *op
         r->file_at = (r->file_at + 1) % RANDOM_FILE_COUNT;
         r->files[r->file_at].inode = result->inode;
         r->files[r->file_at].epoch = result->lease_epoch;
-        r->files[r->file_at].chunk = result->open_chunk;
+        r->files[r->file_at].chunk = result->chunk.id ? result->chunk : result->open_chunk;
         r->files[r->file_at].end = result->length;
     }
     for (uint32_t i = 0; i < RANDOM_FILE_COUNT; i++) {
@@ -304,7 +321,7 @@ static void learn_operation(struct random_entries *r, const struct operation *op
     }
 }
 
-void random_entries_learn(struct random_entries *r, const struct log_entry *entry,
+void random_entries_learn(struct random_entries *r, const struct command_entry *entry,
                           const struct apply_result *result)
 {
     for (uint32_t i = 0; entry->kind == ENTRY_MUTATE && i < result->result_count; i++) {
@@ -352,7 +369,7 @@ static void copy_end(struct copy *c)
     c->in_batch = false;
 }
 
-static void copy_apply(struct copy *c, const struct log_entry *entry, uint64_t index,
+static void copy_apply(struct copy *c, const struct command_entry *entry, uint64_t index,
                        struct arena *arena, struct apply_result *ret)
 {
     if (!c->in_batch) {
@@ -436,7 +453,7 @@ static bool same_results(const struct apply_result *a, const struct apply_result
 }
 
 /* How many succeeded; `all_failed` when there was at least one operation and none did. */
-static uint64_t count_success(const struct log_entry *entry, const struct apply_result *result,
+static uint64_t count_success(const struct command_entry *entry, const struct apply_result *result,
                               bool *ret_all_failed)
 {
     uint64_t count = entry->kind != ENTRY_MUTATE && result->code == 0;
@@ -451,7 +468,7 @@ uint64_t random_two_copies(struct span bytes)
 {
     struct arena arena = ARENA_INIT;
     struct random_entries random;
-    struct log_entry entry;
+    struct command_entry entry;
     struct copy a;
     struct copy b;
     struct mem_kv before;

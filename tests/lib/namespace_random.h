@@ -28,10 +28,10 @@ struct random_entries {
 void random_entries_init(struct random_entries *r, struct span bytes, struct arena *arena);
 
 /* The next entry; false at the end of the bytes. The first ones format and register servers. */
-bool random_entries_next(struct random_entries *r, struct log_entry *ret);
+bool random_entries_next(struct random_entries *r, struct command_entry *ret);
 
 /* What applying the last entry gave. */
-void random_entries_learn(struct random_entries *r, const struct log_entry *entry,
+void random_entries_learn(struct random_entries *r, const struct command_entry *entry,
                           const struct apply_result *result);
 
 /* Applies the bytes' entries to two copies: one entry by entry, the other in random batches and

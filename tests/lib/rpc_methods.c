@@ -93,12 +93,12 @@ static void check_method(struct search *s, struct span bytes)
 static void walk(struct search *s, struct span bytes, int depth)
 {
     static const unsigned child[] = {1, 6, 2};
-    static const unsigned name[] = {0, 2, 1};
-    for (int pass = 0; pass < 2; pass++) { /* names first: order of fields is not promised */
+    static const unsigned name[] = {0, 2, 1}; /* 0, which no field has: a set has no name */
+    for (int pass = 0; pass < 2; pass++) {    /* names first: order of fields is not promised */
         struct cursor c = cursor_of(bytes.data, bytes.length);
         struct field field;
         while (next_field(&c, &field)) {
-            if (pass == 0 && depth > 0 && field.number == name[depth]) {
+            if (pass == 0 && field.number == name[depth]) {
                 *(depth == 1 ? &s->package : &s->service) = field.bytes;
             } else if (pass == 1 && field.number == child[depth] && depth < 2) {
                 walk(s, field.bytes, depth + 1);

@@ -16,11 +16,11 @@
 static struct arena arena = ARENA_INIT;
 
 /* Entry -> bytes -> entry -> bytes: both bytes are equal; the entry in between comes back. */
-static struct log_entry round_trip(const struct log_entry *entry)
+static struct command_entry round_trip(const struct command_entry *entry)
 {
     struct buf first = BUF_INIT;
     struct buf second = BUF_INIT;
-    struct log_entry back;
+    struct command_entry back;
     assert_int_equal(command_encode(entry, &arena, &first, NULL), 0);
     char *bytes = arena_copy(&arena, first.data, first.length);
     assert_int_equal(command_decode((struct span){bytes, first.length}, &arena, &back, NULL), 0);
@@ -43,8 +43,8 @@ static int teardown(void **state)
 static void test_internal(void **state)
 {
     (void)state;
-    struct log_entry e = {.kind = ENTRY_NOOP, .cluster_ms = 7, .wall_ms = 8};
-    struct log_entry back = round_trip(&e);
+    struct command_entry e = {.kind = ENTRY_NOOP, .cluster_ms = 7, .wall_ms = 8};
+    struct command_entry back = round_trip(&e);
     assert_int_equal(back.cluster_ms, 7);
     assert_int_equal(back.wall_ms, 8);
     e.kind = ENTRY_FORMAT;
@@ -104,7 +104,9 @@ static void test_operations(void **state)
          .preconditions = preconditions,
          .precondition_count = 4,
          .mkdir = {"/m", 0700, true}},
-        {.seq = 2, .kind = OPERATION_CREATE, .create = {"/c", 0600, 2, 1 << 20, true, true}},
+        {.seq = 2,
+         .kind = OPERATION_CREATE,
+         .create = {"/c", 0600, 2, 1 << 20, true, true, true, "host", servers, 2}},
         {.seq = 3, .kind = OPERATION_ACQUIRE_LEASE, .acquire_lease = {"/l"}},
         {.seq = 4,
          .kind = OPERATION_ALLOCATE,
@@ -121,9 +123,9 @@ static void test_operations(void **state)
         {.seq = 12, .kind = OPERATION_RAISE_FENCE, .raise_fence = {"f"}},
     };
     static const char *const groups[] = {"g1", "g2"};
-    struct log_entry e = {
+    struct command_entry e = {
         .kind = ENTRY_MUTATE, .caller = {"ada", groups, 2, true}, .mutate = {5, 2, operations, 12}};
-    struct log_entry back = round_trip(&e);
+    struct command_entry back = round_trip(&e);
     const struct operation *op = back.mutate.operations;
     assert_int_equal(back.mutate.session, 5);
     assert_int_equal(back.mutate.acked_below, 2);
@@ -140,6 +142,10 @@ static void test_operations(void **state)
         assert_string_equal(op[0].preconditions[i].name, preconditions[i].name);
         assert_int_equal(op[0].preconditions[i].number, preconditions[i].number);
     }
+    assert_true(op[1].create.first_chunk);
+    assert_string_equal(op[1].create.writer_host, "host");
+    assert_int_equal(op[1].create.server_count, 2);
+    assert_int_equal(op[1].create.servers[1], 5);
     assert_string_equal(op[3].allocate.writer_host, "host");
     assert_int_equal(op[3].allocate.previous.id, 3);
     assert_int_equal(op[3].allocate.servers[1], 5);
@@ -169,6 +175,13 @@ static void test_request(void **state)
     struct cmd_mutate cmd;
     assert_int_equal(command_from_request(&request.base, &arena, &cmd, NULL), 0);
     assert_int_equal(cmd.operations[0].allocate.server_count, 0); /* the leader's to choose */
+    Trireme__V1__Create create = TRIREME__V1__CREATE__INIT;
+    create.servers = servers;
+    create.n_servers = 3;
+    op.kind_case = TRIREME__V1__OPERATION__KIND_CREATE;
+    op.create = &create;
+    assert_int_equal(command_from_request(&request.base, &arena, &cmd, NULL), 0);
+    assert_int_equal(cmd.operations[0].create.server_count, 0);
     request.n_operations = NAMESPACE_BATCH_COUNT_MAX + 1;
     assert_int_equal(command_from_request(&request.base, &arena, &cmd, NULL), ERR_TOO_LARGE);
     Trireme__V1__Precondition precondition = TRIREME__V1__PRECONDITION__INIT;
@@ -185,7 +198,7 @@ static void test_request(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    struct log_entry back;
+    struct command_entry back;
     struct err e = ERR_INIT;
     static const uint8_t garbage[] = {0xff, 0xff, 0xff};
     static const uint8_t newer_field[] = {0x52, 0x00, 0xf8, 0x07, 0x01}; /* noop, 127: 1 */

@@ -1,5 +1,6 @@
-/* fsmaster/consensus_single: completed means durable and applied, in order, once; whatever step a
- * process dies at. The machine is a list of numbers that is durable only when it is persisted. */
+/* fsmaster/consensus_raft of a cluster of one: completed means durable and applied, in order, once;
+ * whatever step a process dies at. The machine is a list of numbers that is durable only when it is
+ * persisted. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,8 +33,9 @@ struct machine {
     pthread_mutex_t lock; /* apply and persist run side by side; list and index belong together */
     uint64_t numbers[NUMBERS_MAX];
     size_t count;
-    log_index applied;
+    struct consensus_position at;
     size_t replayed; /* entries without a proposal */
+    struct cluster_id cluster;
     bool led;
     int failed;
     enum step die_at;
@@ -43,6 +45,7 @@ struct machine {
 
 struct node {
     struct machine m;
+    const char *directory;
     struct buf log;
     struct mailbox *owner;
     struct workpool *workers;
@@ -70,10 +73,14 @@ static int apply(void *ctx, const struct consensus_entry *entries, size_t count,
     pass(m, STEP_APPLY);
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < count; i++) {
-        CHECK(entries[i].index == m->applied + 1);
-        m->applied = entries[i].index;
+        CHECK(entries[i].index == m->at.index + 1);
+        m->at.index = entries[i].index;
+        m->at.term = entries[i].term;
         m->replayed += entries[i].proposal == NULL;
-        if (entries[i].bytes.length > 0) {
+        if (entries[i].type == LOG_ENTRY_CONFIG) {
+            CHECK(raft_config_decode(entries[i].bytes, &m->at.config, NULL) == 0);
+            m->at.config_index = entries[i].index;
+        } else if (entries[i].type == LOG_ENTRY_COMMAND) {
             memcpy(&m->numbers[m->count++], entries[i].bytes.data, sizeof(uint64_t));
         }
         outcome->proposals[outcome->count++] = entries[i].proposal;
@@ -103,8 +110,8 @@ static int persist(void *ctx, log_index *ret_index, struct err *e)
     struct buf bytes = BUF_INIT;
     pass(m, STEP_PERSIST);
     pthread_mutex_lock(&m->lock);
-    log_index index = m->applied;
-    buf_append_u64le(&bytes, index);
+    log_index index = m->at.index;
+    buf_append(&bytes, &m->at, sizeof(m->at));
     buf_append(&bytes, m->numbers, m->count * sizeof(m->numbers[0]));
     pthread_mutex_unlock(&m->lock);
     int r = sys_write_file_atomic(m->path.data, bytes.data, bytes.length, e);
@@ -120,6 +127,14 @@ static void changed(void *ctx, const struct consensus_status *status)
     m->led = status->is_leader;
 }
 
+static int adopt(void *ctx, struct cluster_id cluster, struct err *e)
+{
+    struct machine *m = ctx;
+    (void)e;
+    m->cluster = cluster;
+    return 0;
+}
+
 static void failed(void *ctx, const struct err *e)
 {
     struct machine *m = ctx;
@@ -130,18 +145,25 @@ static void load(struct machine *m)
 {
     struct buf bytes = BUF_INIT;
     m->count = 0;
-    m->applied = 0;
+    memset(&m->at, 0, sizeof(m->at));
     if (sys_read_file(m->path.data, 1 << 24, &bytes, NULL) == 0) {
         struct cursor c = cursor_of(bytes.data, bytes.length);
-        m->applied = cursor_u64le(&c);
+        memcpy(&m->at, cursor_bytes(&c, sizeof(m->at)).data, sizeof(m->at));
         m->count = c.left / sizeof(m->numbers[0]);
         memcpy(m->numbers, c.at, c.left);
     }
     buf_deinit(&bytes);
 }
 
+static void turn(struct node *n)
+{
+    (void)mailbox_run(n->owner, consensus_next_ms(n->c));
+    consensus_tick(n->c, clock_mono_ms());
+}
+
 static int node_start(struct node *n, const char *directory, struct err *e)
 {
+    n->directory = directory;
     buf_init(&n->m.path);
     buf_init(&n->log);
     buf_printf(&n->m.path, "%s/list", directory);
@@ -154,18 +176,29 @@ static int node_start(struct node *n, const char *directory, struct err *e)
     n->workers = workpool_new("worker", 1, 64);
     struct consensus_options options = {
         .directory = n->log.data,
+        .scratch = directory,
+        .id = 1,
+        .key = {{1, 2, 3, 4, 5, 6, 7, 8}},
         .address = "127.0.0.1:1",
-        .applied = n->m.applied,
+        .cluster = n->m.cluster,
+        .position = n->m.at,
         .segment_bytes = 256 * 1024,
         .persist_bytes = 20 * 1024,
-        .machine = {&n->m, &n->m, apply, applied, persist, changed, failed},
+        .machine = {.ctx = &n->m,
+                    .owner_ctx = &n->m,
+                    .apply = apply,
+                    .applied = applied,
+                    .persist = persist,
+                    .adopt = adopt,
+                    .changed = changed,
+                    .failed = failed},
         .owner = n->owner,
         .workers = n->workers,
     };
     int r = consensus_start(&options, &n->c, e);
     mailbox_own(n->owner);
     while (r == 0 && !n->m.led && !n->m.failed) {
-        (void)mailbox_run(n->owner, clock_mono_ms() + 100);
+        turn(n);
     }
     return r;
 }
@@ -175,7 +208,7 @@ static void node_stop(struct node *n)
     if (n->c) {
         consensus_close(n->c);
         while (!consensus_idle(n->c)) {
-            (void)mailbox_run(n->owner, clock_mono_ms() + 100);
+            turn(n);
         }
         consensus_free(n->c);
     }
@@ -225,8 +258,7 @@ static void propose_all(struct node *n, uint64_t first, size_t count, size_t win
             consensus_propose(n->c, &number->proposal);
             sent++;
         }
-        (void)mailbox_run(n->owner, clock_mono_ms() + 20);
-        consensus_tick(n->c, clock_mono_ms());
+        turn(n);
     }
     free(numbers);
 }
@@ -252,17 +284,20 @@ static void test_in_order_and_again(void **state)
     const char *directory = *state;
     struct node *n = node_new();
     assert_int_equal(node_start(n, directory, NULL), 0);
-    assert_int_equal(consensus_status(n->c).term, 1);
+    assert_int_equal(consensus_status(n->c).term, 2); /* 1 has the configuration alone */
+    assert_true(consensus_status(n->c).is_formed);
+    assert_true(cluster_id_known(n->m.cluster));
     propose_all(n, 1, 3000, 100);
     expect_numbers(&n->m, 3000);
     struct consensus_status status = consensus_status(n->c);
     assert_true(status.is_leader);
-    assert_int_equal(status.applied, 3001); /* with the empty one */
-    assert_int_equal(status.last, 3001);
+    assert_int_equal(status.applied, 3002); /* with the configuration and the empty one */
+    assert_int_equal(status.last, 3002);
     node_stop(n);
     assert_int_equal(node_start(n, directory, NULL), 0);
     assert_int_equal(n->m.replayed, 1); /* only the new term's: a clean end persists */
-    assert_int_equal(consensus_status(n->c).term, 2);
+    assert_int_equal(consensus_status(n->c).term, 3);
+    assert_int_equal(n->m.at.config.count, 1);
     expect_numbers(&n->m, 3000);
     node_stop(n);
     free(n);
@@ -292,6 +327,20 @@ static void test_refusals(void **state)
     free(n);
 }
 
+/* The list stands there, with as many numbers as it had. */
+static void move_list(struct node *n, log_index index, term_no term)
+{
+    struct buf bytes = BUF_INIT;
+    char *path = xprintf("%s/list", n->directory);
+    n->m.at.index = index;
+    n->m.at.term = term;
+    buf_append(&bytes, &n->m.at, sizeof(n->m.at));
+    buf_append(&bytes, n->m.numbers, n->m.count * sizeof(n->m.numbers[0]));
+    assert_int_equal(sys_write_file_atomic(path, bytes.data, bytes.length, NULL), 0);
+    buf_deinit(&bytes);
+    free(path);
+}
+
 static void test_gaps_are_refused(void **state)
 {
     const char *directory = *state;
@@ -299,17 +348,47 @@ static void test_gaps_are_refused(void **state)
     assert_int_equal(node_start(n, directory, NULL), 0);
     propose_all(n, 1, 10, 1);
     node_stop(n);
-    struct buf path = BUF_INIT;
-    buf_printf(&path, "%s/list", directory);
-    struct buf ahead = BUF_INIT;
-    buf_append_u64le(&ahead, 1000); /* a state beyond the log's end: the log has lost entries */
-    assert_int_equal(sys_write_file_atomic(path.data, ahead.data, ahead.length, NULL), 0);
+
     struct err e = ERR_INIT;
+    move_list(n, 1000, 99); /* of a term that the log has never seen: its votes are gone with it */
     assert_int_equal(node_start(n, directory, &e), ERR_CORRUPT);
     assert_non_null(strstr(e.msg, "1000"));
     node_stop(n);
-    buf_deinit(&path);
-    buf_deinit(&ahead);
+
+    /* A state beyond the log's end in a term that it knows is an installed snapshot. */
+    move_list(n, 1000, 2);
+    assert_int_equal(node_start(n, directory, &e), 0);
+    assert_int_equal(consensus_status(n->c).applied, 1001);
+    propose_all(n, 11, 5, 1);
+    expect_numbers(&n->m, 15);
+    node_stop(n);
+    assert_int_equal(node_start(n, directory, &e), 0);
+    expect_numbers(&n->m, 15);
+    node_stop(n);
+
+    move_list(n, 7, 2); /* the log begins behind that */
+    assert_int_equal(node_start(n, directory, &e), ERR_CORRUPT);
+    assert_non_null(strstr(e.msg, "begins after 1000"));
+    node_stop(n);
+    free(n);
+}
+
+/* A log of other entries than the state has applied: a crash between an installation and the reset
+ * of the log. */
+static void test_log_of_another_term(void **state)
+{
+    const char *directory = *state;
+    struct node *n = node_new();
+    assert_int_equal(node_start(n, directory, NULL), 0);
+    propose_all(n, 1, 10, 1);
+    node_stop(n);
+    assert_int_equal(node_start(n, directory, NULL), 0); /* term 3 */
+    node_stop(n);
+    move_list(n, 8, 3);
+    assert_int_equal(node_start(n, directory, NULL), 0);
+    assert_int_equal(consensus_status(n->c).applied, 9);
+    assert_int_equal(n->m.replayed, 1); /* none of the log's entries after 8 */
+    node_stop(n);
     free(n);
 }
 
@@ -400,10 +479,8 @@ static int remove_directory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_in_order_and_again),
-        TEST(test_refusals),
-        TEST(test_gaps_are_refused),
-        TEST(test_deaths),
+        TEST(test_in_order_and_again),  TEST(test_refusals), TEST(test_gaps_are_refused),
+        TEST(test_log_of_another_term), TEST(test_deaths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

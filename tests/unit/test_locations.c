@@ -77,6 +77,44 @@ static void test_life_of_a_chunk(void **state)
     locations_free(l);
 }
 
+static void count_care(void *arg, chunk_id chunk, enum location_class class)
+{
+    assert_int_equal(chunk, 7);
+    assert_int_equal(class, LOCATION_CLASS_RUMOURED);
+    (*(int *)arg)++;
+}
+
+/* A chunk that another member deletes stays known until its servers say that it is gone. */
+static void test_disowned(void **state)
+{
+    (void)state;
+    int cared = 0;
+    struct locations *l = locations_new(count_care, &cared);
+    struct location c;
+    for (server_id i = 1; i <= 4; i++) {
+        locations_set_live(l, i, true);
+    }
+    learn(l, (struct location_fact){{7, 2}, LOCATION_SEALED, 9000, 3, set, 3});
+    locations_disown(l, 7);
+    c = find(l, 7);
+    assert_int_equal(c.state, LOCATION_RUMOURED);
+    assert_int_equal(c.count, 3);
+    assert_int_equal(c.chunk.version, 2);
+    assert_int_equal(c.replicas[0].version, 2);
+    assert_int_equal(locations_class_count(l, LOCATION_CLASS_RUMOURED), 1);
+    assert_true(cared > 0);
+    locations_remove(l, 1, 7);
+    locations_remove(l, 2, 7);
+    assert_int_equal(find(l, 7).count, 1);
+    locations_remove(l, 3, 7);
+    assert_false(locations_find(l, 7, &c));
+    locations_disown(l, 7); /* nothing is known of it */
+    learn(l, (struct location_fact){{7, 2}, LOCATION_SEALED, 9000, 3, NULL, 0});
+    locations_disown(l, 7); /* nobody holds it */
+    assert_int_equal(locations_count(l), 0);
+    locations_free(l);
+}
+
 static void test_seal_and_go_on(void **state)
 {
     (void)state;
@@ -321,11 +359,9 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_a_chunk),
-        cmocka_unit_test(test_seal_and_go_on),
-        cmocka_unit_test(test_reports_before_the_log),
-        cmocka_unit_test(test_full_report),
-        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_life_of_a_chunk), cmocka_unit_test(test_disowned),
+        cmocka_unit_test(test_seal_and_go_on),  cmocka_unit_test(test_reports_before_the_log),
+        cmocka_unit_test(test_full_report),     cmocka_unit_test(test_model),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

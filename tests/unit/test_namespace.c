@@ -45,7 +45,7 @@ static void test_format(void **state)
     assert_int_equal(totals.files, 0);
     assert_int_equal(totals.servers, FIXTURE_SERVER_COUNT);
     assert_int_equal(totals.applied.index, f->at.index);
-    struct log_entry again = {
+    struct command_entry again = {
         .kind = ENTRY_FORMAT,
         .format = {.cluster_id = "c2", .superuser = "eve", .default_replication = 1}};
     assert_int_equal(fixture_apply(f, again)->code, ERR_EXISTS);
@@ -183,7 +183,7 @@ static void test_delete(void **state)
     assert_int_equal(namespace_totals(&f->view, &totals), 0);
     assert_int_equal(totals.chunks, 0);
     assert_int_equal(totals.removal_queue, 0);
-    struct log_entry reap = {.kind = ENTRY_REAP, .reap = {NAMESPACE_REAP_COUNT_MAX + 1}};
+    struct command_entry reap = {.kind = ENTRY_REAP, .reap = {NAMESPACE_REAP_COUNT_MAX + 1}};
     assert_int_equal(fixture_apply(f, reap)->code, ERR_INVALID);
     reap.reap.count = 0;
     assert_int_equal(fixture_apply(f, reap)->code, ERR_INVALID);
@@ -376,8 +376,8 @@ static void as(struct fixture *f, const char *user)
     f->caller.is_superuser = strcmp(user, "root") == 0;
     f->session = (session_id)user[0];
     f->seq += 1000; /* far above what the session has seen */
-    struct log_entry open = {.kind = ENTRY_MUTATE,
-                             .mutate = {.session = f->session, .acked_below = 1}};
+    struct command_entry open = {.kind = ENTRY_MUTATE,
+                                 .mutate = {.session = f->session, .acked_below = 1}};
     fixture_apply(f, open);
 }
 
@@ -541,7 +541,7 @@ static void test_replication(void **state)
     assert_int_equal(totals.rewant_queue, 1);
     op.replication = 5; /* once more, before the first change was carried out */
     assert_int_equal(set(f, op), 0);
-    struct log_entry reap = {.kind = ENTRY_REAP, .reap = {5}};
+    struct command_entry reap = {.kind = ENTRY_REAP, .reap = {5}};
     assert_true(fixture_apply(f, reap)->more);
     fixture_reap(f);
     assert_int_equal(namespace_totals(&f->view, &totals), 0);

@@ -32,8 +32,8 @@ static void as_session(struct fixture *f, session_id session)
 {
     f->session = session;
     f->seq += 1000;
-    fixture_apply(f, (struct log_entry){.kind = ENTRY_MUTATE,
-                                        .mutate = {.session = session, .acked_below = 1}});
+    fixture_apply(f, (struct command_entry){.kind = ENTRY_MUTATE,
+                                            .mutate = {.session = session, .acked_below = 1}});
 }
 
 static struct op_result seal(struct fixture *f, const struct op_result *file,
@@ -59,19 +59,19 @@ static struct op_result abandon(struct fixture *f, const struct op_result *file)
 static void expire(struct fixture *f, inode_id inode, uint64_t epoch)
 {
     struct lease_ref lease = {inode, epoch};
-    struct log_entry entry = {.kind = ENTRY_EXPIRE_LEASES, .expire_leases = {&lease, 1}};
+    struct command_entry entry = {.kind = ENTRY_EXPIRE_LEASES, .expire_leases = {&lease, 1}};
     assert_int_equal(fixture_apply(f, entry)->code, 0);
 }
 
 static int seal_begin(struct fixture *f, chunk_id chunk, uint64_t new_version)
 {
-    struct log_entry entry = {.kind = ENTRY_SEAL_BEGIN, .seal_begin = {chunk, new_version, ""}};
+    struct command_entry entry = {.kind = ENTRY_SEAL_BEGIN, .seal_begin = {chunk, new_version, ""}};
     return fixture_apply(f, entry)->code;
 }
 
 static int seal_end(struct fixture *f, struct chunk_ref chunk, uint64_t length, bool drop)
 {
-    struct log_entry entry = {.kind = ENTRY_SEAL_END, .seal_end = {chunk, length, drop}};
+    struct command_entry entry = {.kind = ENTRY_SEAL_END, .seal_end = {chunk, length, drop}};
     return fixture_apply(f, entry)->code;
 }
 
@@ -260,6 +260,78 @@ static void test_allocate_servers(void **state)
     servers[0] = 4;
     op.allocate.server_count = 1;
     assert_int_equal(fixture_run(f, op).code, 0);
+}
+
+static struct op_result create_with_chunk(struct fixture *f, const char *path, uint32_t count)
+{
+    static const server_id servers[] = {3, 1, 2, 2};
+    return fixture_run(f, (struct operation){.kind = OPERATION_CREATE,
+                                             .create = {.path = path,
+                                                        .chunk_bytes = FIXTURE_MIB,
+                                                        .first_chunk = true,
+                                                        .servers = servers,
+                                                        .server_count = count}});
+}
+
+/* A small file: two commands. */
+static void test_create_with_a_first_chunk(void **state)
+{
+    struct fixture *f = *state;
+    struct op_result file = create_with_chunk(f, "/tmp/f", 3);
+    assert_int_equal(file.code, 0);
+    assert_int_not_equal(file.chunk.id, 0);
+    assert_int_equal(file.chunk_bytes, FIXTURE_MIB);
+    assert_int_equal(file.replica_count, 3);
+    assert_int_equal(file.replicas[0].id, 3);
+    assert_int_equal(fixture_effects(f, EFFECT_CHUNK_ALLOCATED), 1);
+    assert_int_equal(fixture_effects(f, EFFECT_LEASE_GRANTED), 1);
+    assert_int_equal(fixture_allocate(f, &file, 0, no_chunk, 0).code, ERR_PRECONDITION);
+    assert_int_equal(fixture_close(f, &file, file.chunk, 7, "").length, 7);
+    assert_int_equal(length_of(f, "/tmp/f"), 7);
+
+    file = create_with_chunk(f, "/tmp/g", 0); /* too few servers: the file alone */
+    assert_int_equal(file.code, 0);
+    assert_int_equal(file.chunk.id, 0);
+    assert_int_equal(fixture_allocate(f, &file, 0, no_chunk, 0).code, 0);
+
+    assert_int_equal(create_with_chunk(f, "/tmp/h", 4).code, ERR_INVALID); /* one named twice */
+    struct op_result absent = fixture_create(f, "/tmp/h");
+    assert_int_equal(absent.code, 0); /* nothing was made */
+}
+
+static void test_first_chunk_that_no_byte_needed(void **state)
+{
+    struct fixture *f = *state;
+    struct op_result file = create_with_chunk(f, "/tmp/empty", 3);
+    assert_int_equal(fixture_close(f, &file, file.chunk, 0, "").code, 0);
+    assert_int_equal(fixture_effects(f, EFFECT_CHUNK_FREED), 1);
+    assert_int_equal(length_of(f, "/tmp/empty"), 0);
+
+    file = create_with_chunk(f, "", 3); /* abandoned, it leaves nothing */
+    struct operation op = {.kind = OPERATION_ABANDON, .abandon = {file.inode, file.lease_epoch}};
+    assert_int_equal(fixture_run(f, op).code, 0);
+    assert_int_equal(fixture_effects(f, EFFECT_CHUNK_FREED), 1);
+
+    file = create_with_chunk(f, "/tmp/named", 3);
+    op = (struct operation){.kind = OPERATION_ABANDON_CHUNK,
+                            .abandon_chunk = {file.inode, file.lease_epoch, file.chunk}};
+    assert_int_equal(fixture_run(f, op).code, 0);
+    op = (struct operation){.kind = OPERATION_ABANDON, .abandon = {file.inode, file.lease_epoch}};
+    assert_int_equal(fixture_run(f, op).code, 0);
+    assert_int_equal(fixture_effects(f, EFFECT_LEASE_ENDED), 1); /* nothing is to be recovered */
+}
+
+static void test_create_with_a_chunk_is_repeated_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct op_result file = create_with_chunk(f, "/tmp/f", 3);
+    f->seq--;
+    struct op_result again = create_with_chunk(f, "/tmp/f", 3);
+    assert_int_equal(again.code, 0);
+    assert_true(again.repeated);
+    assert_int_equal(again.chunk.id, file.chunk.id);
+    assert_int_equal(again.replica_count, 3);
+    assert_int_equal(again.replicas[2].id, 2);
 }
 
 static void test_seal_chunk(void **state)
@@ -560,8 +632,8 @@ static void test_tables(void **state)
 static void test_register(void **state)
 {
     struct fixture *f = *state;
-    struct log_entry entry = {.kind = ENTRY_REGISTER_SERVER,
-                              .register_server = {{{2}}, "new", "rack", "127.0.0.1:9", "/s"}};
+    struct command_entry entry = {.kind = ENTRY_REGISTER_SERVER,
+                                  .register_server = {{{2}}, "new", "rack", "127.0.0.1:9", "/s"}};
     assert_int_equal(fixture_apply(f, entry)->server, 2); /* known by its key */
     assert_int_equal(fixture_effects(f, EFFECT_SERVER_REGISTERED), 1);
     assert_string_equal(f->result.effects[0].server->host, "new");
@@ -586,6 +658,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unnamed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unnamed_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_allocate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_create_with_a_first_chunk, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_first_chunk_that_no_byte_needed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_create_with_a_chunk_is_repeated_whole, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_allocate_servers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_seal_chunk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease, setup, teardown),

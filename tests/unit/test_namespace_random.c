@@ -34,7 +34,7 @@ static void test_two_copies(void **state)
 
 /* Applies one entry with the n-th read failing: ERR_IO from apply or end, or n is beyond its reads.
  */
-static bool fails_at(const struct mem_kv *from, const struct log_entry *entry, uint64_t index,
+static bool fails_at(const struct mem_kv *from, const struct command_entry *entry, uint64_t index,
                      uint64_t n)
 {
     struct mem_kv kv;
@@ -62,7 +62,7 @@ static void test_broken_storage(void **state)
     struct rng rng;
     struct arena arena = ARENA_INIT;
     struct random_entries random;
-    struct log_entry entry;
+    struct command_entry entry;
     struct apply_result result;
     struct mem_kv kv;
     struct namespace *ns = namespace_new(2);
@@ -96,7 +96,7 @@ static void test_check_finds_damage(void **state)
     struct rng rng;
     struct arena arena = ARENA_INIT;
     struct random_entries random;
-    struct log_entry entry;
+    struct command_entry entry;
     struct apply_result result;
     struct mem_kv kv;
     struct mem_kv damaged;

@@ -29,8 +29,8 @@ static int teardown(void **state)
 static const struct op_result *mutate(struct fixture *f, session_id session, uint64_t acked_below,
                                       const struct operation *operations, uint32_t count)
 {
-    struct log_entry entry = {.kind = ENTRY_MUTATE,
-                              .mutate = {session, acked_below, operations, count}};
+    struct command_entry entry = {.kind = ENTRY_MUTATE,
+                                  .mutate = {session, acked_below, operations, count}};
     return fixture_apply(f, entry)->results;
 }
 
@@ -180,7 +180,7 @@ static void test_unknown(void **state)
 static const struct apply_result *tick_at(struct fixture *f, time_ms cluster_ms)
 {
     f->cluster_ms = cluster_ms - 1;
-    return fixture_apply(f, (struct log_entry){.kind = ENTRY_TICK});
+    return fixture_apply(f, (struct command_entry){.kind = ENTRY_TICK});
 }
 
 static void test_expiry(void **state)
@@ -228,8 +228,8 @@ static void test_reopened_in_one_batch(void **state)
     struct operation op = {.seq = 1, .kind = OPERATION_MKDIR, .mkdir = {"/tmp/a", 0, false}};
     mutate(f, 5, 1, &op, 1);
     time_ms late = f->cluster_ms + SESSION_LIFE_MS;
-    struct log_entry tick = {.kind = ENTRY_TICK, .cluster_ms = late, .caller = f->caller};
-    struct log_entry again = {
+    struct command_entry tick = {.kind = ENTRY_TICK, .cluster_ms = late, .caller = f->caller};
+    struct command_entry again = {
         .kind = ENTRY_MUTATE, .cluster_ms = late, .caller = f->caller, .mutate = {5, 1, &op, 1}};
     namespace_begin(f->ns, &f->view);
     f->at.index++;
@@ -255,11 +255,11 @@ static void test_not_formatted(void **state)
     assert_string_equal(totals.cluster_id, "");
     assert_int_equal(totals.applied.index, 0);
     assert_int_equal(mutate(&f, 1, 1, &op, 1)->code, ERR_UNAVAILABLE);
-    assert_int_equal(fixture_apply(&f, (struct log_entry){.kind = ENTRY_NOOP})->code, 0);
-    assert_int_equal(fixture_apply(&f, (struct log_entry){.kind = ENTRY_TICK})->code,
+    assert_int_equal(fixture_apply(&f, (struct command_entry){.kind = ENTRY_NOOP})->code, 0);
+    assert_int_equal(fixture_apply(&f, (struct command_entry){.kind = ENTRY_TICK})->code,
                      ERR_UNAVAILABLE);
     assert_int_equal(fixture_stat(&f, "/", &a), ERR_UNAVAILABLE);
-    struct log_entry format = {.kind = ENTRY_FORMAT, .format = {"", "root", 3}};
+    struct command_entry format = {.kind = ENTRY_FORMAT, .format = {"", "root", 3}};
     assert_int_equal(fixture_apply(&f, format)->code, ERR_INVALID);
     format.format = (struct cmd_format){"c", "", 3};
     assert_int_equal(fixture_apply(&f, format)->code, ERR_INVALID);
@@ -277,7 +277,7 @@ static void test_unknown_command_stops(void **state)
     struct mem_kv before;
     mem_kv_init(&before);
     mem_kv_copy(&before, &f->kv);
-    struct log_entry unknown = {.kind = ENTRY_NONE};
+    struct command_entry unknown = {.kind = ENTRY_NONE};
     struct log_position next = {f->at.index + 1, 1};
     namespace_begin(f->ns, &f->view);
     assert_int_equal(namespace_apply(f->ns, &unknown, next, &f->arena, &result), ERR_UNSUPPORTED);

@@ -58,17 +58,26 @@ static void test_chunkserver(void **state)
     check_part("proto/fs.proto", report_methods, FSMASTER_REPORT_METHOD_COUNT);
 }
 
+enum { FSMASTER_METHOD_COUNT_MAX = 32 };
+
+/* Appends the methods of a service to a list; returns its length. */
+static size_t take_methods(const struct rpc_service_row *rows, const struct rpc_method **methods,
+                           size_t count)
+{
+    for (; rows->method; rows++) {
+        assert_true(count < FSMASTER_METHOD_COUNT_MAX);
+        methods[count++] = rows->method;
+    }
+    return count;
+}
+
 static void test_fsmaster(void **state)
 {
     (void)state;
-    const struct rpc_method *methods[32];
-    size_t count = 0;
-    while (fs_service[count].method) {
-        assert_true(count < ARRAY_COUNT(methods));
-        methods[count] = fs_service[count].method;
-        count++;
-    }
-    check_table("proto/fs.proto", methods, count);
+    const struct rpc_method *methods[FSMASTER_METHOD_COUNT_MAX];
+    check_table("proto/fs.proto", methods, take_methods(fs_service, methods, 0));
+    size_t count = take_methods(raft_stream_service, methods, 0);
+    check_table("proto/raft.proto", methods, take_methods(raft_admin_service, methods, count));
 }
 
 static void test_mapreduce(void **state)

@@ -1,0 +1,214 @@
+/* dfs admin raft: the group of file masters. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <trireme/dfs_admin.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
+#include "client/cli/table.h"
+#include "common/macros.h"
+#include "common/parse.h"
+
+enum { USAGE = 2 };
+
+/* ---- status --------------------------------------------------------------------------------- */
+
+static json_t *member_json(const struct dfs_master_status *m)
+{
+    json_t *json = json_pack("{s:I, s:s, s:s, s:s, s:b, s:b}", "id", (json_int_t)m->id, "key",
+                             m->key, "address", m->address, "role", m->role, "voter", (int)m->voter,
+                             "reachable", (int)m->reachable);
+    json_t *own = m->reachable
+                      ? json_pack("{s:I, s:I, s:I, s:I}", "term", (json_int_t)m->term, "last",
+                                  (json_int_t)m->last, "commit", (json_int_t)m->commit, "applied",
+                                  (json_int_t)m->applied)
+                      : json_pack("{s:n, s:n, s:n, s:n}", "term", "last", "commit", "applied");
+    json_t *seen = m->known ? json_pack("{s:I, s:I, s:s}", "match", (json_int_t)m->match, "lag",
+                                        (json_int_t)m->lag, "state", m->state)
+                            : json_pack("{s:n, s:n, s:n}", "match", "lag", "state");
+    (void)json_object_update_new(json, own);
+    (void)json_object_update_new(json, seen);
+    (void)json_object_set_new(json, "heard_age_ms",
+                              m->known && m->heard ? json_integer((json_int_t)m->heard_age_ms)
+                                                   : json_null());
+    return json;
+}
+
+static void group_json(const struct dfs_group *g)
+{
+    json_t *members = json_array();
+    for (size_t i = 0; i < g->member_count; i++) {
+        (void)json_array_append_new(members, member_json(&g->members[i]));
+    }
+    cli_print_json(json_pack("{s:s, s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+                             "cluster_id", g->cluster_id, "asked", (json_int_t)g->asked, "role",
+                             g->role, "leader", (json_int_t)g->leader, "term", (json_int_t)g->term,
+                             "commit", (json_int_t)g->commit, "applied", (json_int_t)g->applied,
+                             "first", (json_int_t)g->first, "last", (json_int_t)g->last,
+                             "config_index", (json_int_t)g->config_index, "members", members));
+}
+
+static void member_line(struct libscols_table *table, const struct cli *cli,
+                        const struct dfs_master_status *m)
+{
+    char texts[7][FORMAT_TEXT_BYTES];
+    const char *fields[] = {
+        table_number(m->id, texts[0]),
+        m->address,
+        m->role,
+        m->reachable ? table_number(m->term, texts[1]) : "-",
+        m->reachable ? table_number(m->last, texts[2]) : "-",
+        m->reachable ? table_number(m->commit, texts[3]) : "-",
+        m->reachable ? table_number(m->applied, texts[4]) : "-",
+        m->known ? table_number(m->lag, texts[5]) : "-",
+        !m->known || !m->heard ? "-"
+        : cli->out_tty         ? format_duration(m->heard_age_ms, texts[6])
+                               : table_number(m->heard_age_ms, texts[6]),
+        m->reachable ? "" : "not reached",
+    };
+    table_add(table, fields, ARRAY_COUNT(fields));
+}
+
+static void group_text(const struct cli *cli, const struct dfs_group *g)
+{
+    static const struct column columns[] = {
+        {"ID", true},     {"ADDRESS", false}, {"ROLE", false}, {"TERM", true},  {"LAST", true},
+        {"COMMIT", true}, {"APPLIED", true},  {"LAG", true},   {"HEARD", true}, {"", false}};
+    if (g->member_count == 0) {
+        (void)printf("This file master is of no cluster yet.\n");
+        return;
+    }
+    if (g->leader == 0) {
+        (void)printf("No leader; as member %llu sees it, in term %llu:\n",
+                     (unsigned long long)g->asked, (unsigned long long)g->term);
+    }
+    struct libscols_table *table = table_new(cli, columns, ARRAY_COUNT(columns));
+    for (size_t i = 0; i < g->member_count; i++) {
+        member_line(table, cli, &g->members[i]);
+    }
+    table_end(table);
+}
+
+static int status(struct cli *cli)
+{
+    struct dfs_err e = {0};
+    struct dfs_group *group = NULL;
+    if (dfs_group(cli->dfs, &group, &e) < 0) {
+        cli_dfs_error(cli, NULL, &e);
+        return cli->status;
+    }
+    if (cli->options.json) {
+        group_json(group);
+    } else {
+        group_text(cli, group);
+    }
+    dfs_group_free(group);
+    return cli->status;
+}
+
+/* ---- Changes -------------------------------------------------------------------------------- */
+
+static bool take_id(struct cli *cli, const char *text, uint64_t *ret_id)
+{
+    struct err e = ERR_INIT;
+    if (parse_u64(text, ret_id, &e) < 0) {
+        cli_error(cli, text, "%s", err_message(&e));
+        return false;
+    }
+    return true;
+}
+
+static int change(struct cli *cli, enum dfs_group_change kind, const char *done)
+{
+    struct dfs_err e = {0};
+    const char *argument = cli->arguments[2];
+    uint64_t id = 0;
+    if (kind != DFS_GROUP_ADD && !take_id(cli, argument, &id)) {
+        return cli->status;
+    }
+    if (dfs_group_change(cli->dfs, kind, id, kind == DFS_GROUP_ADD ? argument : NULL, &id, &e) <
+        0) {
+        cli_dfs_error(cli, argument, &e);
+    } else if (cli->options.json) {
+        cli_print_json(json_pack("{s:I}", "id", (json_int_t)id));
+    } else {
+        (void)printf("member %llu %s\n", (unsigned long long)id, done);
+    }
+    return cli->status;
+}
+
+static int add(struct cli *cli)
+{
+    return change(cli, DFS_GROUP_ADD, "added as a learner");
+}
+
+static int promote(struct cli *cli)
+{
+    return change(cli, DFS_GROUP_PROMOTE, "has a vote now");
+}
+
+static int remove_member(struct cli *cli)
+{
+    return change(cli, DFS_GROUP_REMOVE, "removed");
+}
+
+static int transfer(struct cli *cli)
+{
+    struct dfs_err e = {0};
+    uint64_t id = 0;
+    if (cli->argument_count > 2 && !take_id(cli, cli->arguments[2], &id)) {
+        return cli->status;
+    }
+    if (dfs_group_transfer(cli->dfs, id, &e) < 0) {
+        cli_dfs_error(cli, NULL, &e);
+    }
+    return cli->status;
+}
+
+/* ---- The verbs ------------------------------------------------------------------------------ */
+
+static const struct verb {
+    const char *name;
+    size_t least, most; /* arguments behind it */
+    int (*run)(struct cli *cli);
+} verbs[] = {
+    {"status", 0, 0, status},        {"add", 1, 1, add},           {"promote", 1, 1, promote},
+    {"remove", 1, 1, remove_member}, {"transfer", 0, 1, transfer},
+};
+
+static int run_admin(struct cli *cli)
+{
+    size_t rest = cli->argument_count - 2;
+    for (size_t i = 0; i < ARRAY_COUNT(verbs); i++) {
+        if (strcmp(cli->arguments[0], "raft") == 0 &&
+            strcmp(cli->arguments[1], verbs[i].name) == 0 && rest >= verbs[i].least &&
+            rest <= verbs[i].most) {
+            return verbs[i].run(cli);
+        }
+    }
+    (void)fprintf(stderr, "dfs admin: no such request; `dfs help admin' shows what there is\n");
+    return USAGE;
+}
+
+/* ---- Page ----------------------------------------------------------------------------------- */
+
+const struct cli_command cli_admin_page = {
+    .name = "admin",
+    .summary = "look at the group of file masters, and change it",
+    .run = run_admin,
+    .arguments = "raft status|add HOST:PORT|promote ID|remove ID|transfer [ID]",
+    .arguments_min = 2,
+    .arguments_max = 3,
+    .description =
+        "status shows each file master, how far its log is, and when the leader last heard of it. "
+        "add makes the empty file master at an address a learner: it gets the log and has no "
+        "vote. promote gives a learner that has caught up its vote. remove takes a member out. "
+        "transfer hands leadership over. Changes are made one at a time and are answered when a "
+        "majority has them; only the superuser may make them.",
+    .footer = "Examples:\n  dfs admin raft status\n"
+              "  dfs admin raft status --json | jq '.members[] | select(.role == \"leader\")'\n"
+              "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3",
+};

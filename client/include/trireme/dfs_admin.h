@@ -1,0 +1,68 @@
+/* libdfs for operators: the group of file masters. As in dfs.h: functions return 0 or a negative
+ * DFS_E* number and fill `struct dfs_err`; they may be called from any thread. */
+#ifndef TRIREME_DFS_ADMIN_H
+#define TRIREME_DFS_ADMIN_H
+
+#include <trireme/dfs.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One file master. What the leader says of it, then what it says itself. */
+struct dfs_master_status {
+    uint64_t id;
+    char key[40];      /* of its data directory, hexadecimal */
+    char address[320]; /* HOST:PORT */
+    char role[16];     /* "leader", "follower", "learner", "candidate"... */
+    bool voter;
+    bool known;     /* the next five are: a leader was asked, or this member itself */
+    uint64_t match; /* entries that are known to be durable there */
+    uint64_t lag;   /* entries that it is behind the leader */
+    char state[16]; /* how it is sent entries: "probe", "replicate", "snapshot"; "": not */
+    bool heard;     /* it has answered this leader */
+    uint64_t heard_age_ms;
+    bool reachable; /* it answered just now; the rest is its own view */
+    uint64_t term;
+    uint64_t last; /* entry of its log */
+    uint64_t commit;
+    uint64_t applied;
+};
+
+struct dfs_group {
+    char cluster_id[64];
+    uint64_t asked;  /* id of the member whose view this is */
+    char role[16];   /* its role */
+    uint64_t leader; /* id; 0: it knows none */
+    uint64_t term;
+    uint64_t commit, applied, first, last;
+    uint64_t config_index; /* entry that made this configuration */
+    struct dfs_master_status *members;
+    size_t member_count;
+};
+
+/* The leader's view; if none is found within a few seconds, that of any file master that answers.
+ * Release with dfs_group_free(). */
+DFS_EXPORT int dfs_group(struct dfs *dfs, struct dfs_group **ret, struct dfs_err *e);
+DFS_EXPORT void dfs_group_free(struct dfs_group *group); /* accepts NULL */
+
+enum dfs_group_change {
+    DFS_GROUP_ADD =
+        1, /* the file master at `address`, as a learner: it gets the log, has no vote */
+    DFS_GROUP_PROMOTE, /* a learner that has caught up gets its vote */
+    DFS_GROUP_REMOVE,
+};
+
+/* Returns when it is committed. id: for promote and remove; address: for add. *ret_id is the
+ * member's. DFS_EBUSY: another change is under way, or the learner is still far behind. */
+DFS_EXPORT int dfs_group_change(struct dfs *dfs, enum dfs_group_change change, uint64_t id,
+                                const char *address, uint64_t *ret_id, struct dfs_err *e);
+
+/* Hands leadership to this member; 0: to whoever is closest. Returns when it has begun. */
+DFS_EXPORT int dfs_group_transfer(struct dfs *dfs, uint64_t id, struct dfs_err *e);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
