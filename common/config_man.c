@@ -5,6 +5,7 @@
 
 #include "common/config.h"
 #include "common/config_row.h"
+#include "common/macros.h"
 
 /* Text as it stands; a newline ends a line of the source. */
 static void append_roff(struct buf *out, const char *text, size_t length)
@@ -43,8 +44,9 @@ static void append_text(struct buf *out, const char *text)
 static void append_page_name(struct buf *out, const char *name, bool upper)
 {
     for (; *name != 0; name++) {
-        char letter = *name == ' ' ? '-' : *name;
-        buf_append_byte(out, (uint8_t)(upper ? toupper((unsigned char)letter) : letter));
+        unsigned char letter = (unsigned char)*name;
+        letter = letter == ' ' ? (unsigned char)'-' : letter;
+        buf_append_byte(out, upper ? (uint8_t)toupper(letter) : letter);
     }
 }
 
@@ -100,6 +102,16 @@ static void append_options(const struct config_program *p, struct buf *out)
     arena_deinit(&arena);
 }
 
+/* A heading of the footer, without its colon. */
+static void append_heading(struct buf *out, const char *text, size_t length)
+{
+    buf_append_str(out, ".SH ");
+    for (size_t i = 0; i < length; i++) {
+        buf_append_byte(out, (uint8_t)toupper((unsigned char)text[i]));
+    }
+    buf_append_str(out, "\n.nf\n");
+}
+
 /* The footer's paragraphs: a line that ends with a colon begins a section, the rest stands as it
  * is.
  */
@@ -110,15 +122,12 @@ static void append_footer(const char *footer, struct buf *out)
     while (*footer != 0) {
         size_t length = strcspn(footer, "\n");
         if (length > 1 && footer[0] != ' ' && footer[length - 1] == ':') {
-            buf_append_str(out, inside ? ".fi\n.SH " : ".SH ");
-            for (size_t i = 0; i + 1 < length; i++) {
-                buf_append_byte(out, (uint8_t)toupper((unsigned char)footer[i]));
-            }
-            buf_append_str(out, "\n.nf\n");
+            buf_append_str(out, inside ? ".fi\n" : "");
+            append_heading(out, footer, length - 1);
             inside = true;
         } else {
-            size_t indent = inside ? strspn(footer, " ") : 0;
-            append_roff(out, footer + indent, length - (indent < length ? indent : length));
+            size_t indent = inside ? MIN(strspn(footer, " "), length) : 0;
+            append_roff(out, footer + indent, length - indent);
             buf_append_byte(out, '\n');
         }
         footer += length + (footer[length] == '\n');

@@ -77,7 +77,10 @@ static bool parse_amount(struct cli *cli, const char *flag, const char *text, bo
 {
     struct err e = ERR_INIT;
     bool is_signed = text[0] == '+' || text[0] == '-';
-    ret->sign = is_signed ? text[0] : '=';
+    ret->sign = '=';
+    if (is_signed) {
+        ret->sign = text[0];
+    }
     int r = is_size ? parse_size(text + is_signed, &ret->number, &e)
                     : parse_u64(text + is_signed, &ret->number, &e);
     if (r < 0) {

@@ -89,6 +89,7 @@ static void wait_for(struct transfer *t, size_t most)
     sync_leave(&t->cli->lock);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
 void transfer_take_file(struct transfer *t, char *source, char *target)
 {
     struct transfer_item *item = xcalloc(1, sizeof(*item));
