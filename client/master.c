@@ -4,14 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/race.h"
 #include "common/macros.h"
 
 enum {
-    ATTEMPT_MS = 10 * 1000, /* an answer that takes longer is asked for again */
     BACKOFF_MS_MIN = 20,
-    BACKOFF_MS_MAX = 500,
-    FAIL_OVER_MS = 2 * 1000, /* another master leads by then; until then pauses are short: */
-    FAIL_OVER_BACKOFF_MS = 80,
+    BACKOFF_MS_MAX = 200,
     HINTS_MAX = 3, /* followed without a pause: two members may point at each other */
 };
 
@@ -38,8 +36,7 @@ static void leader_move(struct dfs *dfs, const char *failed, const char *hint)
     sync_leave(&dfs->lock);
 }
 
-/* Whether the same request may be answered otherwise soon. */
-static bool is_passing(int code)
+bool master_is_passing(int code)
 {
     return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_TIMEOUT ||
            code == ERR_UNKNOWN || code == ERR_BUSY || code == ERR_CANCELLED;
@@ -55,47 +52,25 @@ static int gave_up(const struct master_request *request, int code, struct err *e
                     "gave up waiting for the file master");
 }
 
-static int attempt(struct call *c, const struct master_request *request, const char *address,
-                   struct ProtobufCMessage **ret_reply, struct rpc_result *result)
-{
-    struct rpc_channel *channel = NULL;
-    struct err e = ERR_INIT;
-    int r = rpc_pool_get(c->dfs->pool, address, RPC_CONTROL, &channel, &e);
-    if (r < 0) {
-        *result = (struct rpc_result){.code = r, .cause = r, .definite = true};
-        (void)snprintf(result->text, sizeof(result->text), "%s", err_message(&e));
-        return r;
-    }
-    time_ms most = request->attempt_ms ? request->attempt_ms : ATTEMPT_MS;
-    struct rpc_request call = {
-        .channel = channel,
-        .method = request->method,
-        .message = request->message,
-        .deadline = MIN(clock_mono_ms() + most, c->deadline),
-    };
-    r = rpc_call(c->loop, &call, &c->arena, ret_reply, result);
-    rpc_channel_unref(channel);
-    return r;
-}
-
 int master_call(struct call *c, struct master_request *request, struct ProtobufCMessage **ret_reply,
                 struct err *e)
 {
-    char address[LIMIT_ADDRESS_BYTES_MAX];
+    char address[LIMIT_ADDRESS_BYTES_MAX], by[LIMIT_ADDRESS_BYTES_MAX];
     time_ms backoff = BACKOFF_MS_MIN;
-    time_ms failing_since = 0; /* 0: no attempt has failed yet */
     unsigned hints = 0;
     for (;;) {
         struct rpc_result result;
         leader_get(c->dfs, address);
-        int code = attempt(c, request, address, ret_reply, &result);
+        int code = race_run(c, request, address, by, ret_reply, &result);
+        if (strcmp(by, address) != 0) {
+            leader_move(c->dfs, address, by);
+        }
         if (code == 0) {
             return 0;
         }
         request->sent += !result.definite;
-        failing_since = failing_since ? failing_since : clock_mono_ms();
-        (void)rpc_result_err(&result, address, e);
-        if (!is_passing(code)) {
+        (void)rpc_result_err(&result, by, e);
+        if (!master_is_passing(code)) {
             return code;
         }
         bool hinted = code == ERR_NOT_LEADER && result.leader[0] != '\0';
@@ -111,7 +86,6 @@ int master_call(struct call *c, struct master_request *request, struct ProtobufC
         if (!call_pause(c, call_jitter(c, backoff))) {
             return gave_up(request, result.definite ? code : result.cause, e);
         }
-        bool failing_over = clock_mono_ms() < failing_since + FAIL_OVER_MS;
-        backoff = MIN(backoff * 2, (time_ms)(failing_over ? FAIL_OVER_BACKOFF_MS : BACKOFF_MS_MAX));
+        backoff = MIN(backoff * 2, (time_ms)BACKOFF_MS_MAX);
     }
 }

@@ -1,5 +1,5 @@
-/* Calls to the file master: finds the leader, retries with back-off until an answer is definite or
- * the call's time is over. */
+/* Calls to the file master: finds the leader, asks others when it is silent (race.h), retries with
+ * back-off until an answer is definite or the call's time is over. */
 #ifndef CLIENT_MASTER_H
 #define CLIENT_MASTER_H
 
@@ -17,5 +17,8 @@ struct master_request {
  * ERR_UNAVAILABLE: gave up, nothing happened. Else what the master said. */
 int master_call(struct call *c, struct master_request *request, struct ProtobufCMessage **ret_reply,
                 struct err *e) MUST_CHECK;
+
+/* Whether the same request may be answered otherwise soon: it is not the request's fault. */
+bool master_is_passing(int code);
 
 #endif

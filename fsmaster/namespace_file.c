@@ -292,6 +292,9 @@ int ns_apply_create(struct namespace *ns, const struct op_create *op, struct op_
             r = may_replace(ns, &walk, op->replace, op->parents);
         }
     }
+    if (r == 0 && op->server_count > 0) {
+        r = ns_may_allocate(ns, op->servers, op->server_count);
+    }
     if (r != 0) {
         return r;
     }
@@ -310,7 +313,7 @@ int ns_apply_create(struct namespace *ns, const struct op_create *op, struct op_
     result->lease_epoch = file->row.lease_epoch;
     result->chunk_bytes = file->row.chunk_bytes;
     result->replication = file->row.replication;
-    return 0;
+    return op->server_count > 0 ? ns_allocate(ns, file, op->servers, op->server_count, result) : 0;
 }
 
 /* ---- Close and abandon ----------------------------------------------------------------------- */

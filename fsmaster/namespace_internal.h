@@ -246,6 +246,11 @@ void ns_chunk_put(struct namespace *ns, const struct chunk_record *chunk);
 /* The chunk at the end of the file that is not sealed; ERR_NOT_FOUND. */
 int ns_open_chunk(struct namespace *ns, const struct ns_node *file,
                   struct chunk_record *ret) MUST_CHECK;
+/* Whether a chunk may go to the servers that the leader chose. ERR_FEW_SERVERS: none. */
+int ns_may_allocate(struct namespace *ns, const server_id *servers, uint32_t count) MUST_CHECK;
+/* After that, and with nothing open in the file: its next chunk, into the result. */
+int ns_allocate(struct namespace *ns, const struct ns_node *file, const server_id *servers,
+                uint32_t count, struct op_result *result) MUST_CHECK;
 /* One extent less names the chunk; with the last one the chunk goes. */
 int ns_chunk_release(struct namespace *ns, chunk_id id) MUST_CHECK;
 

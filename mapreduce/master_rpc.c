@@ -160,6 +160,13 @@ static int on_list_jobs(struct rpc_call *call, void *service)
     return 0;
 }
 
+static int by_start(const void *a, const void *b)
+{
+    const Trireme__V1__AttemptReport *x = *(Trireme__V1__AttemptReport *const *)a;
+    const Trireme__V1__AttemptReport *y = *(Trireme__V1__AttemptReport *const *)b;
+    return (x->started_ms > y->started_ms) - (x->started_ms < y->started_ms);
+}
+
 static int on_task_report(struct rpc_call *call, void *service)
 {
     struct mr_master *m = service;
@@ -191,6 +198,9 @@ static int on_task_report(struct rpc_call *call, void *service)
         to->stderr_tail = from->stderr_tail;
         reply->attempts[reply->n_attempts++] = to;
     }
+    if (reply->n_attempts > 0) { /* those from before a restart were found late */
+        qsort(reply->attempts, reply->n_attempts, sizeof(reply->attempts[0]), by_start);
+    }
     return 0;
 }
 
@@ -211,6 +221,8 @@ static int on_workers(struct rpc_call *call, void *service)
         to->slots = from->slots;
         to->busy = from->busy;
         to->live = true;
+        to->avoided = scheduler_cannot_start(m->scheduler, from->id);
+        to->trouble = from->trouble && to->avoided ? from->trouble : to->trouble;
         reply->workers[reply->n_workers++] = to;
     }
     return 0;
@@ -244,7 +256,8 @@ static int on_kill(struct rpc_call *call, void *service)
     job->killers = xreallocarray(job->killers, job->killer_count + 1, sizeof(struct rpc_call *));
     job->killers[job->killer_count++] = call;
     job->kill_wanted = true;
-    if (job->state == JOB_STATE_RUNNING) {
+    if (job->state == JOB_STATE_RUNNING || job->awaits_workers) {
+        job->awaits_workers = false;
         step_discard(m, job, JOB_STATE_KILLED);
         master_pump(m);
     }

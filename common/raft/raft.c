@@ -108,6 +108,7 @@ int raft_restore(struct raft *r, const struct log_entry *entry, struct err *e)
     if (entry->type == LOG_ENTRY_CONFIG && entry->index > r->members.index) {
         raft_config_adopt(r, &config, entry->index);
     }
+    r->told = raft_status(r);
     return 0;
 }
 
@@ -218,10 +219,14 @@ static int tick(struct raft *r)
 /* The caller's own disk. What it completes: entries towards commit, a candidate's own vote. */
 static int written(struct raft *r, uint64_t seq, struct err *e)
 {
+    uint64_t before = r->log.done_seq;
     if (!raft_log_written(&r->log, seq)) {
         return err_set(e, ERR_INVALID, "write %" PRIu64 " was never given out", seq);
     }
     if (r->role == RAFT_CANDIDATE) {
+        if (before < r->campaign.vote_seq && r->campaign.vote_seq <= seq) {
+            raft_restart_timer(r); /* only now the others are asked */
+        }
         raft_campaign_count(r);
     } else if (r->role == RAFT_LEADER) {
         raft_lead_commit(r);

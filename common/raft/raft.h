@@ -4,7 +4,8 @@
  *
  * One owner thread per struct raft. References of the form (5.4.2) are to Ongaro and Ousterhout,
  * "In Search of an Understandable Consensus Algorithm", USENIX ATC 2014; those with a D, such as
- * (D 4.2.3), to Ongaro's dissertation. README.md draws the states and gives an order of reading.
+ * (D 4.2.3), to Ongaro's dissertation; P4 is a pitfall of docs/raft-tests.md. README.md draws the
+ * states and gives an order of reading.
  *
  * The contract. After each raft_step() the caller carries out the update, in this order:
  *
@@ -76,7 +77,7 @@ struct raft_append_reply {
 };
 
 struct raft_vote {
-    log_index last_index; /* last entry that is durable at the candidate (5.4.1, RELIABILITY P4) */
+    log_index last_index; /* last entry that is durable at the candidate (5.4.1, P4) */
     term_no last_term;
     bool pre;      /* would you vote for me? term is the one that I would have */
     bool transfer; /* the leader asked for this election: do not protect it (D 4.2.3) */

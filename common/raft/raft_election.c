@@ -102,7 +102,8 @@ bool raft_may_campaign(const struct raft *r)
 /* The only voter has nobody to wait for: it can lead at once. */
 bool raft_is_alone(const struct raft *r)
 {
-    return raft_config_voter_count(&r->members.config) == 1 && raft_may_campaign(r);
+    return raft_config_voter_count(&r->members.config) == 1 &&
+           raft_config_is_voter(&r->members.config, r->self) && raft_may_campaign(r);
 }
 
 void raft_election_tick(struct raft *r)
@@ -111,8 +112,10 @@ void raft_election_tick(struct raft *r)
     if (r->now_ms < r->election_at_ms && (waits || !raft_is_alone(r))) {
         return;
     }
-    if (raft_may_campaign(r)) {
+    bool asking = r->role != RAFT_CANDIDATE || r->campaign.vote_seq <= r->log.done_seq;
+    if (raft_may_campaign(r) && asking) {
         raft_campaign_begin(r, true, false);
+        raft_campaign_count(r); /* alone it need not wait for answers */
     } else {
         raft_restart_timer(r);
     }
@@ -121,7 +124,7 @@ void raft_election_tick(struct raft *r)
 /* ---- campaigns ---- */
 
 /* Requests go out when all that was written so far is durable: the own vote (5.2), and the last
- * entry that they boast of (RELIABILITY P4). A pre-vote promises nothing, but boasts too. */
+ * entry that they boast of (P4). A pre-vote promises nothing, but boasts too. */
 static void ask_for_votes(struct raft *r, bool pre)
 {
     const struct raft_config *c = &r->members.config;
@@ -156,7 +159,6 @@ void raft_campaign_begin(struct raft *r, bool pre, bool transfer)
         become(r, RAFT_CANDIDATE);
     }
     ask_for_votes(r, pre);
-    raft_campaign_count(r);
 }
 
 static size_t count_ballots(const struct raft *r, enum raft_ballot wanted)
@@ -174,17 +176,24 @@ static size_t count_ballots(const struct raft *r, enum raft_ballot wanted)
     return count;
 }
 
+static void win(struct raft *r)
+{
+    if (r->role == RAFT_CANDIDATE) {
+        become(r, RAFT_LEADER);
+        raft_lead_begin(r);
+    } else if (raft_may_campaign(r)) {
+        raft_campaign_begin(r, false, false);
+    } else {
+        raft_become_follower(r, r->hard.term, 0); /* the disk has come to hang meanwhile */
+    }
+}
+
 void raft_campaign_count(struct raft *r)
 {
     size_t quorum = raft_config_quorum(&r->members.config);
     size_t rest = raft_config_voter_count(&r->members.config) - quorum;
     if (count_ballots(r, RAFT_BALLOT_GRANTED) >= quorum) {
-        if (r->role == RAFT_PRE_CANDIDATE) {
-            raft_campaign_begin(r, false, false);
-        } else {
-            become(r, RAFT_LEADER);
-            raft_lead_begin(r);
-        }
+        win(r);
     } else if (count_ballots(r, RAFT_BALLOT_REFUSED) > rest) {
         raft_tell(r, "has lost the election");
         raft_become_follower(r, r->hard.term, 0); /* and waits for its timer */

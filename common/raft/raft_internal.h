@@ -18,8 +18,6 @@
  * has, and refusing them early keeps every sum below from overflowing. */
 #define RAFT_NUMBER_MAX (UINT64_C(1) << 62)
 
-static const time_ms RAFT_NEVER = UINT64_MAX;
-
 /* ---- The state ---------------------------------------------------------------------------- */
 
 /* The configuration in force is the newest in the log, committed or not (4.1). It can be truncated
@@ -45,12 +43,14 @@ struct raft_campaign {
 /* A leader's view of one other member. README.md draws the three states. */
 struct raft_progress {
     enum raft_peer_state state;
+    bool paused;     /* PROBE: one is under way; the next heartbeat shows whether it was lost */
+    bool piece_sent; /* SNAPSHOT: a piece is under way, or was refused ... */
+    time_ms piece_again_ms; /* ... and is sent again at this time */
+
     log_index match; /* known durable there; 0 at first */
     log_index next;  /* > match */
     uint64_t round;  /* highest that it has answered */
     time_ms heard_ms;
-
-    bool paused; /* PROBE: one is under way; the next heartbeat shows whether it was lost */
 
     log_index window[RAFT_INFLIGHT_COUNT_MAX]; /* REPLICATE: last index of each message under way */
     size_t window_first;
@@ -58,8 +58,6 @@ struct raft_progress {
 
     log_index snapshot_index; /* SNAPSHOT: the one that is being sent; 0: none yet */
     uint64_t offset;          /* bytes of it that the peer has */
-    bool piece_sent;          /* a piece is under way, or was refused ... */
-    time_ms piece_again_ms;   /* ... and is sent again at this time */
 };
 
 struct raft_leadership {
@@ -173,7 +171,7 @@ bool raft_disk_is_hung(const struct raft *r);
 bool raft_leader_is_protected(const struct raft *r);
 bool raft_is_electable(const struct raft *r); /* by the configuration */
 bool raft_may_campaign(const struct raft *r); /* and by what else it does */
-bool raft_is_alone(const struct raft *r);
+bool raft_is_alone(const struct raft *r);     /* the only voter, and may campaign */
 
 void raft_become_follower(struct raft *r, term_no term, raft_key leader);
 /* Follower or learner, or a candidate no longer, by the configuration in force. */

@@ -5,7 +5,7 @@
  * the new one decides whether it is committed, and any two such majorities share a member. That
  * holds from one configuration to the next only; so a leader adds one only when the one before is
  * committed, and when it has committed an entry of its own term, without which a configuration of
- * an earlier leader could come back (RELIABILITY P1). */
+ * an earlier leader could come back (P1). */
 #include <inttypes.h>
 
 #include "common/check.h"
@@ -25,6 +25,7 @@ void raft_config_adopt(struct raft *r, const struct raft_config *config, log_ind
               raft_config_voter_count(config), index);
     if (r->role == RAFT_LEADER) {
         raft_progress_realign(r, &r->members.previous);
+        r->lead.lease_ms = 0; /* it was given by voters of another configuration */
     }
     raft_fit_role(r);
 }

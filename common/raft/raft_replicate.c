@@ -211,7 +211,7 @@ static time_ms quorum_lost_at(const struct raft *r)
 
 void raft_lead_tick(struct raft *r)
 {
-    if (raft_disk_is_hung(r)) { /* RELIABILITY P15: it beats, but is dead */
+    if (raft_disk_is_hung(r)) { /* P15: it beats, but is dead */
         raft_hand_over(r);
         raft_step_down(r, "its disk is hung");
         return;

@@ -6,7 +6,7 @@
  *                                   ^ first conflict: from here on ours goes
  *
  * Entries that we have already are passed over: an old or reordered message must not truncate what
- * came after it (RELIABILITY P7). */
+ * came after it (P7). */
 #include <inttypes.h>
 
 #include "common/check.h"
@@ -23,7 +23,7 @@ static bool prev_matches(const struct raft *r, const struct raft_append *a)
 static size_t first_new(const struct raft *r, const struct raft_append *a)
 {
     size_t i = 0;
-    while (i < a->count && (a->entries[i].index <= r->log.start ||
+    while (i < a->count && (a->entries[i].index < r->log.start ||
                             raft_log_matches(&r->log, a->entries[i].index, a->entries[i].term))) {
         i++;
     }
@@ -162,7 +162,7 @@ void raft_recv_append(struct raft *r, const struct raft_message *m)
     append_new(r, a);
     log_index verified = a->prev_index + a->count;
     /* Beyond `verified` our log may be another's: it is not committed because the leader has
-     * committed that far (RELIABILITY P8). */
+     * committed that far (P8). */
     raft_commit_to(r, MIN(a->commit, verified));
     accept(r, m, verified);
 }

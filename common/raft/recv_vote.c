@@ -14,7 +14,7 @@ int raft_check_vote(const struct raft *r, const struct raft_message *m, struct e
 }
 
 /* Who is asked does not look whether it is a voter by its own configuration: the candidate may know
- * a newer one (RELIABILITY P18), and to be asked by key is to be meant. */
+ * a newer one (P18), and to be asked by key is to be meant. */
 static bool deserves_vote(const struct raft *r, const struct raft_message *m)
 {
     const struct raft_vote *v = &m->vote;
@@ -23,6 +23,9 @@ static bool deserves_vote(const struct raft *r, const struct raft_message *m)
     }
     if (raft_leader_is_protected(r) && !v->transfer) {
         return false;
+    }
+    if (v->pre && raft_disk_is_hung(r)) {
+        return false; /* the vote itself would not get out */
     }
     bool free = m->term > r->hard.term || r->hard.vote == 0 || r->hard.vote == m->from;
     /* The log in memory may be ahead of the disk here, and must be what counts: replies that vouch

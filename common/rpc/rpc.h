@@ -199,6 +199,10 @@ struct rpc_pending;
 struct rpc_pending *rpc_call_start_cancellable(struct rpc_loop *loop,
                                                const struct rpc_request *request, rpc_done_fn done,
                                                void *arg);
+/* Likewise; the reply goes into `arena`, which the loop's thread has until done, and outlives it.
+ */
+struct rpc_pending *rpc_call_start_in(struct rpc_loop *loop, const struct rpc_request *request,
+                                      struct arena *arena, rpc_done_fn done, void *arg);
 void rpc_pending_cancel(
     struct rpc_pending *pending); /* done comes soon, ERR_UNKNOWN unless it was over; any thread */
 void rpc_pending_unref(struct rpc_pending *pending); /* accepts NULL */

@@ -13,6 +13,9 @@
 #include "common/macros.h"
 #include "common/rpc/rpc_internal.h"
 
+/* gRPC cannot take a watch back: of a cancelled call it stays in the loop for at most so long. */
+enum { WATCH_MS = 50 };
+
 struct rpc_pending {
     struct rpc_tag tag; /* of the watch, the probe or the call: one at a time */
     atomic_uint refs;   /* done is still to come; a watch of the channel; the caller's handle */
@@ -177,7 +180,7 @@ static void send_probe(struct rpc_pending *pending)
 static void watch_done(struct rpc_tag *tag, bool ok)
 {
     struct rpc_pending *pending = CONTAINER_OF(tag, struct rpc_pending, tag);
-    if (!pending->over && ok) {
+    if (!pending->over && (ok || clock_mono_ms() < pending->deadline)) {
         begin(pending);
     } else if (!pending->over) {
         fail(pending, ERR_TIMEOUT, "no connection within the time given");
@@ -197,7 +200,9 @@ static void begin(struct rpc_pending *pending)
     case GRPC_CHANNEL_CONNECTING:
         pending->tag.done = watch_done;
         (void)pending_ref(pending);
-        rpc_channel_watch(pending->channel, state, pending->deadline, pending->loop, &pending->tag);
+        rpc_channel_watch(pending->channel, state,
+                          MIN(pending->deadline, clock_mono_ms() + WATCH_MS), pending->loop,
+                          &pending->tag);
         break;
     default:
         send_probe(pending);
@@ -210,6 +215,8 @@ static void cancel_on_loop(void *arg)
     struct rpc_pending *pending = arg;
     if (!pending->over && pending->tag.done == watch_done) {
         fail(pending, ERR_CANCELLED, "cancelled");
+    } else if (pending->probe != NULL) {
+        CHECK(grpc_call_cancel(pending->probe, NULL) == GRPC_CALL_OK);
     }
     rpc_pending_unref(pending); /* NOLINT(clang-analyzer-unix.Malloc): the one that came with arg */
 }
@@ -280,6 +287,13 @@ struct rpc_pending *rpc_call_start_cancellable(struct rpc_loop *loop,
                                                void *arg)
 {
     struct reception to = {.done = done, .arg = arg};
+    return start(loop, request, &to, true);
+}
+
+struct rpc_pending *rpc_call_start_in(struct rpc_loop *loop, const struct rpc_request *request,
+                                      struct arena *arena, rpc_done_fn done, void *arg)
+{
+    struct reception to = {.done = done, .arg = arg, .arena = arena};
     return start(loop, request, &to, true);
 }
 

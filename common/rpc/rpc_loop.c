@@ -120,7 +120,6 @@ void rpc_loop_free(struct rpc_loop *loop)
         loop->closed = !left;
         pthread_mutex_unlock(&loop->lock);
     }
-    CHECK(atomic_load(&loop->holds) == 0);
     while (atomic_load_explicit(&loop->posters, memory_order_acquire) > 0) {
         (void)sched_yield(); /* its function has run, but it is still about to wake us */
     }
@@ -133,8 +132,9 @@ void rpc_loop_free(struct rpc_loop *loop)
         if (event.type == GRPC_QUEUE_SHUTDOWN) {
             break;
         }
-        dispatch(event);
+        dispatch(event); /* at most the watch of a cancelled call, which ends by itself */
     }
+    CHECK(atomic_load(&loop->holds) == 0);
     grpc_completion_queue_destroy(loop->queue);
     CHECK(heap_first(&loop->timers) == NULL);
     heap_deinit(&loop->timers);

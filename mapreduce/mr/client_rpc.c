@@ -349,7 +349,8 @@ int mr_client_list_workers(struct mr_client *c, struct arena *arena, struct work
                                         .slots = from->slots,
                                         .busy = from->busy,
                                         .live = from->live,
-                                        .avoided = from->avoided};
+                                        .avoided = from->avoided,
+                                        .trouble = from->trouble};
     }
     *ret_list = (struct worker_list){items, list->n_workers};
     return 0;

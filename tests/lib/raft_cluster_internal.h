@@ -71,7 +71,8 @@ struct member {
     struct buf snapshot; /* that it can send */
     struct buf incoming;
     struct raft_status status;
-    log_index commit;
+    log_index commit; /* of the last update */
+    log_index agreed; /* as it knows, own disk or not */
 };
 
 enum happening_kind { HAPPENING_MESSAGE, HAPPENING_EVENT };

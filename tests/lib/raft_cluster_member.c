@@ -216,13 +216,9 @@ static void install_carry_out(struct raft_cluster *c, struct member *m)
     CHECK(r == 0);
 }
 
-static void offer_snapshot(struct raft_cluster *c, struct member *m)
+static void offer_snapshot(struct raft_cluster *c, const struct member *m)
 {
-    snapshot_make(&m->machine, &m->snapshot);
     struct raft_event event = {.kind = RAFT_SNAPSHOT_MADE};
-    event.snapshot.index = m->machine.applied;
-    event.snapshot.last_term = m->machine.term;
-    event.snapshot.bytes = m->snapshot.length;
     happen_soon(c, m, event);
 }
 
@@ -343,10 +339,17 @@ static void want_compaction(struct raft_cluster *c, struct member *m)
     happen_soon(c, m, event);
 }
 
-/* The log and what the library knows of it are cut together. */
+/* The log and what the library knows of it are cut together, and a snapshot is made and told of
+ * together. */
 void member_event(struct raft_cluster *c, struct member *m, struct raft_event *event)
 {
     struct raft_update update;
+    if (event->kind == RAFT_SNAPSHOT_MADE) {
+        snapshot_make(&m->machine, &m->snapshot);
+        event->snapshot.index = m->machine.applied;
+        event->snapshot.last_term = m->machine.term;
+        event->snapshot.bytes = m->snapshot.length;
+    }
     if (event->kind == RAFT_COMPACTED) {
         if (event->snapshot.index <= m->disk.start) {
             return; /* a snapshot was installed meanwhile */
@@ -459,6 +462,7 @@ void member_start(struct raft_cluster *c, struct member *m)
     m->machine = m->saved;
     m->done_seq = 0;
     m->commit = m->saved.applied;
+    m->agreed = m->saved.applied;
     m->life++;
     m->hung = false;
     o.self = m->key;

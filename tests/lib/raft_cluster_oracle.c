@@ -6,6 +6,7 @@
 #include "common/check.h"
 #include "common/hash.h"
 #include "common/macros.h"
+#include "common/raft/raft_internal.h"
 #include "tests/lib/raft_cluster_internal.h"
 
 static struct known_term *term_of(struct raft_cluster *c, term_no term)
@@ -46,12 +47,19 @@ static void check_commit(struct member *m, const struct raft_update *u)
     m->commit = u->commit;
 }
 
-/* State Machine Safety's other half: what is committed is on a quorum of disks, crashed or not. By
- * the configuration of the one that says so first. */
-static void check_quorum(struct raft_cluster *c, const struct member *m, log_index index,
-                         term_no term)
+/* What a leader calls committed is on a quorum of disks, crashed or not, by the configuration that
+ * is in force with it at that moment. */
+static void check_quorum(struct raft_cluster *c, struct member *m, bool led)
 {
+    log_index index = m->raft->commit;
+    if (!led || index <= m->agreed) {
+        m->agreed = index;
+        return;
+    }
+    m->agreed = index;
     const struct raft_config *config = raft_configuration(m->raft);
+    term_no term = raft_log_term(&m->raft->log, index);
+    CHECK(term == m->status.term); /* 5.4.2 */
     size_t count = 0;
     for (size_t i = 0; i < c->member_count; i++) {
         const struct member *other = &c->members[i];
@@ -64,8 +72,10 @@ static void check_quorum(struct raft_cluster *c, const struct member *m, log_ind
 
 void oracle_update(struct raft_cluster *c, struct member *m, const struct raft_update *u)
 {
+    term_no led_in = m->status.role == RAFT_LEADER ? m->status.term : 0;
     check_role(c, m, u);
     check_commit(m, u);
+    check_quorum(c, m, led_in == m->status.term); /* else it commits as another's follower */
 }
 
 void oracle_applied(struct raft_cluster *c, struct member *m, const struct log_entry *entry)
@@ -77,7 +87,6 @@ void oracle_applied(struct raft_cluster *c, struct member *m, const struct log_e
         CHECK(c->history[at].chain == m->machine.chain);
         return;
     }
-    check_quorum(c, m, entry->index, entry->term);
     if (c->history_count == c->history_capacity) {
         c->history_capacity = c->history_capacity ? 2 * c->history_capacity : 64;
         c->history = xreallocarray(c->history, c->history_capacity, sizeof(c->history[0]));

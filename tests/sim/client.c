@@ -100,7 +100,7 @@ static uint32_t new_op(struct sim *s, uint32_t client, uint32_t lane)
     struct client *c = &cs->all[client];
     struct op *op = &cs->ops[cs->op_count];
     *op = (struct op){.client = client, .lane = lane, .began = s->now};
-    op->key = (uint32_t)sim_below(s, MACHINE_KEY_COUNT);
+    op->key = (uint32_t)sim_below(s, s->plan.key_count);
     op->is_read = sim_chance(s, s->plan.read_percent);
     op->floor = judge_floor(s, op->key);
     if (!op->is_read) {
@@ -312,15 +312,28 @@ bool clients_idle(const struct clients *c)
     return true;
 }
 
+/* A register is a file that is replaced by each write (tests/lib/lin.h). */
 void clients_write_history(struct sim *s, const char *path)
 {
     FILE *f = fopen(path, "w");
     CHECK(f != NULL);
     for (uint32_t i = 1; i < s->clients->op_count; i++) {
         const struct op *op = &s->clients->ops[i];
-        (void)fprintf(f, "%u %s %u %" PRIu64 " %" PRIu64 " %d %u\n", op->client * 4 + op->lane,
-                      op->is_read ? "read" : "write", op->key, op->began, op->ended, (int)op->state,
-                      op->is_read ? op->seen_op : i);
+        (void)fprintf(f, "%u %" PRIu64 " %" PRIu64 " %s /register%u/value ",
+                      op->client * CLIENT_LANE_COUNT_MAX + op->lane, op->began, op->ended,
+                      op->is_read ? "stat" : "set", op->key);
+        if (!op->is_read) {
+            (void)fprintf(f, "%u ", i);
+        }
+        if (op->state != OP_DONE) {
+            (void)fprintf(f, "= %s\n", op->state == OP_FAILED ? "failed" : "unknown");
+        } else if (!op->is_read) {
+            (void)fprintf(f, "= ok\n");
+        } else if (op->version == 0) {
+            (void)fprintf(f, "= absent\n");
+        } else {
+            (void)fprintf(f, "= %u\n", op->seen_op);
+        }
     }
     (void)fclose(f);
 }

@@ -80,7 +80,7 @@ void client_on_reply(struct sim *s, struct event *ev);
 /* Sends a reply, which may be lost. */
 void client_answer(struct sim *s, struct reply reply);
 
-/* One line per operation for tests/sim/lin: client, kind, register, times, outcome, value. */
+/* What the clients saw, as tests/lib/lin.h reads it. */
 void clients_write_history(struct sim *s, const char *path);
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/macros.h"
 #include "tests/sim/judge.h"
 #include "tests/sim/net.h"
 
@@ -18,6 +19,7 @@ enum {
     LOST_MAX = 64,
     TURN_COUNT = 10, /* each kind has its turn in one of so many seeds in a row */
     TURN_MS = 5000,
+    WHEN_POUNCE = 2,
 };
 
 /* A fault that lasts. */
@@ -26,6 +28,7 @@ struct active {
     enum sim_fault kind;
     struct node *node;
     uint32_t amount;
+    bool holds;                       /* messages, instead of dropping them */
     uint16_t cut[SIM_SLOT_COUNT_MAX]; /* bit `to` of cut[from] */
 };
 
@@ -36,6 +39,7 @@ struct faults {
     raft_key lost[LOST_MAX];
     size_t lost_count;
     uint32_t turn;
+    bool pounces; /* on the next leader */
 };
 
 static struct node *any_node(struct sim *s)
@@ -96,6 +100,7 @@ static void cut(struct sim *s, struct active *a, uint32_t from, uint32_t to)
     if (from != to && (a->cut[from] & 1U << to) == 0) {
         a->cut[from] = (uint16_t)(a->cut[from] | 1U << to);
         s->net->blocked[from][to]++;
+        s->net->holding[from][to] += a->holds;
     }
 }
 
@@ -111,6 +116,7 @@ static void end(struct sim *s, struct active *a)
     for (uint32_t i = 0; i < s->node_count; i++) {
         for (uint32_t j = 0; j < s->node_count; j++) {
             net->blocked[i][j] -= (a->cut[i] >> j) & 1;
+            net->holding[i][j] -= a->holds && (a->cut[i] >> j) & 1;
         }
     }
     if (a->kind == FAULT_LOSS) {
@@ -162,6 +168,7 @@ static void begin_pause(struct sim *s)
     struct node *n = some_node(s);
     if (n->up && n->paused_until <= s->now) {
         n->paused_until = s->now + sim_between(s, 50 * 1000, 4000 * 1000);
+        n->paused_until = MIN(n->paused_until, s->end); /* its events wait for that time */
         s->stats->faults[FAULT_PAUSE]++;
         sim_trace(s, "node %u is stopped until %" PRIu64, n->slot, n->paused_until / 1000);
     }
@@ -189,6 +196,8 @@ static void begin_cut(struct sim *s, enum sim_fault kind)
     }
     uint32_t side = (uint32_t)sim_below(s, 1U << s->node_count);
     bool inward = sim_chance(s, 50);
+    a->holds = sim_chance(s, 40);
+    s->faults->pounces = s->faults->pounces || (kind == FAULT_ISOLATE && sim_chance(s, 50));
     for (uint32_t i = 0; i < s->node_count; i++) {
         for (uint32_t j = 0; j < s->node_count; j++) {
             bool split = (side >> i & 1) != (side >> j & 1);
@@ -287,7 +296,7 @@ bool faults_any_lost(const struct sim *s, const struct raft_config *config)
 static bool may_wipe(struct sim *s, const struct node *n)
 {
     const struct raft_config *config = judge_config(s->judge);
-    if (!config || judge_config_pending(s) || !operator_is_settled(s) ||
+    if (!config || judge_config_pending(s) || !admin_is_settled(s) ||
         s->faults->lost_count == LOST_MAX) {
         return false;
     }
@@ -385,10 +394,33 @@ static enum sim_fault draw(struct sim *s)
     return FAULT_KILL;
 }
 
-/* a: 0 a random fault, 1 those whose turn it is in this seed. */
+/* The leader falls, and the one that was cut off may come back with what it has. */
+static void pounce(struct sim *s, struct node *n)
+{
+    crash(s, n, FAULT_KILL, (enum sim_crash)sim_below(s, SIM_CRASH_COUNT));
+    for (size_t i = 0; i < ACTIVE_MAX && sim_chance(s, 80); i++) {
+        if (s->faults->all[i].kind == FAULT_ISOLATE) {
+            end(s, &s->faults->all[i]);
+        }
+    }
+}
+
+void faults_see_leader(struct sim *s, struct node *n)
+{
+    if (s->faults && s->faults->pounces && !s->calm) {
+        s->faults->pounces = false;
+        sim_after(s, sim_below(s, 100 * 1000), EVENT_FAULT, NULL)->a = WHEN_POUNCE + n->slot;
+    }
+}
+
+/* a: 0 a random fault, 1 those whose turn it is in this seed, from WHEN_POUNCE on a slot. */
 void faults_on_event(struct sim *s, struct event *ev)
 {
     if (s->calm) {
+        return;
+    }
+    if (ev->a >= WHEN_POUNCE) {
+        pounce(s, s->nodes[ev->a - WHEN_POUNCE]);
         return;
     }
     if (s->now < s->alone_until) {
@@ -426,6 +458,9 @@ void faults_see_disk(struct sim *s, struct node *n)
 struct faults *faults_new(struct sim *s)
 {
     struct faults *f = xcalloc(1, sizeof(*f));
+    if (s->options.scenario) {
+        return f;
+    }
     for (size_t i = 0; i < FAULT_COUNT; i++) {
         f->weights[i] = (uint32_t)sim_below(s, 4);
     }

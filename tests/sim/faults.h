@@ -8,7 +8,7 @@
 #include "tests/sim/sim.h"
 
 struct faults;
-struct operator;
+struct admin;
 
 struct faults *faults_new(struct sim *s);
 void faults_free(struct faults *f);
@@ -21,13 +21,16 @@ bool faults_spare_majority(const struct sim *s);
 bool faults_healthy(const struct sim *s);            /* nothing is at work, all machines are up */
 bool faults_lost(const struct sim *s, raft_key key); /* the disk of this member is gone */
 bool faults_any_lost(const struct sim *s, const struct raft_config *config);
+/* A node has become leader. Some isolations of the leader before it wait for that, to strike it too
+ * before it has done much (Figure 8 of the paper). */
+void faults_see_leader(struct sim *s, struct node *n);
 /* Counts what has struck the disk of a node since the last call. */
 void faults_see_disk(struct sim *s, struct node *n);
 
-struct operator* operator_new(struct sim *s);
-void operator_free(struct operator* o);
-void operator_on_event(struct sim *s, struct event *ev);
+struct admin *admin_new(struct sim *s);
+void admin_free(struct admin *o);
+void admin_on_event(struct sim *s, struct event *ev);
 /* No change that was accepted can still come to be, except those that are in somebody's log. */
-bool operator_is_settled(const struct sim *s);
+bool admin_is_settled(const struct sim *s);
 
 #endif

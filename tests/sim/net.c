@@ -5,6 +5,8 @@
 
 #include "common/alloc.h"
 
+enum { HOLD_US = 20 * 1000 };
+
 static sim_us draw_delay(struct sim *s)
 {
     sim_us delay = s->plan.link_us + sim_about(s, s->plan.link_jitter_us);
@@ -41,7 +43,7 @@ void net_send(struct sim *s, uint32_t from, uint32_t to, struct packet *p)
 {
     struct net *net = s->net;
     s->stats->messages++;
-    if (net->blocked[from][to] > 0 || sim_chance(s, net->loss_percent)) {
+    if (sim_chance(s, net->loss_percent)) {
         packet_free(p);
         return;
     }
@@ -55,6 +57,23 @@ void net_send(struct sim *s, uint32_t from, uint32_t to, struct packet *p)
     ev->life = 0;
     ev->a = from;
     ev->data = p;
+}
+
+/* A cut link drops what would arrive now, or, as a connection does that sends again, holds it until
+ * the cut is healed. */
+bool net_intercepts(struct sim *s, struct event *ev)
+{
+    const struct net *net = s->net;
+    uint64_t from = ev->a;
+    uint8_t blocked = net->blocked[from][ev->to->slot];
+    if (blocked > 0 && net->holding[from][ev->to->slot] == blocked) {
+        struct event *later = sim_after(s, HOLD_US + sim_below(s, HOLD_US), EVENT_PACKET, ev->to);
+        later->life = 0;
+        later->a = from;
+        later->data = ev->data;
+        ev->data = NULL;
+    }
+    return blocked > 0;
 }
 
 bool net_client_delay(struct sim *s, sim_us *ret_delay)

@@ -6,6 +6,7 @@
 
 struct net {
     uint8_t blocked[SIM_SLOT_COUNT_MAX][SIM_SLOT_COUNT_MAX]; /* from, to: how many faults cut it */
+    uint8_t holding[SIM_SLOT_COUNT_MAX][SIM_SLOT_COUNT_MAX]; /* how many of these hold messages */
     uint32_t loss_percent;
     uint32_t duplicate_percent;
     uint32_t reorder_percent; /* of messages that are held back for a while */
@@ -14,6 +15,9 @@ struct net {
 
 /* Takes the packet. It arrives once, later, twice or never. */
 void net_send(struct sim *s, uint32_t from, uint32_t to, struct packet *p);
+
+/* A packet arrives: true if the network keeps it from doing so. */
+bool net_intercepts(struct sim *s, struct event *ev);
 
 /* What a message between a client and a machine takes; false: it is lost. */
 bool net_client_delay(struct sim *s, sim_us *ret_delay);

@@ -8,6 +8,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/macros.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/judge.h"
 #include "tests/sim/net.h"
 
@@ -189,6 +190,9 @@ void node_on_packet(struct node *n, struct event *ev)
 {
     struct packet *p = ev->data;
     struct raft_update u;
+    if (net_intercepts(n->sim, ev)) {
+        return;
+    }
     if (!n->up || p->message.to != n->member.key) {
         return; /* nobody listens, or a machine that was given another identity */
     }
@@ -217,6 +221,9 @@ static void note_status(struct node *n, const struct raft_status *now)
         n->sim->stats->terms = now->term > n->sim->stats->terms ? now->term : n->sim->stats->terms;
         n->read_done = 0;
         n->tick_proposed_ms = node_now(n);
+    }
+    if (now->role == RAFT_LEADER && n->status.role != RAFT_LEADER) {
+        faults_see_leader(n->sim, n);
     }
     n->status = *now;
     if (lost) {

@@ -106,11 +106,12 @@ struct node {
     struct raft_member member; /* key, id, address */
     uint64_t life;             /* rises at each start and stop */
     bool up;
-    bool failing;          /* it will be stopped at the end of this event */
-    bool fresh;            /* the disk has never held anything */
-    bool hung;             /* the disk answers nothing until the fault ends */
-    bool crash_in_install; /* at some step of the next one */
-    bool damage_piece;     /* the next one that arrives */
+    enum sim_boundary doing; /* what the disk is at, for a scenario */
+    bool failing;            /* it will be stopped at the end of this event */
+    bool fresh;              /* the disk has never held anything */
+    bool hung;               /* the disk answers nothing until the fault ends */
+    bool crash_in_install;   /* at some step of the next one */
+    bool damage_piece;       /* the next one that arrives */
     enum sim_crash failing_how;
     sim_us paused_until;
     struct sim_disk_struck struck; /* as last seen */

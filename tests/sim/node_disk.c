@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "tests/sim/judge.h"
 #include "tests/sim/node.h"
+#include "tests/sim/scenario.h"
 
 /* ---- the mirror ---- */
 
@@ -131,6 +132,7 @@ static int write_one(struct node *n, const struct disk_write *w, struct err *e)
 {
     int r = 0;
     const struct log_hard_state *hard = w->has_hard ? &w->hard : NULL;
+    scenario_note(n, w->truncate > 0 ? BOUNDARY_TRUNCATE : hard ? BOUNDARY_VOTE : BOUNDARY_APPEND);
     if (w->truncate > 0) {
         r = hard ? log_store_append(n->store, hard, NULL, 0, e) : 0;
         hard = NULL;
@@ -207,6 +209,7 @@ void node_on_disk(struct node *n, struct event *ev)
         return;
     }
     n->sim->stats->flushes++;
+    scenario_note(n, BOUNDARY_FLUSH);
     if (log_store_sync(n->store, &e) < 0) {
         sim_trace(n->sim, "node %u: %s", n->slot, err_message(&e));
         node_give_up(n, SIM_CRASH_SUBSET);
@@ -233,6 +236,7 @@ void node_cut_log(struct node *n)
     if (to <= n->log.start || to - n->log.start < n->sim->plan.persist_count / 4) {
         return;
     }
+    scenario_note(n, BOUNDARY_COMPACT);
     if (log_store_compact(n->store, to, &e) < 0) {
         sim_trace(n->sim, "node %u: %s", n->slot, err_message(&e));
         node_give_up(n, SIM_CRASH_SUBSET);

@@ -9,6 +9,7 @@
 #include "tests/sim/faults.h"
 #include "tests/sim/judge.h"
 #include "tests/sim/node.h"
+#include "tests/sim/scenario.h"
 
 struct node *node_new(struct sim *s, uint32_t slot)
 {
@@ -200,6 +201,8 @@ void node_start(struct node *n)
     n->life++;
     n->up = true;
     n->failing = false;
+    scenario_note(n, BOUNDARY_START);
+    scenario_starts(n);
     n->clock_base_us = 1000000 + sim_below(n->sim, 1000000000);
     n->clock_anchor = n->sim->now;
     uint32_t drift = n->sim->plan.drift_percent * 1024 / 100;
@@ -256,6 +259,7 @@ void node_crash(struct node *n, enum sim_crash how)
     n->life++;
     n->paused_until = 0;
     node_disk_forget(n);
+    how = scenario_crash(n, how);
     for (size_t i = 0; i < n->log.count; i++) {
         n->log.entries[n->log.head + i].data.data = NULL;
     }

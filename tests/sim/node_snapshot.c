@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "tests/sim/judge.h"
 #include "tests/sim/node.h"
+#include "tests/sim/scenario.h"
 
 /* ---- making and sending ---- */
 
@@ -133,6 +134,7 @@ static bool check_received(struct node *n)
 static void reset_log(struct node *n)
 {
     struct err e = ERR_INIT;
+    scenario_note(n, BOUNDARY_INSTALL);
     judge_reset(n, &n->log, n->aside.index);
     if (log_store_reset(n->store, n->aside.index, n->aside.last_term, &e) < 0) {
         sim_trace(n->sim, "node %u: %s", n->slot, err_message(&e));
@@ -191,6 +193,9 @@ static void step_install(struct node *n)
 void node_on_install(struct node *n, struct event *ev)
 {
     (void)ev;
+    if (scenario_stops_install(n)) {
+        return;
+    }
     if (n->crash_in_install && sim_chance(n->sim, 25)) {
         n->crash_in_install = false;
         n->sim->stats->faults[FAULT_INSTALL_CRASH]++;

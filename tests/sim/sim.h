@@ -13,7 +13,8 @@
 #include "common/rng.h"
 
 enum {
-    SIM_SLOT_COUNT_MAX = 10, /* machines: members, and spares that may become members */
+    SIM_POINT_COUNT_MAX = 2048, /* changes of a disk in a scenario */
+    SIM_SLOT_COUNT_MAX = 10,    /* machines: members, and spares that may become members */
     SIM_CLIENT_COUNT_MAX = 8,
     SIM_REPORT_BYTES_MAX = 600,
 };
@@ -32,6 +33,7 @@ struct plan {
     uint32_t lane_count; /* requests of a client in flight */
     uint32_t think_us;   /* mean pause between two requests of a lane */
     uint32_t read_percent;
+    uint32_t key_count; /* registers that are used */
     uint32_t heartbeat_ms;
     uint32_t election_ms;
     uint32_t disk_hung_ms;
@@ -47,7 +49,7 @@ struct plan {
     uint32_t filler_bytes;  /* most bytes added to a command */
     uint32_t drift_percent; /* clocks run up to that much fast or slow */
     uint32_t fault_ms;      /* mean pause between two faults */
-    uint32_t admin_ms;      /* mean pause between two acts of the operator; 0: none */
+    uint32_t admin_ms;      /* mean pause between two acts of the admin; 0: none */
 };
 
 /* Kinds of fault and of change, counted when they have landed. */
@@ -111,19 +113,47 @@ struct sim_stats {
     uint64_t faults[FAULT_COUNT];
 };
 
+/* A short run with a fixed course instead of random faults, for crash_states.c: a victim votes,
+ * appends, truncates, cuts its log and installs a snapshot, and its power goes at one chosen point.
+ */
+enum sim_boundary { /* what the victim was doing then */
+                    BOUNDARY_NONE,
+                    BOUNDARY_VOTE,
+                    BOUNDARY_APPEND,
+                    BOUNDARY_TRUNCATE,
+                    BOUNDARY_FLUSH,
+                    BOUNDARY_COMPACT,
+                    BOUNDARY_INSTALL,
+                    BOUNDARY_START,
+                    BOUNDARY_COUNT
+};
+
+struct scenario {
+    uint32_t victim;
+    bool leads;        /* it is made the leader first */
+    uint64_t stop_at;  /* the change of its disk; 0: none */
+    uint32_t how;      /* enum sim_crash */
+    uint32_t again_in; /* power goes again at that change of the next start; 0: no */
+    uint32_t step;     /* enum install_step in place of a change; 0: none */
+};
+
 /* What becomes of a seed; lives in memory that the parent process shares. */
 struct sim_result {
     uint64_t seed;
     int status; /* 0: running or died, 1: passed, 2: failed */
     struct sim_stats stats;
+    uint64_t victim_changes;                 /* of a scenario: changes of its disk in all */
+    uint8_t boundaries[SIM_POINT_COUNT_MAX]; /* of a scenario: what each change was part of */
+    enum sim_boundary boundary;              /* of a scenario: where the power went */
     char report[SIM_REPORT_BYTES_MAX];
 };
 
 struct sim_options {
     uint64_t seed;
-    uint32_t seconds;    /* of faults; the end phase comes on top */
-    bool trace;          /* a line on stdout for every event */
-    const char *history; /* file for the clients' history, or NULL */
+    const struct scenario *scenario; /* NULL: random faults */
+    uint32_t seconds;                /* of faults; the end phase comes on top */
+    bool trace;                      /* a line on stdout for every event */
+    const char *history;             /* file for the clients' history, or NULL */
 };
 
 /* Runs one seed. Returns only if it passed; a violation fills in the report and ends the process.
@@ -148,6 +178,7 @@ enum event_kind {
     EVENT_CLIENT,        /* client: a lane's pause or patience ends */
     EVENT_FAULT,         /* the next fault */
     EVENT_FAULT_END,
+    EVENT_SCENE,  /* the next act of a scenario */
     EVENT_ADMIN,  /* the operator looks at the cluster */
     EVENT_SECOND, /* once a second of virtual time */
 };
@@ -216,7 +247,7 @@ struct sim {
     struct judge *judge;
     struct clients *clients;
     struct faults *faults;
-    struct operator* operator;
+    struct admin *admin;
 };
 
 #endif

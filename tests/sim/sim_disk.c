@@ -61,6 +61,7 @@ struct sim_disk {
     size_t change_count;
     struct sim_disk_faults faults;
     struct sim_disk_struck struck;
+    uint64_t change_total;
     bool stopped;
 };
 
@@ -167,7 +168,9 @@ static bool strikes(uint64_t *countdown)
 /* 0: a change may happen. */
 static int count_change(struct sim_disk *d, struct err *e)
 {
-    if (strikes(&d->faults.stop_in)) {
+    d->change_total += !d->stopped;
+    bool at = !d->stopped && d->faults.stop_at == d->change_total;
+    if (strikes(&d->faults.stop_in) || at) {
         d->stopped = true;
         d->struck.stops++;
     }
@@ -296,9 +299,8 @@ static void crash_names(struct sim_disk *d, enum sim_crash how, struct rng *rng)
 
 void sim_disk_crash(struct sim_disk *d, enum sim_crash how, struct rng *rng)
 {
-    bool full = d->faults.full;
     d->stopped = false;
-    d->faults = (struct sim_disk_faults){.full = full};
+    d->faults = (struct sim_disk_faults){.full = d->faults.full, .stop_at = d->faults.stop_at};
     for (size_t i = 0; i < d->inode_count; i++) {
         CHECK(d->inodes[i]->open_count == 0);
     }
@@ -548,4 +550,9 @@ struct sim_disk_struck sim_disk_struck(const struct sim_disk *d)
 bool sim_disk_stopped(const struct sim_disk *d)
 {
     return d->stopped;
+}
+
+uint64_t sim_disk_changes(const struct sim_disk *d)
+{
+    return d->change_total;
 }

@@ -24,6 +24,7 @@ enum sim_crash {
 /* Faults are armed here by the owner and disarm themselves when they strike. */
 struct sim_disk_faults {
     uint64_t stop_in; /* the n-th change from now and all after it fail: power goes; 0: never */
+    uint64_t stop_at; /* likewise the n-th since the disk was made; a crash does not disarm it */
     uint64_t write_error_in; /* the n-th write from now fails after writing a part; 0: never */
     uint64_t sync_error_in;
     uint64_t read_error_in;
@@ -46,6 +47,7 @@ struct disk *sim_disk_as_disk(struct sim_disk *d); /* disk_free() on it does not
 struct sim_disk_faults *sim_disk_faults(struct sim_disk *d);
 struct sim_disk_struck sim_disk_struck(const struct sim_disk *d);
 bool sim_disk_stopped(const struct sim_disk *d);
+uint64_t sim_disk_changes(const struct sim_disk *d); /* since it was made */
 
 /* The contents after a crash; open files must have been closed. Disarms all faults but `full`. */
 void sim_disk_crash(struct sim_disk *d, enum sim_crash how, struct rng *rng);

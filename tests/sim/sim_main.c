@@ -66,8 +66,9 @@ struct tally {
 };
 
 static const char usage[] =
-    "usage: sim [--seed S | --seeds N | --minutes M | --hours H] [--from S] [--seconds 60]\n"
-    "           [--jobs 2] [--twice] [--keep-going] [--quiet] [--json] [--trace] [--history "
+    "usage: sim [--seed S | --seeds N | --minutes M | --hours H | --smoke N] [--from S]\n"
+    "           [--seconds 60] [--jobs 2] [--twice] [--keep-going] [--quiet] [--json] [--trace] "
+    "[--history "
     "FILE]\n";
 
 /* ---- results ---- */
@@ -359,6 +360,11 @@ static uint64_t number_of(const char *text)
     return value;
 }
 
+static const char *or_else(const char *text, const char *standard)
+{
+    return text && *text ? text : standard;
+}
+
 static void take_option(struct settings *s, int option, const char *value)
 {
     switch (option) {
@@ -383,6 +389,10 @@ static void take_option(struct settings *s, int option, const char *value)
         break;
     case 'h':
         s->count = number_of(value) * 3600 / s->one.seconds;
+        break;
+    case 'e':
+        s->count = number_of(or_else(getenv("TRIREME_SIM_SEEDS"), value));
+        s->minutes = number_of(or_else(getenv("TRIREME_SIM_MINUTES"), "0"));
         break;
     case 't':
         s->one.trace = true;
@@ -411,13 +421,21 @@ static void take_option(struct settings *s, int option, const char *value)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},    {"seeds", required_argument, NULL, 'n'},
-        {"from", required_argument, NULL, 'f'},    {"seconds", required_argument, NULL, 'S'},
-        {"jobs", required_argument, NULL, 'j'},    {"minutes", required_argument, NULL, 'm'},
-        {"hours", required_argument, NULL, 'h'},   {"trace", no_argument, NULL, 't'},
-        {"history", required_argument, NULL, 'H'}, {"twice", no_argument, NULL, '2'},
-        {"keep-going", no_argument, NULL, 'k'},    {"quiet", no_argument, NULL, 'q'},
-        {"json", no_argument, NULL, 'J'},          {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 'n'},
+        {"from", required_argument, NULL, 'f'},
+        {"seconds", required_argument, NULL, 'S'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"minutes", required_argument, NULL, 'm'},
+        {"smoke", required_argument, NULL, 'e'},
+        {"hours", required_argument, NULL, 'h'},
+        {"trace", no_argument, NULL, 't'},
+        {"history", required_argument, NULL, 'H'},
+        {"twice", no_argument, NULL, '2'},
+        {"keep-going", no_argument, NULL, 'k'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"json", no_argument, NULL, 'J'},
+        {NULL, 0, NULL, 0},
     };
     struct settings s = {.one = {.seconds = 60}, .from = 1, .count = 1, .jobs = 2};
     int option = 0;

@@ -49,6 +49,7 @@ static void test_members_stand_in_order(void **state)
     assert_ptr_equal(raft_config_find_id(&c, 2), &c.members[1]);
     assert_ptr_equal(raft_config_find(&c, member(3).key), &c.members[2]);
     assert_null(raft_config_find(&c, member(4).key));
+    assert_null(raft_config_find_id(&c, 4));
     assert_false(raft_config_is_voter(&c, member(2).key));
     assert_false(raft_config_is_voter(&c, member(4).key));
 }
@@ -110,6 +111,8 @@ static void test_bytes_and_back(void **state)
     assert_int_equal(raft_config_decode((struct span){first.data, first.length}, &again, NULL), 0);
     assert_true(raft_config_equal(&c, &again));
     again.members[3].voter = true;
+    assert_false(raft_config_equal(&c, &again));
+    assert_int_equal(raft_config_remove(&again, again.members[3].key, NULL), 0);
     assert_false(raft_config_equal(&c, &again));
     /* Every shorter and every longer string is refused. */
     for (size_t length = 0; length < first.length; length++) {

@@ -376,6 +376,66 @@ static void test_p15_leader_with_a_hung_disk_steps_down(void **state)
     lone_deinit(&l);
 }
 
+/* Its vote would not get out: a pre-vote would only let candidates raise the term in vain. */
+static void test_a_hung_disk_grants_no_pre_votes(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_init(&l, &(struct lone_options){.voters = 3, .raft.disk_hung_ms = 5000});
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "2", 0), 0);
+    l.now_ms += 4999;
+    assert_int_equal(lone_pre_vote(&l, 3, 3, 2, 2), 0);
+    assert_true(lone_sent(&l, RAFT_VOTE_REPLY, 3)->vote_reply.granted);
+    l.now_ms++;
+    assert_int_equal(lone_pre_vote(&l, 3, 3, 2, 2), 0);
+    assert_false(lone_sent(&l, RAFT_VOTE_REPLY, 3)->vote_reply.granted);
+    lone_written(&l);
+    assert_int_equal(lone_pre_vote(&l, 3, 3, 2, 2), 0);
+    assert_true(lone_sent(&l, RAFT_VOTE_REPLY, 3)->vote_reply.granted);
+    lone_deinit(&l);
+}
+
+/* Found by fuzz_raft_step: pre-votes that come when the own disk has come to hang. */
+static void test_a_hung_disk_wins_no_pre_vote(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_init(&l, &(struct lone_options){.voters = 3, .raft.disk_hung_ms = 5000});
+    assert_int_equal(lone_append(&l, 2, 2, AT(1, 1), "2", 0), 0);
+    lone_tick(&l, 4000);
+    assert_int_equal(lone_status(&l).role, RAFT_PRE_CANDIDATE);
+    l.now_ms += 1000;
+    struct raft_message m = {.kind = RAFT_VOTE_REPLY, .from = 3, .term = 3};
+    m.vote_reply = (struct raft_vote_reply){.granted = true, .pre = true};
+    assert_int_equal(lone_receive(&l, &m), 0);
+    assert_int_equal(lone_status(&l).role, RAFT_FOLLOWER);
+    assert_int_equal(lone_status(&l).term, 2);
+    lone_deinit(&l);
+}
+
+/* The time that the own disk takes does not count: the others have not been asked yet. */
+static void test_a_slow_disk_does_not_end_a_campaign(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_init(&l, &(struct lone_options){.voters = 3});
+    lone_tick(&l, 2 * LONE_ELECTION_MS);
+    struct raft_message m = {.kind = RAFT_VOTE_REPLY, .from = 2, .term = 2};
+    m.vote_reply = (struct raft_vote_reply){.granted = true, .pre = true};
+    assert_int_equal(lone_receive(&l, &m), 0);
+    for (int i = 0; i < 5; i++) {
+        lone_tick(&l, 2 * LONE_ELECTION_MS);
+        assert_int_equal(lone_status(&l).role, RAFT_CANDIDATE);
+        assert_int_equal(lone_status(&l).term, 2);
+    }
+    lone_written(&l);
+    lone_tick(&l, LONE_ELECTION_MS - 1);
+    assert_int_equal(lone_status(&l).role, RAFT_CANDIDATE);
+    lone_tick(&l, 2 * LONE_ELECTION_MS);
+    assert_int_equal(lone_status(&l).role, RAFT_PRE_CANDIDATE);
+    lone_deinit(&l);
+}
+
 /* ---- who is not a voter ---- */
 
 static void test_p18_learner_asked_to_vote_votes(void **state)
@@ -454,6 +514,9 @@ int main(void)
         cmocka_unit_test(test_stale_leader_is_told),
         cmocka_unit_test(test_leader_without_a_quorum_steps_down),
         cmocka_unit_test(test_p15_leader_with_a_hung_disk_steps_down),
+        cmocka_unit_test(test_a_hung_disk_grants_no_pre_votes),
+        cmocka_unit_test(test_a_hung_disk_wins_no_pre_vote),
+        cmocka_unit_test(test_a_slow_disk_does_not_end_a_campaign),
         cmocka_unit_test(test_p18_learner_asked_to_vote_votes),
         cmocka_unit_test(test_learners_and_strangers_never_campaign),
         cmocka_unit_test(test_told_to_campaign),

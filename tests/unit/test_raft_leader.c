@@ -218,6 +218,19 @@ static void test_no_lease_once_somebody_was_asked_to_lead(void **state)
     lone_deinit(&l);
 }
 
+static void test_no_lease_from_another_configuration(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_init(&l, &(struct lone_options){.voters = 3, .raft.lease_reads = true});
+    lone_lead(&l);
+    hold_a_lease(&l);
+    assert_int_equal(lone_change(&l, RAFT_ADD_LEARNER, 4), 0);
+    assert_int_equal(lone_read(&l), 0);
+    assert_true(l.u.read.done < l.u.read.asked);
+    lone_deinit(&l);
+}
+
 static void test_a_restarted_voter_keeps_to_the_lease(void **state)
 {
     (void)state;
@@ -247,6 +260,8 @@ static void test_p1_no_change_before_an_entry_of_the_term(void **state)
     struct lone l;
     lone_init(&l, &(struct lone_options){.voters = 3, .terms = "2", .term = 2});
     assert_int_equal(lone_change(&l, RAFT_REMOVE, 3), ERR_NOT_LEADER);
+    assert_int_equal(lone_append(&l, 2, 2, AT(2, 2), "", 2), 0);
+    assert_int_equal(l.u.commit, 2); /* the configuration is committed, by an earlier leader */
     lone_win(&l);
     lone_written(&l);
     assert_int_equal(lone_accept(&l, 2, 2), 0);
@@ -640,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_p20_leases_are_off_by_default),
         cmocka_unit_test(test_lease_reads),
         cmocka_unit_test(test_no_lease_once_somebody_was_asked_to_lead),
+        cmocka_unit_test(test_no_lease_from_another_configuration),
         cmocka_unit_test(test_a_restarted_voter_keeps_to_the_lease),
         cmocka_unit_test(test_p1_no_change_before_an_entry_of_the_term),
         cmocka_unit_test(test_one_change_at_a_time),

@@ -463,16 +463,23 @@ static void one_history(uint64_t seed)
     cluster_free(c);
 }
 
+static uint64_t wanted(const char *name, uint64_t standard)
+{
+    uint64_t value = standard;
+    if (getenv(name) != NULL && parse_u64(getenv(name), &value, NULL) < 0) {
+        fail_msg("%s=%s", name, getenv(name));
+    }
+    return value;
+}
+
+/* RAFT_HISTORIES: how many; RAFT_SEED: the first of them. */
 static void test_random_histories(void **state)
 {
     (void)state;
-    const char *wanted = getenv("RAFT_HISTORIES");
-    uint64_t count = 40;
-    if (wanted != NULL && parse_u64(wanted, &count, NULL) < 0) {
-        fail_msg("RAFT_HISTORIES=%s", wanted);
-    }
-    for (uint64_t seed = 1; seed <= count; seed++) {
-        print_message("seed %u\n", (unsigned)seed);
+    uint64_t first = wanted("RAFT_SEED", 1);
+    uint64_t count = wanted("RAFT_HISTORIES", getenv("RAFT_SEED") != NULL ? 1 : 40);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        print_message("seed %llu\n", (unsigned long long)seed);
         one_history(seed);
     }
 }

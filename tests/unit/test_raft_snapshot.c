@@ -82,6 +82,11 @@ static void test_received_in_pieces_and_installed(void **state)
     assert_int_equal(lone_status(&l).config_index, 49);
     assert_int_equal(lone_append(&l, 2, 4, AT(50, 3), "34", 51), 0); /* and the log goes on */
     assert_int_equal(lone_status(&l).last, 52);
+    term_no term = 0;
+    assert_int_equal(raft_term_at(l.r, 50, &term), 0); /* the entry before the log */
+    assert_int_equal(term, 3);
+    assert_int_equal(raft_term_at(l.r, 49, &term), ERR_NOT_FOUND);
+    assert_int_equal(raft_term_at(l.r, 53, &term), ERR_NOT_FOUND);
     lone_deinit(&l);
 }
 
@@ -150,6 +155,18 @@ static void test_a_stale_snapshot_is_not_wanted(void **state)
     assert_null(l.u.store);
     assert_true(answer(&l)->installed);
     assert_int_equal(lone_status(&l).last, 4);
+    lone_deinit(&l);
+}
+
+static void test_a_stale_sender_is_told(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_init(&l, &(struct lone_options){.voters = 3, .term = 5});
+    assert_int_equal(receive(&l, 2, 4, piece(50, 3, 0)), 0);
+    assert_null(l.u.store);
+    assert_true(answer(&l)->refused);
+    assert_int_equal(lone_held(&l, RAFT_SNAPSHOT_REPLY, 2)->term, 5); /* and steps down */
     lone_deinit(&l);
 }
 
@@ -489,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_p13_disordered_pieces),
         cmocka_unit_test(test_another_senders_pieces_are_not_mixed_in),
         cmocka_unit_test(test_a_stale_snapshot_is_not_wanted),
+        cmocka_unit_test(test_a_stale_sender_is_told),
         cmocka_unit_test(test_a_snapshot_within_the_log_drops_nothing),
         cmocka_unit_test(test_dcc2fea_numbers_are_checked_first),
         cmocka_unit_test(test_failures_are_told),

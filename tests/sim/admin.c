@@ -10,29 +10,28 @@
 
 enum { SETTLED_US = 8000 * 1000 }; /* no message is on its way for so long */
 
-struct operator
-{
+struct admin {
     log_index last_index; /* of the newest configuration that was accepted */
     sim_us last_at;
 };
 
-struct operator* operator_new(struct sim *s)
+struct admin *admin_new(struct sim *s)
 {
-    struct operator* o = xcalloc(1, sizeof(*o));
+    struct admin *o = xcalloc(1, sizeof(*o));
     if (s->plan.admin_ms > 0) {
         sim_after(s, 2000 * 1000, EVENT_ADMIN, NULL);
     }
     return o;
 }
 
-void operator_free(struct operator* o)
+void admin_free(struct admin *o)
 {
     free(o);
 }
 
-bool operator_is_settled(const struct sim *s)
+bool admin_is_settled(const struct sim *s)
 {
-    const struct operator* o = s->operator;
+    const struct admin *o = s->admin;
     return o->last_index <= judge_config_index(s->judge) || s->now > o->last_at + SETTLED_US;
 }
 
@@ -64,8 +63,8 @@ static void change(struct node *n, enum raft_change what, const struct raft_memb
         n, &(struct raft_event){.kind = RAFT_CHANGE, .change = {.change = what, .member = *m}}, &u,
         &e);
     if (r == 0) {
-        n->sim->operator->last_index = n->status.config_index;
-        n->sim->operator->last_at = n->sim->now;
+        n->sim->admin->last_index = n->status.config_index;
+        n->sim->admin->last_at = n->sim->now;
     } else {
         sim_trace(n->sim, "refused: %s", err_message(&e));
     }
@@ -137,7 +136,7 @@ static void act(struct sim *s, struct node *n)
     }
 }
 
-void operator_on_event(struct sim *s, struct event *ev)
+void admin_on_event(struct sim *s, struct event *ev)
 {
     (void)ev;
     if (s->calm) {
