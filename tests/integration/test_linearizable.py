@@ -22,7 +22,7 @@ SOURCE = os.environ.get("TRIREME_SOURCE", os.path.abspath(os.path.join(os.path.d
 BUILD = os.environ.get("TRIREME_BUILD", os.path.join(SOURCE, "build/release"))
 FULL = os.environ.get("TRIREME_FULL") == "1"
 HISTORY_COUNT = 100 if FULL else 10
-FAULTS_PER_HISTORY = 4 if FULL else 2
+FAULTS_PER_HISTORY = 3 if FULL else 2
 OPERATION_COUNT_MIN = 500
 PORT = 7000
 PATIENCE_S = 60
