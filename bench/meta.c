@@ -4,17 +4,14 @@
  * and the CPU of both is shown. Each row is the median of the runs, on a fresh master. Printed
  * beside it: the time of one append and fdatasync of 4 KiB on the same directory, the floor of one
  * change. */
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <proto/fs.pb-c.h>
 
 #include "bench/lib/floor.h"
+#include "bench/lib/process.h"
 #include "bench/lib/report.h"
 #include "common/alloc.h"
 #include "common/arena.h"
@@ -41,8 +38,7 @@ static const struct row rows[] = {
 };
 
 struct master {
-    pid_t pid;
-    char address[128];
+    struct process process;
     struct buf data;
 };
 
@@ -79,70 +75,19 @@ static const struct rpc_method method_stat = {"/trireme.v1.FsMaster/Stat", RPC_U
 
 /* ---- The master ---- */
 
-static void program_path(struct buf *path)
-{
-    char self[4096];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (length < 0) {
-        bench_fail("readlink");
-    }
-    self[length] = '\0';
-    *strrchr(self, '/') = '\0';
-    buf_printf(path, "%s/../bin/fsmaster", self);
-}
-
 static void master_start(struct master *m, const char *directory)
 {
-    struct buf program = BUF_INIT;
-    int fds[2];
-    program_path(&program);
     buf_init(&m->data);
     buf_printf(&m->data, "%s/master", directory);
-    if (pipe(fds) < 0) {
-        bench_fail("pipe");
-    }
-    m->pid = fork();
-    if (m->pid == 0) {
-        char fd[16];
-        (void)snprintf(fd, sizeof(fd), "%d", fds[1]);
-        execl(program.data, "fsmaster", "--data", m->data.data, "--listen", "127.0.0.1:0",
-              "--ready-fd", fd, "--no-audit", "--log-level", "warning", (char *)NULL);
-        _exit(127);
-    }
-    close(fds[1]);
-    char line[128] = "";
-    ssize_t length = read(fds[0], line, sizeof(line) - 1);
-    if (length <= 0 || sscanf(line, "ready %127s", m->address) != 1) {
-        bench_fail("%s did not start", program.data);
-    }
-    close(fds[0]);
-    buf_deinit(&program);
-}
-
-/* CPU seconds of the master so far. */
-static double master_cpu(const struct master *m)
-{
-    char path[64];
-    struct buf text = BUF_INIT;
-    unsigned long user = 0;
-    unsigned long system = 0;
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)m->pid);
-    if (sys_read_file(path, 4096, &text, NULL) < 0 ||
-        sscanf(strrchr(text.data, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-               &user, &system) != 2) {
-        bench_fail("cannot read %s", path);
-    }
-    buf_deinit(&text);
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    const char *arguments[] = {"--data",     m->data.data,  "--listen", "127.0.0.1:0",
+                               "--no-audit", "--log-level", "warning",  NULL};
+    process_start(&m->process, "fsmaster", arguments);
+    process_await(&m->process);
 }
 
 static void master_stop(struct master *m)
 {
-    int status;
-    kill(m->pid, SIGTERM);
-    if (waitpid(m->pid, &status, 0) != m->pid || status != 0) {
-        bench_fail("the master did not end well: %d", status);
-    }
+    process_stop(&m->process);
     if (sys_remove_tree(m->data.data, NULL) < 0) {
         bench_fail("remove %s", m->data.data);
     }
@@ -296,7 +241,7 @@ static void measure(const struct bench_options *options, const struct row *row,
     rpc_init();
     run.loop = rpc_loop_new();
     struct rpc_channel_options channel = {
-        .address = master.address, .class = RPC_CONTROL, .user = "root"};
+        .address = master.process.address, .class = RPC_CONTROL, .user = "root"};
     if (rpc_channel_open(&channel, &run.channel, &e) < 0) {
         bench_fail("%s", err_message(&e));
     }
@@ -305,12 +250,12 @@ static void measure(const struct bench_options *options, const struct row *row,
     }
     make_directories(&run);
     struct bench_time time;
-    double cpu = master_cpu(&master);
+    double cpu = process_cpu(master.process.pid);
     bench_start(&time);
     lanes_run(&run, row->flight);
     bench_stop(&time);
     double done = (double)run.finished;
-    f->server_us[number] = (master_cpu(&master) - cpu) / done * 1e6;
+    f->server_us[number] = (process_cpu(master.process.pid) - cpu) / done * 1e6;
     f->client_us[number] = time.cpu_s / done * 1e6;
     f->per_s[number] = done / time.wall_s;
     f->p50[number] = bench_percentile(run.latencies_us, run.latency_count, 50);

@@ -6,17 +6,15 @@
  * What it is measured against runs in turns with it, on the same data and directory: the chain of
  * three hops with a fdatasync at each end, pread and CRC from the page cache, one TCP stream. CPU
  * is that of all processes. Memory is warmed before each run of either. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
 #include "bench/lib/data.h"
 #include "bench/lib/floor.h"
+#include "bench/lib/process.h"
 #include "bench/lib/report.h"
 #include "common/alloc.h"
 #include "common/clock.h"
@@ -32,18 +30,14 @@ enum {
     SMALL_BYTES = 4096,
     SMALL_WRITERS = 16,
     SMALL_FILES = 4800, /* of one run */
+    DELETE_LOOK_MS = 50,
     RUNS_MAX = 100,
-};
-
-struct daemon {
-    pid_t pid;
-    char address[128];
 };
 
 struct cluster {
     struct floor floor; /* its directory and size are ours too */
-    struct daemon master;
-    struct daemon servers[CHUNKSERVERS];
+    struct process master;
+    struct process servers[CHUNKSERVERS];
     struct dfs *near; /* has the host label of the first server */
     struct dfs *far;  /* of none */
     char *source;
@@ -52,78 +46,11 @@ struct cluster {
 
 /* ---- Processes ---- */
 
-static void program_path(struct buf *path, const char *program)
-{
-    char self[4096];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (length < 0) {
-        bench_fail("readlink");
-    }
-    self[length] = '\0';
-    *strrchr(self, '/') = '\0';
-    buf_printf(path, "%s/../bin/%s", self, program);
-}
-
-/* arguments[0] is the program's name; the list has room for two more and NULL. */
-static void daemon_start(struct daemon *d, const char *arguments[], size_t count)
-{
-    struct buf program = BUF_INIT;
-    int fds[2];
-    char fd[16];
-    char line[160] = "";
-    program_path(&program, arguments[0]);
-    if (pipe(fds) < 0) {
-        bench_fail("pipe");
-    }
-    (void)snprintf(fd, sizeof(fd), "%d", fds[1]);
-    arguments[count] = "--ready-fd";
-    arguments[count + 1] = fd;
-    arguments[count + 2] = NULL;
-    d->pid = fork();
-    if (d->pid == 0) {
-        close(fds[0]);
-        execv(program.data, (char *const *)arguments);
-        _exit(127);
-    }
-    close(fds[1]);
-    ssize_t length = read(fds[0], line, sizeof(line) - 1);
-    if (length <= 0 || sscanf(line, "ready %127s", d->address) != 1) {
-        bench_fail("%s did not start", program.data);
-    }
-    close(fds[0]);
-    buf_deinit(&program);
-}
-
-static void daemon_stop(struct daemon *d)
-{
-    int status;
-    kill(d->pid, SIGTERM);
-    if (waitpid(d->pid, &status, 0) != d->pid || status != 0) {
-        bench_fail("process %d did not end well: %d", (int)d->pid, status);
-    }
-}
-
-static double daemon_cpu(const struct daemon *d)
-{
-    char path[64];
-    struct buf text = BUF_INIT;
-    unsigned long user = 0;
-    unsigned long system = 0;
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)d->pid);
-    if (sys_read_file(path, 4096, &text, NULL) < 0 ||
-        sscanf(strrchr(text.data, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-               &user, &system) != 2) {
-        bench_fail("cannot read %s", path);
-    }
-    buf_deinit(&text);
-    return (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
-}
-
 static double cluster_cpu(const struct cluster *c)
 {
-    double sum = daemon_cpu(&c->master);
+    double sum = process_cpu(c->master.pid);
     for (size_t i = 0; i < CHUNKSERVERS; i++) {
-        sum += daemon_cpu(&c->servers[i]);
+        sum += process_cpu(c->servers[i].pid);
     }
     return sum;
 }
@@ -157,19 +84,21 @@ static void cluster_start(struct cluster *c)
 {
     struct buf data = BUF_INIT;
     buf_printf(&data, "%s/master", c->floor.directory);
-    const char *master[16] = {"fsmaster",    "--data",     data.data,     "--listen",
-                              "127.0.0.1:0", "--no-audit", "--log-level", "warning"};
-    daemon_start(&c->master, master, 8);
+    const char *master[] = {"--data",     data.data,     "--listen", "127.0.0.1:0",
+                            "--no-audit", "--log-level", "warning",  NULL};
+    process_start(&c->master, "fsmaster", master);
+    process_await(&c->master);
     for (size_t i = 0; i < CHUNKSERVERS; i++) {
         char host[16];
         (void)snprintf(host, sizeof(host), "host%zu", i);
         buf_clear(&data);
         buf_printf(&data, "%s/%s", c->floor.directory, host);
-        const char *server[24] = {
-            "chunkserver", "--data",          data.data, "--listen",    "127.0.0.1:0",
-            "--masters",   c->master.address, "--host",  host,          "--trash-time",
-            "0",           "--scrub-rate",    "0",       "--log-level", "warning"};
-        daemon_start(&c->servers[i], server, 15);
+        const char *server[] = {
+            "--data",          data.data, "--listen",    "127.0.0.1:0",  "--masters",
+            c->master.address, "--host",  host,          "--trash-time", "0",
+            "--scrub-rate",    "0",       "--log-level", "warning",      NULL};
+        process_start(&c->servers[i], "chunkserver", server);
+        process_await(&c->servers[i]);
     }
     buf_deinit(&data);
     rpc_init();
@@ -183,17 +112,29 @@ static void cluster_stop(struct cluster *c)
     dfs_disconnect(c->far);
     rpc_exit();
     for (size_t i = 0; i < CHUNKSERVERS; i++) {
-        daemon_stop(&c->servers[i]);
+        process_stop(&c->servers[i]);
     }
-    daemon_stop(&c->master);
+    process_stop(&c->master);
 }
 
 /* ---- What is measured ---- */
 
+/* Until the last replica is gone: the next run does not pay for it. */
 static void delete_path(struct dfs *dfs, const char *path, int flags)
 {
     struct dfs_err e;
-    if (dfs_delete(dfs, path, flags, NULL, &e) < 0) {
+    bool left = true;
+    int r = dfs_delete(dfs, path, flags, NULL, &e);
+    while (r == 0 && left) {
+        struct dfs_report *report = NULL;
+        clock_sleep_ms(DELETE_LOOK_MS);
+        r = dfs_report(dfs, &report, &e);
+        if (r == 0) {
+            left = report->removal_queue > 0 || report->replicas_deleting > 0;
+            dfs_report_free(report);
+        }
+    }
+    if (r < 0) {
         bench_fail("%s", e.msg);
     }
 }

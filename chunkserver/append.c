@@ -145,10 +145,10 @@ static int message_check(struct append *a, const struct append_message *m)
                        "append to chunk %" PRIu64 ": watermark %" PRIu64 " beyond %" PRIu64,
                        a->start.chunk.id, m->acked, a->own.written);
     }
-    if (m->finish && (m->length > 0 || m->offset != a->accepted)) {
+    if (m->finish && m->offset + m->length < a->accepted) {
         return err_set(e, ERR_INVALID,
-                       "finish of chunk %" PRIu64 " at %" PRIu64 " with %" PRIu64 " bytes",
-                       a->start.chunk.id, m->offset, a->accepted);
+                       "finish of chunk %" PRIu64 " at %" PRIu64 ", it has %" PRIu64 " bytes",
+                       a->start.chunk.id, m->offset + m->length, a->accepted);
     }
     if (a->phase == APPEND_FINISHING && m->offset + m->length > a->accepted) {
         return err_set(e, ERR_INVALID, "append to chunk %" PRIu64 " after its finish",

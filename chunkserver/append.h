@@ -49,13 +49,13 @@ struct append_start {
 
 /* One message of the stream, after the open. */
 struct append_message {
-    uint64_t offset; /* in the chunk, of the first byte of data; with `finish` the final length */
+    uint64_t offset; /* in the chunk, of the first byte of data */
     uint64_t length; /* bytes of data */
     const uint32_t
         *crcs; /* of each block that data touches, as proto/chunk.proto has it; borrowed */
     size_t crc_count;
     uint64_t acked; /* the writer's watermark */
-    bool finish;    /* seal at `offset`; carries no data */
+    bool finish;    /* seal at the end of this message, which is the final length */
     bool sync;      /* make everything up to the end of this message durable */
 };
 
@@ -121,8 +121,8 @@ struct append {
 void append_init(struct append *a, const struct append_start *start);
 
 /* A message from upstream. Faults of the writer (gap, over the chunk's size, wrong CRC count,
- * watermark beyond our bytes, data after finish) end the stream with ERR_INVALID and nobody blamed.
- */
+ * watermark beyond our bytes, a final length below what was accepted, data after finish) end the
+ * stream with ERR_INVALID and nobody blamed. */
 void append_message(struct append *a, const struct append_message *m, time_ms now,
                     struct append_update *ret);
 

@@ -4,9 +4,9 @@
  *   (the core is over or the writer left; queued work is finished) -> detached (claim released) ->
  *   freed, when both streams have closed as well.
  *
- * The replica is the worker's while `busy`, else the loop's. Whatever ends the chain, work that was
- * queued is still done, except after a failure of our own: a fence then answers with all that was
- * received, which is never less than what was acknowledged. */
+ * The replica is the worker's or the index thread's while `busy`, else the loop's. Whatever ends
+ * the chain, work that was queued is still done, except after a failure of our own: a fence then
+ * answers with all that was received, which is never less than what was acknowledged. */
 #include "chunkserver/chain.h"
 
 #include <inttypes.h>
@@ -46,7 +46,8 @@ struct chain {
     struct rpc_stream *down; /* NULL: none, or closed */
     bool down_ended;         /* it closed before we were open; down_text says why */
     char down_text[RPC_ERROR_TEXT_BYTES_MAX];
-    struct wire_open open; /* the first message */
+    struct wire_open open;          /* the first message ... */
+    struct rpc_bytes *open_message; /* ... whole, in CHAIN_OPENING: it may have bytes; else NULL */
     struct claim claim;
     bool claimed;
     bool counted;       /* in server.stream_count */
@@ -58,7 +59,7 @@ struct chain {
     size_t waiting_bytes;            /* of those and the batch */
     bool stopped;                    /* own failure: drop what waits */
 
-    struct job job; /* the worker's, while busy */
+    struct job job; /* the worker's */
     bool busy;
     struct chain_work *batch;
     size_t batch_bytes;
@@ -131,7 +132,9 @@ static void tell_progress(struct chain *c)
 }
 
 /* Every replica has sealed: known here alone. Before the acknowledgement goes, so that whoever has
- * it finds the whole chunk readable. */
+ * it finds the whole chunk readable. Only when the writer has told a watermark: one that knows of
+ * no acknowledged byte gives the chunk up if this acknowledgement is lost, and what a reader has
+ * seen is never given up. Such a chunk is read once the file master has its length. */
 static void tell_all_sealed(struct chain *c)
 {
     struct chain_progress *p = xmalloc(sizeof(*p));
@@ -245,7 +248,7 @@ static void queue_work(struct chain *c, struct chain_work *w)
     c->waiting_bytes += w->data != NULL ? w->todo.length : 0;
 }
 
-/* On a worker: one after another, until one fails. */
+/* One after another, until one fails. */
 static int run_batch(struct chain *c, bool *ret_sync)
 {
     struct replica *r = &c->replica;
@@ -279,36 +282,67 @@ static int run_batch(struct chain *c, bool *ret_sync)
 
 static void work_done_on_loop(void *arg);
 
+static void note_saved(struct chain *c)
+{
+    const struct chunk_record *record = &c->replica.record;
+    c->saved = true;
+    c->progress = (struct append_progress){.written = record->length,
+                                           .durable = record->durable,
+                                           .sealed = record->state == CHUNK_SEALED};
+}
+
+/* On the index's thread. */
+static void put_with_group(struct index_sync *sync, struct index_batch *batch)
+{
+    replica_put(&CONTAINER_OF(sync, struct chain, sync)->replica, batch);
+}
+
 static void synced(struct index_sync *sync, const struct err *failure)
 {
     struct chain *c = CONTAINER_OF(sync, struct chain, sync);
     if (failure != NULL) {
         server_fatal("the chunk index cannot be made durable", failure);
     }
+    note_saved(c);
     rpc_loop_post(c->loop, work_done_on_loop, c);
+}
+
+/* The entry is written with the group that is synced next. */
+static void save_durably(struct chain *c)
+{
+    c->sync.put = put_with_group;
+    c->sync.done = synced;
+    chunk_index_sync(c->server->disk.index, &c->sync);
 }
 
 static void work_run(struct job *job)
 {
     struct chain *c = CONTAINER_OF(job, struct chain, job);
     bool sync = false;
-    c->failure = (struct err)ERR_INIT;
     c->failure.code = run_batch(c, &sync);
+    if (sync) {
+        save_durably(c);
+        return;
+    }
     struct err e = ERR_INIT;
     if (replica_save(&c->replica, &e) < 0) {
         server_fatal("the chunk index cannot be written", &e);
     }
-    c->saved = true;
-    const struct chunk_record *record = &c->replica.record;
-    c->progress = (struct append_progress){.written = record->length,
-                                           .durable = record->durable,
-                                           .sealed = record->state == CHUNK_SEALED};
-    if (sync) {
-        c->sync.done = synced;
-        chunk_index_sync(c->server->disk.index, &c->sync);
-    } else {
-        rpc_loop_post(c->loop, work_done_on_loop, c);
+    note_saved(c);
+    rpc_loop_post(c->loop, work_done_on_loop, c);
+}
+
+/* Small chunks are sealed, and synced, without a worker: their bytes stay in memory until the
+ * index's thread writes them, and waking one costs more than the checksum. */
+static bool batch_stays_in_memory(const struct chain *c)
+{
+    uint64_t length = 0;
+    bool durable = false;
+    for (const struct chain_work *w = c->batch; w != NULL; w = w->next) {
+        length += w->data != NULL ? w->todo.length : 0;
+        durable = durable || w->sync || w->seal;
     }
+    return durable && replica_stays_inlined(&c->replica, length);
 }
 
 static void free_batch(struct chain *c)
@@ -358,16 +392,23 @@ static void chain_start_work(struct chain *c)
     c->first = c->last = NULL;
     c->batch_bytes = c->waiting_bytes;
     c->replica.record.acked = MIN(c->core.acked, c->replica.record.length);
+    c->failure = (struct err)ERR_INIT;
+    if (batch_stays_in_memory(c)) {
+        bool sync = false;
+        c->failure.code = run_batch(c, &sync); /* a failure is told by work_done_on_loop() */
+        save_durably(c);
+        return;
+    }
     c->job = (struct job){.run = work_run};
     workpool_submit_reserved(c->server->pool, NULL, &c->job, NULL);
 }
 
 /* ---- Upstream ---- */
 
-/* Asks for the next message while there is room for it. */
+/* Asks for the next message while there is room for it. After a finish none comes. */
 static void read_more(struct chain *c)
 {
-    if (c->up == NULL || c->phase != CHAIN_OPEN || append_is_over(&c->core)) {
+    if (c->up == NULL || c->phase != CHAIN_OPEN || c->core.phase != APPEND_STREAMING) {
         return;
     }
     bool room = c->waiting_bytes < APPEND_WINDOW_BYTES;
@@ -406,14 +447,20 @@ static void end_streams(struct chain *c)
 
 static void chain_apply(struct chain *c, const struct append_update *u)
 {
-    if (u->ack && u->reply.sealed && c->core.start.first) {
+    if (u->ack && u->reply.sealed && c->core.start.first && c->core.acked > 0) {
         tell_all_sealed(c);
+    }
+    if (c->up != NULL) {
+        rpc_stream_cork(c->up); /* the last acknowledgement and the end go together */
     }
     if (u->ack) {
         send_up(c, &u->reply, u->reply.failure != 0 ? c->core.failure.msg : NULL);
     }
     if (u->end) {
         end_streams(c);
+    }
+    if (c->up != NULL) {
+        rpc_stream_uncork(c->up);
     }
     if (!u->end) {
         read_more(c);
@@ -425,9 +472,11 @@ static void refuse(struct chain *c, int code, const char *text)
     bool own = code != ERR_INVALID && code != ERR_CORRUPT && code != ERR_VERSION &&
                code != ERR_FENCED && code != ERR_SEALED && code != ERR_STALE;
     struct append_ack ack = {.failure = code, .blamed = own ? c->open.self : 0};
-    send_up(c, &ack, text);
     if (c->up != NULL) {
+        rpc_stream_cork(c->up);
+        send_up(c, &ack, text);
         rpc_stream_finish(c->up, 0, NULL);
+        rpc_stream_uncork(c->up);
     }
     if (c->down != NULL) {
         rpc_stream_cancel(c->down);
@@ -519,12 +568,64 @@ static void open_down(struct chain *c, struct rpc_bytes *bytes)
     rpc_channel_unref(channel);
 }
 
+/* ---- Messages ---- */
+
+/* A stream that is ending already has its reason on the way, which must not be cut off. */
+static void forward(struct chain *c, struct rpc_bytes *bytes, bool last)
+{
+    int r = c->down != NULL ? wire_append_relay(c->down, bytes, last) : 0;
+    if (r < 0 && r != ERR_CANCELLED) {
+        rpc_stream_cancel(c->down);
+    }
+}
+
+/* The first one was passed on with the opening of the stream below. */
+static void take_message(struct chain *c, struct rpc_bytes *bytes, bool first)
+{
+    struct wire_append m;
+    struct append_update u;
+    struct err e = ERR_INIT;
+    if (wire_append_parse(bytes, first, &m, &e) < 0) {
+        stop(c, ERR_INVALID, err_message(&e));
+        return;
+    }
+    append_message(&c->core, &m.message, now(), &u);
+    if (u.forward && !first) {
+        forward(c, bytes, m.message.finish);
+    }
+    if (u.write || u.sync || u.seal) {
+        struct chain_work *w = xcalloc(1, sizeof(*w));
+        w->todo = u.todo;
+        w->data = u.write ? rpc_bytes_ref(m.data) : NULL;
+        w->sync = u.sync;
+        w->seal = u.seal;
+        for (size_t i = 0; i < m.message.crc_count; i++) {
+            w->crcs[i] = m.crcs[i];
+        }
+        queue_work(c, w);
+        chain_start_work(c);
+    }
+    rpc_bytes_unref(m.data);
+    if (u.watermark && !c->told_sealed) {
+        tell_progress(c);
+    }
+    chain_apply(c, &u);
+    detach_if_drained(c);
+}
+
 /* ---- Open ---- */
+
+static void drop_open_message(struct chain *c)
+{
+    rpc_bytes_unref(c->open_message);
+    c->open_message = NULL;
+}
 
 static void opened_on_loop(void *arg)
 {
     struct chain *c = arg;
     if (c->open_code < 0) {
+        drop_open_message(c);
         refuse(c, c->open_code, err_message(&c->open_err));
         detach(c);
         return;
@@ -557,7 +658,12 @@ static void opened_on_loop(void *arg)
         chain_apply(c, &u);
         detach_if_drained(c);
     }
-    read_more(c);
+    struct rpc_bytes *message = c->open_message;
+    c->open_message = NULL;
+    if (!append_is_over(&c->core)) {
+        take_message(c, message, true);
+    }
+    rpc_bytes_unref(message);
 }
 
 static void load_run(struct job *job)
@@ -679,52 +785,9 @@ static void first_message(struct chain *c, struct rpc_bytes *bytes)
         return;
     }
     c->phase = CHAIN_OPENING;
+    c->open_message = rpc_bytes_ref(bytes);
     open_down(c, bytes);
     server_call(server_owner(c->server), open_on_owner, c);
-}
-
-/* A stream that is ending already has its reason on the way, which must not be cut off. */
-static void forward(struct chain *c, struct rpc_bytes *bytes)
-{
-    int r = c->down != NULL ? rpc_stream_send_bytes(c->down, bytes) : 0;
-    if (r < 0 && r != ERR_CANCELLED) {
-        rpc_stream_cancel(c->down);
-    }
-}
-
-static void take_message(struct chain *c, struct rpc_bytes *bytes, struct chain_work *w)
-{
-    struct wire_append m;
-    struct append_update u;
-    struct err e = ERR_INIT;
-    if (wire_append_parse(bytes, &m, &e) < 0) {
-        free(w);
-        stop(c, ERR_INVALID, err_message(&e));
-        return;
-    }
-    append_message(&c->core, &m.message, now(), &u);
-    if (u.forward) {
-        forward(c, bytes);
-    }
-    if (u.write || u.sync || u.seal) {
-        w->todo = u.todo;
-        w->data = u.write ? rpc_bytes_ref(m.data) : NULL;
-        w->sync = u.sync;
-        w->seal = u.seal;
-        for (size_t i = 0; i < m.message.crc_count; i++) {
-            w->crcs[i] = m.crcs[i];
-        }
-        queue_work(c, w);
-        chain_start_work(c);
-    } else {
-        free(w);
-    }
-    rpc_bytes_unref(m.data);
-    if (u.watermark && !c->told_sealed) {
-        tell_progress(c);
-    }
-    chain_apply(c, &u);
-    detach_if_drained(c);
 }
 
 static void up_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
@@ -733,7 +796,7 @@ static void up_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     if (c->phase == CHAIN_WAITING) {
         first_message(c, bytes);
     } else if (c->cored && !append_is_over(&c->core)) {
-        take_message(c, bytes, xcalloc(1, sizeof(struct chain_work)));
+        take_message(c, bytes, false);
     }
 }
 

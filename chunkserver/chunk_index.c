@@ -1,9 +1,9 @@
 /* Keys and values: chunk_record.h and docs/formats.md 6. One RocksDB with its WAL.
  *
  * Group commit: RocksDB's WAL is one file, so making one write durable makes all writes before it
- * durable. Writers put their changes unsynced and then mail the sync thread; it takes all mails
- * that wait, does one synced write of a counter and tells everybody. While that runs the next group
- * gathers in the mailbox. */
+ * durable. The sync thread takes all mails that wait, writes what they bring along in one batch,
+ * flushes the WAL and tells everybody. While that runs the next group gathers in the mailbox. Write
+ * and flush are two calls, since a synced write would hold up everybody else's unsynced ones. */
 #include "chunkserver/chunk_index.h"
 
 #include <inttypes.h>
@@ -16,13 +16,16 @@
 #include "common/kv.h"
 #include "common/macros.h"
 
+enum { GROUP_BYTES_MAX = 4 * 1024 * 1024 }; /* of changes gathered before they are written */
+
 struct chunk_index {
     struct kv *kv;
     uint64_t start_count;
     term_no term;
-    struct mailbox *syncs;    /* of the sync thread */
-    struct index_sync *group; /* sync thread: those that the next sync covers */
-    bool stop;                /* sync thread */
+    struct mailbox *syncs;     /* of the sync thread */
+    struct index_sync *group;  /* sync thread: those that the next sync covers */
+    struct index_batch *batch; /* sync thread: their changes */
+    bool stop;                 /* sync thread */
     pthread_t thread;
     bool has_thread;
 };
@@ -41,6 +44,23 @@ static void sync_arrived(struct mail *mail)
     sync->index->group = sync;
 }
 
+/* The changes of a group, then the flush that makes them and all before them durable. */
+static int write_group(struct chunk_index *index, struct index_sync *group, struct err *e)
+{
+    struct kv_batch *kv = index->batch->kv;
+    int r = 0;
+    for (struct index_sync *sync = group; sync != NULL && r == 0; sync = sync->next) {
+        if (sync->put != NULL) {
+            sync->put(sync, index->batch);
+        }
+        bool full = kv_batch_bytes(kv) >= GROUP_BYTES_MAX || sync->next == NULL;
+        if (full && kv_batch_count(kv) > 0) {
+            r = kv_write(index->kv, kv, KV_UNSYNCED, e);
+        }
+    }
+    return r < 0 ? r : kv_sync(index->kv, e);
+}
+
 static void *sync_thread(void *arg)
 {
     struct chunk_index *index = arg;
@@ -53,7 +73,7 @@ static void *sync_thread(void *arg)
             continue;
         }
         struct err e = ERR_INIT;
-        const struct err *failure = kv_sync(index->kv, &e) < 0 ? &e : NULL;
+        const struct err *failure = write_group(index, group, &e) < 0 ? &e : NULL;
         while (group != NULL) {
             struct index_sync *sync = group;
             group = sync->next; /* done() may free it */
@@ -139,6 +159,7 @@ int chunk_index_open(const char *data_path, struct chunk_index **ret, struct err
     }
     if (r == 0) {
         index->syncs = mailbox_new(1, INDEX_SYNC_COUNT_MAX);
+        index->batch = index_batch_new(index);
         int code = pthread_create(&index->thread, NULL, sync_thread, index);
         CHECK(code == 0);
         (void)pthread_setname_np(index->thread, "index-sync");
@@ -164,6 +185,7 @@ void chunk_index_close(struct chunk_index *index)
         mailbox_post_reserved(index->syncs, &stop.mail);
         (void)pthread_join(index->thread, NULL);
         mailbox_free(index->syncs);
+        index_batch_free(index->batch);
     }
     kv_close(index->kv);
     free(index);
@@ -332,6 +354,26 @@ int chunk_index_get_crcs(struct chunk_index *index, chunk_id id, uint32_t segmen
     }
     buf_deinit(&value);
     return r;
+}
+
+int chunk_index_get_all_crcs(struct chunk_index *index, chunk_id id, uint64_t length,
+                             uint32_t *ret_crcs, struct err *e)
+{
+    uint32_t count = block_count(length);
+    for (uint32_t at = 0; at < count; at += CRC_SEGMENT_BLOCKS) {
+        struct crc_segment segment;
+        uint32_t part = MIN(count - at, CRC_SEGMENT_BLOCKS);
+        int r = chunk_index_get_crcs(index, id, at / CRC_SEGMENT_BLOCKS, &segment, e);
+        if (r < 0) {
+            return r;
+        }
+        if (segment.count < part) {
+            return err_set(e, ERR_CORRUPT, "chunk %" PRIu64 ": %u checksums for %u blocks", id,
+                           at + segment.count, count);
+        }
+        memcpy(ret_crcs + at, segment.values, part * sizeof(*ret_crcs));
+    }
+    return 0;
 }
 
 int chunk_index_get_inline(struct chunk_index *index, chunk_id id, struct buf *value,

@@ -3,7 +3,8 @@
  *
  * Two strengths. A write returns when its WAL record is in the page cache: a killed process loses
  * nothing. A sync makes all writes before it survive a power cut; all syncs asked for while one is
- * under way share the next (group commit), so closing a thousand chunks costs few flushes. */
+ * under way share the next (group commit), and with it the write of what they bring along, so
+ * closing a thousand chunks costs few writes and flushes. */
 #ifndef CHUNKSERVER_CHUNK_INDEX_H
 #define CHUNKSERVER_CHUNK_INDEX_H
 
@@ -43,10 +44,13 @@ void index_put_term(struct index_batch *b, term_no term);
 
 int chunk_index_write(struct chunk_index *index, struct index_batch *b, struct err *e) MUST_CHECK;
 
-/* Lies in its owner's struct until `done` has run, on the index's sync thread: it must not block.
- * An error is final, the index cannot be trusted any more and the process must end. */
+/* Lies in its owner's struct until `done` has run. Both functions run on the index's sync thread
+ * and must not block. `put`, if set, adds changes of its own, which are written together with those
+ * of the whole group and are durable with it: that is cheaper than a write for each before the
+ * sync. An error is final, the index cannot be trusted any more and the process must end. */
 struct index_sync {
     struct mail mail;                                                 /* private */
+    void (*put)(struct index_sync *sync, struct index_batch *batch);  /* NULL: nothing to add */
     void (*done)(struct index_sync *sync, const struct err *failure); /* failure NULL: durable */
     struct chunk_index *index;                                        /* private */
     struct index_sync *next;                                          /* private */
@@ -61,6 +65,10 @@ int chunk_index_get(struct chunk_index *index, chunk_id id, struct chunk_record 
                     struct err *e) MUST_CHECK;
 int chunk_index_get_crcs(struct chunk_index *index, chunk_id id, uint32_t segment,
                          struct crc_segment *ret, struct err *e) MUST_CHECK;
+/* The CRCs of all blocks of a chunk of that length that is in a file. ERR_CORRUPT: fewer are kept.
+ */
+int chunk_index_get_all_crcs(struct chunk_index *index, chunk_id id, uint64_t length,
+                             uint32_t *ret_crcs, struct err *e) MUST_CHECK;
 /* ret->bytes lies in `value`. */
 int chunk_index_get_inline(struct chunk_index *index, chunk_id id, struct buf *value,
                            struct inline_data *ret, struct err *e) MUST_CHECK;

@@ -205,6 +205,8 @@ static void pull_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     c->data.data = NULL;
     if (r < 0) {
         source_failed(c);
+    } else { /* nothing in it, but a sign of life; a source that hangs now is silent again */
+        rpc_timer_set(c->loop, &c->silence, clock_mono_ms() + HOP_SILENT_MS, silent, c);
     }
     rpc_stream_read(stream); /* for its end */
 }

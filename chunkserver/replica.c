@@ -24,7 +24,15 @@ void replica_init(struct replica *r, struct chunk_disk *disk, const struct chunk
     *r = (struct replica){.record = *record, .disk = disk, .file = CHUNK_FILE_CLOSED};
     r->dirty_block = UINT32_MAX;
     buf_init(&r->inlined);
-    r->batch = index_batch_new(disk->index);
+}
+
+static struct index_batch *scratch_batch(struct replica *r)
+{
+    if (r->batch == NULL) {
+        r->batch = index_batch_new(r->disk->index);
+    }
+    index_batch_clear(r->batch);
+    return r->batch;
 }
 
 void replica_deinit(struct replica *r)
@@ -207,6 +215,12 @@ static int write_to_file(struct replica *r, const struct replica_bytes *b, struc
     return 0;
 }
 
+bool replica_stays_inlined(const struct replica *r, uint64_t length)
+{
+    return r->record.inlined && r->record.length + length <= CHUNK_INLINE_BYTES_MAX &&
+           r->inline_saves < CHUNK_INLINE_WRITES_MAX;
+}
+
 int replica_append(struct replica *r, const struct replica_bytes *b, struct err *e)
 {
     CHECK(r->record.state == CHUNK_OPEN);
@@ -217,8 +231,7 @@ int replica_append(struct replica *r, const struct replica_bytes *b, struct err 
     if (code < 0) {
         return code;
     }
-    bool stays = end <= CHUNK_INLINE_BYTES_MAX && r->inline_saves < CHUNK_INLINE_WRITES_MAX;
-    if (r->record.inlined && !stays) {
+    if (r->record.inlined && !replica_stays_inlined(r, b->length)) {
         code = move_to_file(r, e);
     }
     if (code == 0 && r->record.inlined) {
@@ -428,8 +441,7 @@ int replica_set_aside(struct replica *r, uint64_t length, time_ms due_wall_ms, s
     uint64_t blocks_end = (uint64_t)block_count(length) * CHUNK_BLOCK_BYTES;
     code = copy_prefix(r, MIN(blocks_end, r->record.length), &copy, e);
     if (code == 0) {
-        index_batch_clear(r->batch);
-        index_put_trash(r->batch, &entry);
+        index_put_trash(scratch_batch(r), &entry);
         code = chunk_index_write(r->disk->index, r->batch, e);
     }
     if (code == 0) {
@@ -481,7 +493,7 @@ void replica_remove_copy(struct replica *r)
 
 /* ---- Index ---- */
 
-static void stage_crcs(struct replica *r)
+static void put_crcs(const struct replica *r, struct index_batch *batch)
 {
     uint32_t count = block_count(r->record.length);
     for (uint32_t at = r->dirty_block / CRC_SEGMENT_BLOCKS * CRC_SEGMENT_BLOCKS; at < count;
@@ -489,30 +501,31 @@ static void stage_crcs(struct replica *r)
         struct crc_segment segment = {.length = r->record.length,
                                       .count = MIN(count - at, CRC_SEGMENT_BLOCKS)};
         memcpy(segment.values, r->crcs + at, segment.count * sizeof(*r->crcs));
-        index_put_crcs(r->batch, r->record.ref.id, at / CRC_SEGMENT_BLOCKS, &segment);
+        index_put_crcs(batch, r->record.ref.id, at / CRC_SEGMENT_BLOCKS, &segment);
     }
+}
+
+void replica_put(struct replica *r, struct index_batch *batch)
+{
+    index_put_chunk(batch, &r->record);
+    if (r->record.inlined && (r->inline_dirty || r->inline_saves == 0)) {
+        struct inline_data data = {.crc = r->record.length == 0 ? 0 : r->crcs[0],
+                                   .bytes = {r->inlined.data, r->inlined.length}};
+        index_put_inline(batch, r->record.ref.id, &data);
+    } else if (!r->record.inlined && r->dirty_block != UINT32_MAX) {
+        put_crcs(r, batch);
+    }
+    if (r->inline_gone) {
+        index_remove_inline(batch, r->record.ref.id);
+    }
+    r->inline_saves += r->inline_dirty ? 1 : 0;
+    r->inline_dirty = false;
+    r->inline_gone = false;
+    r->dirty_block = UINT32_MAX;
 }
 
 int replica_save(struct replica *r, struct err *e)
 {
-    index_batch_clear(r->batch);
-    index_put_chunk(r->batch, &r->record);
-    if (r->record.inlined && (r->inline_dirty || r->inline_saves == 0)) {
-        struct inline_data data = {.crc = r->record.length == 0 ? 0 : r->crcs[0],
-                                   .bytes = {r->inlined.data, r->inlined.length}};
-        index_put_inline(r->batch, r->record.ref.id, &data);
-    } else if (!r->record.inlined && r->dirty_block != UINT32_MAX) {
-        stage_crcs(r);
-    }
-    if (r->inline_gone) {
-        index_remove_inline(r->batch, r->record.ref.id);
-    }
-    int code = chunk_index_write(r->disk->index, r->batch, e);
-    if (code == 0) {
-        r->inline_saves += r->inline_dirty ? 1 : 0;
-        r->inline_dirty = false;
-        r->inline_gone = false;
-        r->dirty_block = UINT32_MAX;
-    }
-    return code;
+    replica_put(r, scratch_batch(r));
+    return chunk_index_write(r->disk->index, r->batch, e);
 }

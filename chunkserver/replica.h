@@ -3,7 +3,8 @@
  * fence, a copy); on workers, one thread at a time, and everything here may block.
  *
  * Changes are staged in memory and on the file; replica_save() then writes the index entry, so that
- * one index write covers many messages. What replica_save() has not covered does not count. */
+ * one index write covers many messages; or replica_put() adds it to a write of others. What neither
+ * has covered does not count. */
 #ifndef CHUNKSERVER_REPLICA_H
 #define CHUNKSERVER_REPLICA_H
 
@@ -36,7 +37,7 @@ struct replica {
     bool inline_dirty;          /* they changed since */
     bool inline_gone;           /* they moved to the file; the index still has them */
     bool is_copy;               /* the file has no chunk's name until replica_adopt_copy() */
-    struct index_batch *batch;  /* scratch */
+    struct index_batch *batch;  /* scratch; NULL until it is needed */
 };
 
 /* Bytes to append, all beyond record.length and contiguous with it. */
@@ -90,7 +91,15 @@ void replica_make_copy(struct replica *r);
 int replica_adopt_copy(struct replica *r, struct err *e) MUST_CHECK;
 void replica_remove_copy(struct replica *r);
 
-/* Writes record, changed CRCs and inline bytes to the index, unsynced. */
+/* Whether so many more bytes stay in memory until the entry is written: appending them, syncing and
+ * sealing do not touch the disk then. */
+bool replica_stays_inlined(const struct replica *r, uint64_t length);
+
+/* Adds record, changed CRCs and inline bytes to a batch. The caller writes it or ends the process.
+ */
+void replica_put(struct replica *r, struct index_batch *batch);
+
+/* Writes the same to the index, unsynced. Any error is fatal for the process. */
 int replica_save(struct replica *r, struct err *e) MUST_CHECK;
 
 /* CRC of the last block as of record.length; 0 at a block boundary. */

@@ -86,7 +86,7 @@ int wire_open_parse(const struct rpc_bytes *bytes, struct wire_open *ret, struct
     struct rpc_data_message parts = {0};
     Trireme__V1__AppendHeader *header = NULL;
     int r = header_unpack(bytes, &arena, &parts, &header);
-    if (r == 0 && (header->open == NULL || rpc_bytes_length(parts.data) > 0)) {
+    if (r == 0 && header->open == NULL) {
         r = err_set(e, ERR_INVALID, "an append must begin with `open`");
     } else if (r == 0) {
         r = open_fill(header->open, ret, e);
@@ -98,7 +98,8 @@ int wire_open_parse(const struct rpc_bytes *bytes, struct wire_open *ret, struct
     return r;
 }
 
-int wire_append_parse(const struct rpc_bytes *bytes, struct wire_append *ret, struct err *e)
+int wire_append_parse(const struct rpc_bytes *bytes, bool first, struct wire_append *ret,
+                      struct err *e)
 {
     struct arena arena = ARENA_INIT;
     struct rpc_data_message parts = {0};
@@ -106,7 +107,7 @@ int wire_append_parse(const struct rpc_bytes *bytes, struct wire_append *ret, st
     int r = header_unpack(bytes, &arena, &parts, &header);
     if (r != 0) {
         (void)err_set(e, r, "malformed append header");
-    } else if (header->open != NULL || header->n_block_crcs > WIRE_BLOCKS_MAX) {
+    } else if ((header->open != NULL && !first) || header->n_block_crcs > WIRE_BLOCKS_MAX) {
         r = err_set(e, ERR_INVALID, "append with a second open or %zu checksums",
                     header->n_block_crcs);
     } else {
@@ -137,18 +138,34 @@ struct rpc_stream *wire_append_open(struct rpc_loop *loop, struct rpc_channel *c
     int r = header_unpack(open, &arena, &parts, &header);
     CHECK(r == 0); /* it was parsed before */
     header->open->position++;
-    Trireme__V1__AppendMessage message = TRIREME__V1__APPEND_MESSAGE__INIT;
-    message.header = header;
     struct rpc_request request = {
         .channel = channel,
         .method = &chunkserver_methods[CHUNKSERVER_APPEND],
-        .message = &message.base,
         .deadline = RPC_NO_DEADLINE,
     };
-    struct rpc_stream *stream = rpc_stream_open(loop, &request, ops, state);
+    struct rpc_stream *stream = rpc_stream_open_corked(loop, &request, ops, state);
+    r = rpc_stream_send_data(stream, &header->base, parts.data);
+    if (header->finish) {
+        rpc_stream_half_close(stream);
+    }
+    rpc_stream_uncork(stream);
+    if (r < 0) { /* the longer position made it too large */
+        rpc_stream_cancel(stream);
+    }
     rpc_data_message_deinit(&parts);
     arena_deinit(&arena);
     return stream;
+}
+
+int wire_append_relay(struct rpc_stream *stream, struct rpc_bytes *bytes, bool last)
+{
+    rpc_stream_cork(stream);
+    int r = rpc_stream_send_bytes(stream, bytes);
+    if (last) {
+        rpc_stream_half_close(stream);
+    }
+    rpc_stream_uncork(stream);
+    return r;
 }
 
 int wire_ack_send(struct rpc_stream *stream, const struct append_ack *ack, const char *text)

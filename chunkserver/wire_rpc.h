@@ -41,18 +41,22 @@ struct wire_append {
     struct rpc_bytes *data; /* the caller's reference; length message.length */
 };
 
-/* The first message of an Append stream. */
+/* What opens an Append stream: the first message. It may carry bytes, which wire_append_parse()
+ * gives. */
 int wire_open_parse(const struct rpc_bytes *bytes, struct wire_open *ret, struct err *e) MUST_CHECK;
-/* Any later one. On success the caller drops ret->data. ret must not move: it points into itself.
- */
-int wire_append_parse(const struct rpc_bytes *bytes, struct wire_append *ret,
+/* The rest of it, and any later one; ERR_INVALID for a later one that opens again, when `first` is
+ * false. On success the caller drops ret->data. ret must not move: it points into itself. */
+int wire_append_parse(const struct rpc_bytes *bytes, bool first, struct wire_append *ret,
                       struct err *e) MUST_CHECK;
 
-/* Opens the stream to the next replica, its first message being `open` (as received) for the next
- * position. */
+/* Opens the stream to the next replica, its first message being `open` (as received, bytes and all)
+ * for the next position. */
 struct rpc_stream *wire_append_open(struct rpc_loop *loop, struct rpc_channel *channel,
                                     const struct rpc_bytes *open, const struct rpc_stream_ops *ops,
                                     void *state);
+
+/* Passes a later message on, as received; `last`: with the end of the stream behind it. */
+int wire_append_relay(struct rpc_stream *stream, struct rpc_bytes *bytes, bool last) MUST_CHECK;
 
 /* text: of the failure, may be NULL. */
 int wire_ack_send(struct rpc_stream *stream, const struct append_ack *ack,

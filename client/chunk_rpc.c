@@ -20,43 +20,57 @@
 
 METHOD(method_append, "Append", RPC_BIDI, append_message, append_ack);
 METHOD(method_read, "Read", RPC_SERVER_STREAM, read_request, read_message);
+METHOD(method_checksum, "ChecksumChunk", RPC_UNARY, checksum_chunk_request, checksum_chunk_reply);
 METHOD(method_stat, "StatChunk", RPC_UNARY, stat_chunk_request, stat_chunk_reply);
 
 enum { STAT_MS = 3 * 1000 };
 
-static int stream_open(const struct stream_owner *owner, const char *address,
-                       const struct rpc_request *base, struct rpc_stream **ret, struct err *e)
+static int channel_of(const struct stream_owner *owner, const char *address,
+                      struct rpc_request *request, struct err *e)
 {
-    struct rpc_request request = *base;
-    struct rpc_channel *channel = NULL;
-    int r = rpc_pool_get(owner->dfs->pool, address, RPC_BULK, &channel, e);
-    if (r < 0) {
-        return r;
-    }
-    request.channel = channel;
-    request.deadline = RPC_NO_DEADLINE;
-    *ret = rpc_stream_open(owner->loop, &request, owner->ops, owner->state);
-    rpc_channel_unref(channel);
-    return 0;
+    request->deadline = RPC_NO_DEADLINE;
+    return rpc_pool_get(owner->dfs->pool, address, RPC_BULK, &request->channel, e);
 }
 
 /* ---- Append --------------------------------------------------------------------------------- */
 
-int chain_stream_open(const struct stream_owner *owner, const struct chain_open *open,
-                      struct rpc_stream **ret, struct err *e)
+static void header_fill(const struct chain_data *data, Trireme__V1__AppendHeader *header)
 {
-    Trireme__V1__AppendMessage message = TRIREME__V1__APPEND_MESSAGE__INIT;
+    header->offset = data->offset;
+    header->acked = data->acked;
+    header->sync = data->sync;
+    header->finish = data->finish;
+    header->n_block_crcs = data->crc_count;
+    header->block_crcs = (uint32_t *)data->crcs;
+}
+
+/* The end of the stream goes with the message that is the last, in one packet if it fits. */
+static int send_message(struct rpc_stream *stream, const Trireme__V1__AppendHeader *header,
+                        struct rpc_bytes *bytes)
+{
+    rpc_stream_cork(stream);
+    int r = rpc_stream_send_data(stream, &header->base, bytes);
+    if (header->finish) {
+        rpc_stream_half_close(stream);
+    }
+    rpc_stream_uncork(stream);
+    return r;
+}
+
+int chain_stream_open(const struct stream_owner *owner, const struct chain_open *open,
+                      const struct chain_data *first, struct rpc_stream **ret, struct err *e)
+{
     Trireme__V1__AppendHeader header = TRIREME__V1__APPEND_HEADER__INIT;
-    Trireme__V1__AppendOpen first = TRIREME__V1__APPEND_OPEN__INIT;
+    Trireme__V1__AppendOpen opening = TRIREME__V1__APPEND_OPEN__INIT;
     Trireme__V1__ChunkRef chunk = TRIREME__V1__CHUNK_REF__INIT;
     Trireme__V1__Server servers[CHUNK_REPLICAS_MAX];
     Trireme__V1__Server *chain[CHUNK_REPLICAS_MAX];
     chunk.id = open->chunk.id;
     chunk.version = open->chunk.version;
-    first.chunk = &chunk;
-    first.n_chain = MIN(open->server_count, (size_t)CHUNK_REPLICAS_MAX);
-    first.chain = chain;
-    for (size_t i = 0; i < first.n_chain; i++) {
+    opening.chunk = &chunk;
+    opening.n_chain = MIN(open->server_count, (size_t)CHUNK_REPLICAS_MAX);
+    opening.chain = chain;
+    for (size_t i = 0; i < opening.n_chain; i++) {
         const struct fs_server *from = &open->servers[i];
         chain[i] = &servers[i];
         trireme__v1__server__init(chain[i]);
@@ -66,25 +80,31 @@ int chain_stream_open(const struct stream_owner *owner, const struct chain_open 
         chain[i]->address = (char *)from->address;
         chain[i]->local_socket = (char *)from->local_socket;
     }
-    first.chunk_bytes = open->chunk_bytes;
-    first.create = true;
-    first.wire_version = TRIREME_WIRE_VERSION;
-    header.open = &first;
-    message.header = &header;
-    struct rpc_request base = {.method = &method_append, .message = &message.base};
-    return stream_open(owner, open->servers[0].address, &base, ret, e);
+    opening.chunk_bytes = open->chunk_bytes;
+    opening.create = true;
+    opening.wire_version = TRIREME_WIRE_VERSION;
+    header.open = &opening;
+    if (first) {
+        header_fill(first, &header);
+    }
+    struct rpc_request request = {.method = &method_append};
+    int r = channel_of(owner, open->servers[0].address, &request, e);
+    if (r < 0) {
+        return r;
+    }
+    *ret = rpc_stream_open_corked(owner->loop, &request, owner->ops, owner->state);
+    rpc_channel_unref(request.channel);
+    if (send_message(*ret, &header, first ? first->bytes : NULL) < 0) {
+        rpc_stream_cancel(*ret); /* labels too long for a message; told by on_close */
+    }
+    return 0;
 }
 
 int chain_stream_send(struct rpc_stream *stream, const struct chain_data *data)
 {
     Trireme__V1__AppendHeader header = TRIREME__V1__APPEND_HEADER__INIT;
-    header.offset = data->offset;
-    header.acked = data->acked;
-    header.sync = data->sync;
-    header.finish = data->finish;
-    header.n_block_crcs = data->crc_count;
-    header.block_crcs = (uint32_t *)data->crcs;
-    return rpc_stream_send_data(stream, &header.base, data->bytes);
+    header_fill(data, &header);
+    return send_message(stream, &header, data->bytes);
 }
 
 int chain_ack_parse(const struct rpc_bytes *message, struct chain_ack *ret)
@@ -125,8 +145,13 @@ int chunk_read_open(const struct stream_owner *owner, const char *address,
     message.length = read->length;
     message.seen = read->seen;
     message.open = read->open;
-    struct rpc_request base = {.method = &method_read, .message = &message.base};
-    return stream_open(owner, address, &base, ret, e);
+    struct rpc_request request = {.method = &method_read, .message = &message.base};
+    int r = channel_of(owner, address, &request, e);
+    if (r == 0) {
+        *ret = rpc_stream_open(owner->loop, &request, owner->ops, owner->state);
+        rpc_channel_unref(request.channel);
+    }
+    return r;
 }
 
 /* CRC32C of length bytes from offset on. */
@@ -186,28 +211,57 @@ int chunk_piece_parse(const struct rpc_bytes *message, struct chunk_piece *ret)
     return r < 0 ? ERR_CORRUPT : 0;
 }
 
+/* One short call to a chunkserver; the reply lies in the call's arena. */
+static int ask(struct call *c, const char *address, const struct rpc_request *base,
+               ProtobufCMessage **ret, struct err *e)
+{
+    struct rpc_request request = *base;
+    struct rpc_result result;
+    int r = rpc_pool_get(c->dfs->pool, address, RPC_CONTROL, &request.channel, e);
+    if (r < 0) {
+        return r;
+    }
+    request.deadline = MIN(clock_mono_ms() + STAT_MS, c->deadline);
+    r = rpc_call(c->loop, &request, &c->arena, ret, &result);
+    rpc_channel_unref(request.channel);
+    return r < 0 ? rpc_result_err(&result, address, e) : 0;
+}
+
+int chunk_checksums(struct call *c, const char *address, struct chunk_ref chunk, uint64_t length,
+                    uint32_t **ret_crcs, struct err *e)
+{
+    Trireme__V1__ChunkRef ref = TRIREME__V1__CHUNK_REF__INIT;
+    Trireme__V1__ChecksumChunkRequest message = TRIREME__V1__CHECKSUM_CHUNK_REQUEST__INIT;
+    struct rpc_request request = {.method = &method_checksum, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
+    ref.id = chunk.id;
+    ref.version = chunk.version;
+    message.chunk = &ref;
+    int r = ask(c, address, &request, &reply, e);
+    if (r < 0) {
+        return r;
+    }
+    const Trireme__V1__ChecksumChunkReply *kept = (Trireme__V1__ChecksumChunkReply *)reply;
+    size_t blocks = (size_t)((length + CHUNK_BLOCK_BYTES - 1) / CHUNK_BLOCK_BYTES);
+    if (kept->length != length || kept->n_block_crcs != blocks) {
+        return err_set(e, ERR_CORRUPT, "%s: chunk %llu has %llu bytes there, not %llu", address,
+                       (unsigned long long)chunk.id, (unsigned long long)kept->length,
+                       (unsigned long long)length);
+    }
+    *ret_crcs = xmemdup(kept->block_crcs, blocks * sizeof(**ret_crcs));
+    return 0;
+}
+
 int chunk_stat(struct call *c, const char *address, chunk_id id, uint64_t *ret_readable,
                struct err *e)
 {
     Trireme__V1__StatChunkRequest message = TRIREME__V1__STAT_CHUNK_REQUEST__INIT;
-    struct rpc_channel *channel = NULL;
+    struct rpc_request request = {.method = &method_stat, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
     message.id = id;
-    int r = rpc_pool_get(c->dfs->pool, address, RPC_CONTROL, &channel, e);
+    int r = ask(c, address, &request, &reply, e);
     if (r < 0) {
         return r;
-    }
-    struct rpc_request request = {
-        .channel = channel,
-        .method = &method_stat,
-        .message = &message.base,
-        .deadline = MIN(clock_mono_ms() + STAT_MS, c->deadline),
-    };
-    struct rpc_result result;
-    ProtobufCMessage *reply = NULL;
-    r = rpc_call(c->loop, &request, &c->arena, &reply, &result);
-    rpc_channel_unref(channel);
-    if (r < 0) {
-        return rpc_result_err(&result, address, e);
     }
     const Trireme__V1__StatChunkReply *stat = (Trireme__V1__StatChunkReply *)reply;
     *ret_readable = stat->acked; /* also where a replica has sealed: others may not have */

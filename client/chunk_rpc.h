@@ -30,11 +30,6 @@ struct chain_open {
     size_t server_count;
 };
 
-/* Opens the stream and sends its first message. ERR_INVALID: a bad address; everything else comes
- * through ops. */
-int chain_stream_open(const struct stream_owner *owner, const struct chain_open *open,
-                      struct rpc_stream **ret, struct err *e) MUST_CHECK;
-
 struct chain_data {
     uint64_t offset; /* in the chunk */
     uint64_t acked;  /* watermark */
@@ -44,6 +39,13 @@ struct chain_data {
     size_t crc_count;
     struct rpc_bytes *bytes; /* NULL: none */
 };
+
+/* Opens the stream and sends its first message, with the first bytes, or without (first NULL).
+ * Nothing can be sent after a finish. ERR_INVALID: a bad address; everything else comes through
+ * ops. */
+int chain_stream_open(const struct stream_owner *owner, const struct chain_open *open,
+                      const struct chain_data *first, struct rpc_stream **ret,
+                      struct err *e) MUST_CHECK;
 int chain_stream_send(struct rpc_stream *stream, const struct chain_data *data) MUST_CHECK;
 
 struct chain_ack {
@@ -78,6 +80,11 @@ struct chunk_piece {
 };
 /* Takes one message apart and verifies every block. ERR_CORRUPT: malformed, or a block differs. */
 int chunk_piece_parse(const struct rpc_bytes *message, struct chunk_piece *ret) MUST_CHECK;
+
+/* The checksums that the replica keeps of a sealed chunk; *ret_crcs is freed by the caller. One
+ * attempt. ERR_CORRUPT: they are not as many as `length` bytes have blocks. */
+int chunk_checksums(struct call *c, const char *address, struct chunk_ref chunk, uint64_t length,
+                    uint32_t **ret_crcs, struct err *e) MUST_CHECK;
 
 /* Up to where an open chunk can be read at that replica. One attempt. */
 int chunk_stat(struct call *c, const char *address, chunk_id id, uint64_t *ret_readable,

@@ -26,33 +26,50 @@ static int check_start(const struct file_write_start *start, struct err *e)
     return 0;
 }
 
+static int create(struct dfs *dfs, const struct fs_op *op, const char *name, struct dfs_file **ret,
+                  struct err *e)
+{
+    struct call c;
+    struct fs_result result;
+    call_begin(&c, dfs);
+    int r = fs_mutate(&c, op, &result, e);
+    struct file_write_start start = {.first = &result};
+    if (r == 0) {
+        start.inode = result.inode;
+        start.lease_epoch = result.lease_epoch;
+        start.chunk_bytes = result.chunk_bytes;
+        r = check_start(&start, e);
+    }
+    if (r == 0) {
+        *ret = file_new(dfs);
+        (*ret)->writer = file_write_new(dfs, dfs_loop_borrow(dfs), &start, name);
+    }
+    call_end(&c);
+    return r;
+}
+
 int dfs_create(struct dfs *dfs, const char *path, const struct dfs_create_options *options,
                struct dfs_file **ret, struct dfs_err *ret_e)
 {
     static const struct dfs_create_options none;
     const struct dfs_create_options *o = options ? options : &none;
     struct err e = ERR_INIT;
-    struct fs_result result;
+    struct buf name = BUF_INIT;
     struct fs_op op = {.kind = FS_CREATE,
-                       .path = path,
                        .mode = o->mode,
                        .replication = o->replication,
                        .chunk_bytes = o->chunk_bytes,
                        .replace = o->flags & DFS_REPLACE,
-                       .parents = o->flags & DFS_PARENTS};
-    int r = names_change(dfs, &op, &result, ret_e);
-    if (r < 0) {
-        return r;
+                       .parents = o->flags & DFS_PARENTS,
+                       .first_chunk = true,
+                       .host = dfs->host};
+    int r = path ? names_resolve(dfs, path, &name, &e) : 0;
+    if (r == 0) {
+        op.path = path ? name.data : NULL;
+        r = create(dfs, &op, path ? path : "unnamed file", ret, &e);
     }
-    struct file_write_start start = {result.inode, result.lease_epoch, result.chunk_bytes, 0};
-    r = check_start(&start, &e);
-    if (r < 0) {
-        return dfs_fail(ret_e, r, &e);
-    }
-    struct dfs_file *file = file_new(dfs);
-    file->writer = file_write_new(dfs, dfs_loop_borrow(dfs), &start, path ? path : "unnamed file");
-    *ret = file;
-    return 0;
+    buf_deinit(&name);
+    return dfs_finish(ret_e, r, &e);
 }
 
 /* A chunk that the writer before left open is sealed first. */
@@ -89,7 +106,10 @@ int dfs_append(struct dfs *dfs, const char *path, struct dfs_file **ret, struct 
     if (r < 0) {
         return r;
     }
-    struct file_write_start start = {got.inode, got.lease_epoch, got.chunk_bytes, got.length};
+    struct file_write_start start = {.inode = got.inode,
+                                     .lease_epoch = got.lease_epoch,
+                                     .chunk_bytes = got.chunk_bytes,
+                                     .length = got.length};
     r = check_start(&start, &e);
     if (r == 0 && got.open_chunk.id != 0) {
         r = recover_open(dfs, &got, &start.length, &e);
@@ -229,6 +249,17 @@ int64_t dfs_pread(struct dfs_file *file, void *data, size_t length, uint64_t off
         r = file_read_bytes(file->reader, data, length, offset, &e);
     }
     return r < 0 ? dfs_fail(ret_e, (int)r, &e) : r;
+}
+
+int dfs_checksum(struct dfs_file *file, uint64_t offset, uint64_t length, uint32_t *ret_crc32c,
+                 struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    int r = need_reader(file, &e);
+    if (r == 0) {
+        r = file_read_checksum(file->reader, offset, length, ret_crc32c, &e);
+    }
+    return dfs_finish(ret_e, r, &e);
 }
 
 void dfs_read_stats(const struct dfs_file *file, struct dfs_read_stats *ret)

@@ -27,7 +27,7 @@ static void ask_each(struct call *c, struct dfs_group *group)
         if (raft_group_of(c, m->address, &own, NULL) < 0) {
             continue;
         }
-        m->reachable = own->asked == m->id;
+        m->reachable = strcmp(own->key, m->key) == 0; /* else another directory is there now */
         if (m->reachable) {
             memcpy(m->role, own->role, sizeof(m->role));
             m->term = own->term;
@@ -45,10 +45,9 @@ int dfs_group(struct dfs *dfs, struct dfs_group **ret, struct dfs_err *ret_e)
     struct call c;
     struct dfs_group *group = NULL;
     call_begin(&c, dfs);
-    time_ms deadline = c.deadline;
-    c.deadline = MIN(deadline, clock_mono_ms() + FIND_LEADER_MS);
+    c.deadline = MIN(c.deadline, clock_mono_ms() + FIND_LEADER_MS);
     int r = raft_group_of_leader(&c, &group, &e);
-    c.deadline = deadline;
+    c.deadline = clock_mono_ms() + FIND_LEADER_MS; /* each member is given half a second of it */
     if (r < 0) {
         r = ask_anybody(&c, &group, &e);
     }

@@ -21,7 +21,9 @@ struct file_write_start {
     inode_id inode;
     uint64_t lease_epoch;
     uint64_t chunk_bytes;
-    uint64_t length; /* sealed so far */
+    uint64_t length;               /* sealed so far */
+    const struct fs_result *first; /* its chunk and replicas are the first chunk, copied; NULL or
+                                      without a chunk: none is allocated yet */
 };
 
 /* Takes the loop. Never NULL. */
@@ -44,6 +46,8 @@ int file_read_open(struct dfs *dfs, const char *path, struct file_read **ret,
 int file_read_length(struct file_read *f, uint64_t *ret, struct err *e) MUST_CHECK;
 int64_t file_read_bytes(struct file_read *f, void *data, size_t length, uint64_t offset,
                         struct err *e) MUST_CHECK;
+int file_read_checksum(struct file_read *f, uint64_t offset, uint64_t length, uint32_t *ret,
+                       struct err *e) MUST_CHECK;
 void file_read_stats(const struct file_read *f, struct dfs_read_stats *ret);
 void file_read_free(struct file_read *f);
 

@@ -176,6 +176,8 @@ static void file_op_to_wire(const struct fs_op *op, struct wire_op *w)
         w->create.chunk_bytes = op->chunk_bytes;
         w->create.replace = op->replace;
         w->create.parents = op->parents;
+        w->create.first_chunk = op->first_chunk;
+        w->create.writer_host = text(op->host);
         break;
     case FS_ACQUIRE_LEASE:
         SET_KIND(acquire_lease, ACQUIRE_LEASE);

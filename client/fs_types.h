@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
 #include "common/ids.h"
 
@@ -49,7 +49,8 @@ struct fs_op {
     struct chunk_ref chunk; /* id 0: absent; FS_ALLOCATE: the one before */
     uint64_t length;        /* of that chunk */
     uint64_t offset;        /* FS_ALLOCATE */
-    const char *host;       /* FS_ALLOCATE: the writer's */
+    bool first_chunk;       /* FS_CREATE */
+    const char *host;       /* FS_ALLOCATE, FS_CREATE with a first chunk: the writer's */
     const server_id *exclude;
     size_t exclude_count;
     const struct dfs_attributes *attributes; /* FS_SET_ATTRIBUTES */

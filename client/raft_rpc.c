@@ -48,6 +48,7 @@ static struct dfs_group *group_from_wire(const Trireme__V1__RaftStatusReply *fro
     struct dfs_group *to = xcalloc(1, sizeof(*to));
     copy_text(to->cluster_id, sizeof(to->cluster_id), from->cluster_id);
     copy_text(to->role, sizeof(to->role), from->role);
+    copy_text(to->key, sizeof(to->key), from->key);
     to->asked = from->id;
     to->leader = from->leader;
     to->term = from->term;

@@ -52,6 +52,16 @@ static uint64_t message_end(const struct writer *w)
     return MIN(block + DATA_MESSAGE_BYTES_MAX, w->chunk_bytes);
 }
 
+/* The chunk may be sealed once it is sent up to `to`. One that fills while the file stays open
+ * waits for a first acknowledgement: the seal shows the whole of it to readers (chain.c), and then
+ * it must not be given up any more. What the last chunk of a file holds is shown by the file's
+ * Close. */
+static bool ends_at(const struct writer *w, uint64_t to)
+{
+    bool last = w->closing && w->base + to == w->end;
+    return last || (to == w->chunk_bytes && w->acked > 0);
+}
+
 static void next_open(const struct writer *w, struct writer_step *ret)
 {
     uint64_t have = MIN(w->end - w->base, w->chunk_bytes); /* in the chunk */
@@ -61,10 +71,10 @@ static void next_open(const struct writer *w, struct writer_step *ret)
     ret->chunk = w->chunk;
     if (have > w->sent && (have >= full || w->closing || wants_sync)) {
         uint64_t to = MIN(have, full);
-        ret->what = WRITER_SEND;
+        ret->what = ends_at(w, to) ? WRITER_FINISH : WRITER_SEND;
         ret->length = to - w->sent;
-        ret->sync = wants_sync && to == have;
-    } else if (w->sent == w->chunk_bytes || (w->closing && w->base + w->sent == w->end)) {
+        ret->sync = ret->what == WRITER_SEND && wants_sync && to == have;
+    } else if (ends_at(w, w->sent)) {
         ret->what = WRITER_FINISH;
     } else if (wants_sync && have == w->sent) {
         ret->what = WRITER_SEND;
@@ -148,11 +158,11 @@ void writer_sent(struct writer *w, const struct writer_step *step)
 {
     CHECK(w->phase == WRITER_OPEN);
     CHECK(step->offset == w->sent);
+    w->sent += step->length;
     if (step->what == WRITER_FINISH) {
         w->phase = WRITER_FINISHING;
         return;
     }
-    w->sent += step->length;
     if (step->sync) {
         w->sync_sent = w->sent;
     }

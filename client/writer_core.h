@@ -36,7 +36,7 @@ enum writer_do {
     WRITER_WAIT,     /* for an event, or for more bytes */
     WRITER_ALLOCATE, /* next chunk at `offset`, sealing `chunk` (if any) at `length` */
     WRITER_SEND,     /* `length` bytes at `offset` in the chunk; 0: a message without data */
-    WRITER_FINISH,   /* seal at `offset` in the chunk */
+    WRITER_FINISH,   /* as WRITER_SEND, and seal at the end of that */
     WRITER_RECOVER,  /* ask for the seal of `chunk`, of which `length` bytes were acknowledged */
     WRITER_ABANDON,  /* give `chunk` up */
     WRITER_CLOSE,    /* everything is sealed but, if it is named, `chunk`, which is `length` long */

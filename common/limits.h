@@ -19,6 +19,9 @@ enum {
     LIMIT_HOST_BYTES_MAX = 255,  /* host, rack and user names */
     LIMIT_ADDRESS_BYTES_MAX = 300,
 
+    /* Compressed input: what a stream may make us keep. zstd -19 --long=27 needs as much. */
+    INFLATE_WINDOW_LOG_MAX = 27,
+
     /* Chunks. */
     CHUNK_BLOCK_BYTES = 64 * 1024, /* one CRC32C each; GFS 5.2 */
     CHUNK_BYTES_MIN = 1024 * 1024,
@@ -154,11 +157,13 @@ enum {
     RAFT_REOPEN_MS_MAX = 500,                 /* ... doubles up to this */
     RAFT_CACHE_BYTES_MAX = 16 * 1024 * 1024,  /* of the newest entries, kept in memory for peers */
     RAFT_KEEP_BYTES_MAX = 1024 * 1024 * 1024, /* of log kept for a peer that is behind */
-    RAFT_FORM_ASK_MS = 200,                   /* peers are asked who they are so often */
-    RAFT_FORM_TELL_MS = 5 * 1000,             /* and people are told why it takes so long */
-    RAFT_IDENTIFY_MS = 1000,                  /* and have so long to answer */
-    RAFT_HAND_OVER_MS = 1000,   /* a leader that ends waits so long for its successor */
-    RAFT_CHANGE_MS = 20 * 1000, /* an operator's change of members is given up after this */
+    RAFT_STRANGER_MS = 60 * 1000, /* silence after which one that is no member is forgotten */
+    RAFT_PEER_COUNT_MAX = 64,     /* members and strangers */
+    RAFT_FORM_ASK_MS = 30,        /* peers are asked who they are so often */
+    RAFT_FORM_TELL_MS = 5 * 1000, /* and people are told why it takes so long */
+    RAFT_IDENTIFY_MS = 1000,      /* and have so long to answer */
+    RAFT_HAND_OVER_MS = 1000,     /* a leader that ends waits so long for its successor */
+    RAFT_CHANGE_MS = 20 * 1000,   /* an operator's change of members is given up after this */
     RAFT_SPACE_MIN_BYTES = 192 * 1024 * 1024, /* less free on the log's disk: no new entries */
 
     SNAPSHOT_HEADER_BYTES_MAX = 16 * 1024 * 1024, /* names of some hundred thousand files */

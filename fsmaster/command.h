@@ -70,6 +70,10 @@ struct op_create {
     uint64_t chunk_bytes;
     bool replace;
     bool parents;
+    bool first_chunk;         /* for the leader's placement only; apply ignores it */
+    const char *writer_host;  /* likewise */
+    const server_id *servers; /* of a first chunk, as in op_allocate ... */
+    uint32_t server_count;    /* ... 0: none is made */
 };
 
 struct op_acquire_lease {
@@ -285,7 +289,7 @@ struct op_result {
     uint64_t length;
     struct chunk_ref chunk;
     struct chunk_ref open_chunk;
-    const struct server_record *replicas; /* OPERATION_ALLOCATE: in chain order */
+    const struct server_record *replicas; /* of an allocated `chunk`: in chain order */
     uint32_t replica_count;
     uint64_t chunk_bytes;
     uint32_t replication;

@@ -96,6 +96,22 @@ static Trireme__V1__Precondition *proto_precondition(const struct precondition *
 
 /* ---- Operations from protobuf ---------------------------------------------------------------- */
 
+static void create_of(const Trireme__V1__Create *m, struct op_create *ret)
+{
+    *ret = (struct op_create){
+        .path = m->path,
+        .mode = m->mode,
+        .replication = m->replication,
+        .chunk_bytes = m->chunk_bytes,
+        .replace = m->replace,
+        .parents = m->parents,
+        .first_chunk = m->first_chunk,
+        .writer_host = m->writer_host,
+        .servers = m->servers,
+        .server_count = (uint32_t)m->n_servers,
+    };
+}
+
 static void allocate_of(const Trireme__V1__Allocate *m, struct op_allocate *ret)
 {
     *ret = (struct op_allocate){
@@ -149,9 +165,7 @@ static bool path_operation_of(const Trireme__V1__Operation *m, struct operation 
         return true;
     case TRIREME__V1__OPERATION__KIND_CREATE:
         ret->kind = OPERATION_CREATE;
-        ret->create =
-            (struct op_create){m->create->path,        m->create->mode,    m->create->replication,
-                               m->create->chunk_bytes, m->create->replace, m->create->parents};
+        create_of(m->create, &ret->create);
         return true;
     case TRIREME__V1__OPERATION__KIND_ACQUIRE_LEASE:
         ret->kind = OPERATION_ACQUIRE_LEASE;
@@ -263,6 +277,9 @@ int command_from_request(const ProtobufCMessage *request, struct arena *arena,
         if (op->kind == OPERATION_ALLOCATE) {
             op->allocate.servers = NULL;
             op->allocate.server_count = 0;
+        } else if (op->kind == OPERATION_CREATE) {
+            op->create.servers = NULL;
+            op->create.server_count = 0;
         }
     }
     return r;
@@ -313,6 +330,10 @@ static void proto_create(const struct op_create *op, struct arena *arena,
     m->chunk_bytes = op->chunk_bytes;
     m->replace = op->replace;
     m->parents = op->parents;
+    m->first_chunk = op->first_chunk;
+    m->writer_host = proto_string(op->writer_host);
+    m->n_servers = op->server_count;
+    m->servers = proto_numbers(op->servers);
     to->kind_case = TRIREME__V1__OPERATION__KIND_CREATE;
     to->create = m;
 }

@@ -101,9 +101,9 @@ struct consensus_machine {
     int (*checkpoint)(void *ctx, const char *directory, struct err *e);
     /* Any thread. Opens such a copy and says where it stands; ERR_CORRUPT. */
     int (*inspect)(void *ctx, const char *directory, struct consensus_position *ret, struct err *e);
-    /* Apply thread, and nobody reads. Such a copy, checked and durable, becomes the state; after a
-     * crash it is the one or the other. */
-    int (*install)(void *ctx, const char *directory, struct err *e);
+    /* Apply thread, and nobody reads. Such a copy, checked and durable, becomes the state, which
+     * then stands at index; after a crash it is the one or the other. */
+    int (*install)(void *ctx, const char *directory, log_index index, struct err *e);
     /* Owner. That has happened: everything known of the state is to be read again. */
     void (*installed)(void *ctx);
     /* Owner, before anything of the cluster is promised: the data directory is bound to it,

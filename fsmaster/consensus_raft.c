@@ -225,6 +225,17 @@ static void show(const struct consensus *c)
     }
 }
 
+/* The library steps down by itself; people are told why. */
+static void watch_disk(struct consensus *c, time_ms patience_ms)
+{
+    time_ms now = clock_mono_ms();
+    if (c->writing && !c->hung_told && now >= c->write_begun_ms + patience_ms) {
+        log_warning("raft", "the log's disk hangs for_ms=%" PRIu64 " role=%s",
+                    now - c->write_begun_ms, raft_role_name(c->status.role));
+        c->hung_told = true;
+    }
+}
+
 void consensus_look(struct consensus *c)
 {
     struct raft_status was = c->status;
@@ -238,6 +249,7 @@ void consensus_look(struct consensus *c)
     }
     bool lost = was.role == RAFT_LEADER && (!leads || was.term != c->status.term);
     if (lost) {
+        watch_disk(c, RAFT_DISK_HUNG_MS - TICK_MS); /* if that is why */
         give_up_waiting(c);
         members_fail(c, ERR_UNKNOWN);
         c->read_round = 0;
@@ -450,16 +462,6 @@ void consensus_read_index(struct consensus *c, struct read_index *r)
 
 /* ---- Ticks ----------------------------------------------------------------------------------- */
 
-/* The library steps down by itself; people are told why. */
-static void watch_disk(struct consensus *c, time_ms now)
-{
-    if (c->writing && !c->hung_told && now >= c->write_begun_ms + RAFT_DISK_HUNG_MS) {
-        log_warning("raft", "the log's disk hangs for_ms=%" PRIu64 " role=%s",
-                    now - c->write_begun_ms, raft_role_name(c->status.role));
-        c->hung_told = true;
-    }
-}
-
 /* After a close: quiet once somebody else leads and nothing is owed, or after a while. */
 static void close_next(struct consensus *c, time_ms now)
 {
@@ -500,7 +502,7 @@ void consensus_tick(struct consensus *c, time_ms now)
     }
     c->ticked_ms = now;
     form_tick(c, now);
-    watch_disk(c, now);
+    watch_disk(c, RAFT_DISK_HUNG_MS);
     members_tick(c, now);
     snapshots_tick(c, now);
     apply_tick(c, now);
@@ -568,6 +570,7 @@ int consensus_raft_reborn(struct consensus *c, const struct log_hard_state *hard
     struct raft_options options = raft_options_of(c);
     struct raft *raft = NULL;
     options.hard = *hard;
+    options.founder = true;
     int r = raft_new(&options, &raft, e);
     if (r == 0) {
         raft_free(c->raft);
@@ -616,6 +619,9 @@ static struct consensus *consensus_new(const struct consensus_options *options)
 {
     struct consensus *c = xcalloc(1, sizeof(*c));
     c->options = *options;
+    c->options.directory = c->directory = xstrdup(options->directory);
+    c->options.scratch = NULL; /* snapshots_init() takes what it needs */
+    c->options.address = c->address;
     c->applied = c->given = c->commit = options->position.index;
     c->applied_term = options->position.term;
     c->cluster = options->cluster;
@@ -632,6 +638,7 @@ static struct consensus *consensus_new(const struct consensus_options *options)
         memcpy(c->peers, options->peers, options->peer_count * sizeof(*c->peers));
         qsort(c->peers, options->peer_count, sizeof(*c->peers), compare_peers);
     }
+    c->options.peers = c->peers;
     return c;
 }
 
@@ -641,6 +648,7 @@ static void consensus_release(struct consensus *c)
     workpool_free(c->apply_pool);
     snapshots_free(c);
     form_free(c);
+    free(c->directory);
     raft_free(c->raft);
     log_free(c);
     free(c->peers);
@@ -651,7 +659,7 @@ int consensus_start(const struct consensus_options *options, struct consensus **
                     struct err *e)
 {
     struct consensus *c = consensus_new(options);
-    int r = snapshots_init(c, e);
+    int r = snapshots_init(c, options->scratch, e);
     r = r < 0 ? r : log_open(c, e);
     r = r < 0 ? r : form_start(c, e);
     r = r < 0 ? r : consensus_raft_new(c, e);

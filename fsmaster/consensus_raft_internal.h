@@ -112,7 +112,8 @@ struct held_message {
 struct snapshots; /* consensus_raft_snapshot.c */
 
 struct consensus {
-    struct consensus_options options;
+    struct consensus_options options; /* its strings and peers are the next ones */
+    char *directory;
     char address[LIMIT_ADDRESS_BYTES_MAX];
     struct consensus_peer *peers; /* copied, sorted by id */
     struct cluster_id cluster;    /* bound to; unknown: to none */
@@ -250,7 +251,7 @@ void members_fail(struct consensus *c, int code);
 
 /* ---- consensus_raft_snapshot.c ---- */
 
-int snapshots_init(struct consensus *c, struct err *e) MUST_CHECK;
+int snapshots_init(struct consensus *c, const char *scratch, struct err *e) MUST_CHECK;
 void snapshots_free(struct consensus *c);
 bool snapshots_idle(const struct consensus *c);
 void snapshots_update(struct consensus *c, const struct raft_update *u);

@@ -361,7 +361,8 @@ static void switch_on_worker(struct job *job)
     struct snapshots *s = CONTAINER_OF(job, struct snapshots, switching);
     struct consensus *c = s->storing.c;
     workpool_drain(c->options.workers); /* whoever still reads; nobody begins */
-    s->code = c->options.machine.install(c->options.machine.ctx, s->in_directory, &s->err);
+    s->code = c->options.machine.install(c->options.machine.ctx, s->in_directory, s->wanted.index,
+                                         &s->err);
 }
 
 static void reset_done(struct job *job)
@@ -448,13 +449,13 @@ log_index snapshots_hold(const struct consensus *c)
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
-int snapshots_init(struct consensus *c, struct err *e)
+int snapshots_init(struct consensus *c, const char *scratch, struct err *e)
 {
     struct snapshots *s = xcalloc(1, sizeof(*s));
     c->snapshots = s;
     s->storing.c = c;
-    s->out_directory = xprintf("%s/outgoing", c->options.scratch);
-    s->in_directory = xprintf("%s/incoming", c->options.scratch);
+    s->out_directory = xprintf("%s/outgoing", scratch);
+    s->in_directory = xprintf("%s/incoming", scratch);
     buf_init(&s->storing.data);
     int r = sys_remove_tree(s->out_directory, e);
     return r < 0 ? r : sys_remove_tree(s->in_directory, e);

@@ -118,7 +118,7 @@ static int seal_open(struct namespace *ns, struct ns_node *file, struct chunk_re
     extent_put(ns, file->id, chunk->offset, &extent);
     file->row.length += length;
     file->row.mtime_ms = ns->wall_ms;
-    file->dirty = true;
+    ns_touch(ns, file);
     return ns_add_file(ns, file, (int64_t)length, (int64_t)(length * file->row.replication));
 }
 
@@ -240,24 +240,24 @@ int ns_apply_abandon_chunk(struct namespace *ns, const struct op_abandon_chunk *
 
 /* ---- Allocation ------------------------------------------------------------------------------ */
 
-/* The set that the leader chose: known servers, none twice. */
-static int check_servers(struct namespace *ns, const struct op_allocate *op)
+/* Known servers, none twice. */
+int ns_may_allocate(struct namespace *ns, const server_id *servers, uint32_t count)
 {
-    if (op->server_count == 0) {
+    if (count == 0) {
         return err_set(&ns->err, ERR_FEW_SERVERS, "too few live chunkservers for a new chunk");
     }
-    if (op->server_count > CHUNK_REPLICAS_MAX) {
+    if (count > CHUNK_REPLICAS_MAX) {
         return ERR_INVALID;
     }
-    for (uint32_t i = 0; i < op->server_count; i++) {
-        if (op->servers[i] == 0 || op->servers[i] >= ns->meta.next_server) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (servers[i] == 0 || servers[i] >= ns->meta.next_server) {
             return err_set(&ns->err, ERR_INVALID, "no chunkserver %llu",
-                           (unsigned long long)op->servers[i]);
+                           (unsigned long long)servers[i]);
         }
         for (uint32_t j = 0; j < i; j++) {
-            if (op->servers[i] == op->servers[j]) {
+            if (servers[i] == servers[j]) {
                 return err_set(&ns->err, ERR_INVALID, "chunkserver %llu is named twice",
-                               (unsigned long long)op->servers[i]);
+                               (unsigned long long)servers[i]);
             }
         }
     }
@@ -278,8 +278,8 @@ static int check_offset(struct namespace *ns, const struct op_allocate *op,
     return 0;
 }
 
-static void chunk_make(struct namespace *ns, const struct ns_node *file,
-                       const struct op_allocate *op, struct chunk_record *ret)
+static void chunk_make(struct namespace *ns, const struct ns_node *file, const server_id *servers,
+                       uint32_t count, struct chunk_record *ret)
 {
     *ret = (struct chunk_record){
         .ref = {ns->meta.next_chunk++, 1},
@@ -290,9 +290,9 @@ static void chunk_make(struct namespace *ns, const struct ns_node *file,
         .inode = file->id,
         .offset = file->row.length,
         .open_version = 1,
-        .server_count = op->server_count,
+        .server_count = count,
     };
-    memcpy(ret->servers, op->servers, op->server_count * sizeof(server_id));
+    memcpy(ret->servers, servers, count * sizeof(server_id));
     ns->meta.chunks++;
     ns->meta_dirty = true;
     ns_chunk_put(ns, ret);
@@ -320,11 +320,20 @@ static int result_replicas(struct namespace *ns, const struct chunk_record *chun
     return 0;
 }
 
+int ns_allocate(struct namespace *ns, const struct ns_node *file, const server_id *servers,
+                uint32_t count, struct op_result *result)
+{
+    struct chunk_record chunk;
+    chunk_make(ns, file, servers, count, &chunk);
+    result->chunk = chunk.ref;
+    result->chunk_bytes = chunk.bytes_max;
+    return result_replicas(ns, &chunk, result);
+}
+
 int ns_apply_allocate(struct namespace *ns, const struct op_allocate *op, struct op_result *result)
 {
     struct ns_node *file = NULL;
     struct ns_settle settle;
-    struct chunk_record chunk;
     int r = ns_writer_file(ns, op->inode, op->lease_epoch, &file);
     if (r == 0) {
         r = ns_settle_plan(ns, file, op->previous, op->previous_length, &settle);
@@ -333,7 +342,7 @@ int ns_apply_allocate(struct namespace *ns, const struct op_allocate *op, struct
         r = check_offset(ns, op, file, &settle);
     }
     if (r == 0) {
-        r = check_servers(ns, op);
+        r = ns_may_allocate(ns, op->servers, op->server_count);
     }
     if (r == 0) {
         r = ns_settle_do(ns, file, &settle);
@@ -341,11 +350,8 @@ int ns_apply_allocate(struct namespace *ns, const struct op_allocate *op, struct
     if (r < 0) {
         return r;
     }
-    chunk_make(ns, file, op, &chunk);
     result->inode = file->id;
-    result->chunk = chunk.ref;
-    result->chunk_bytes = chunk.bytes_max;
-    return result_replicas(ns, &chunk, result);
+    return ns_allocate(ns, file, op->servers, op->server_count, result);
 }
 
 /* ---- Sealing after a failure ----------------------------------------------------------------- */

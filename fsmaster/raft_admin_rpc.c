@@ -54,6 +54,11 @@ static const char *role_of(const struct consensus_member *m, const struct consen
     return m->is_leader ? "leader" : m->member.voter ? "follower" : "learner";
 }
 
+static char *key_text(struct arena *arena, struct member_key key)
+{
+    return format_hex(key.bytes, sizeof(key.bytes), arena_alloc(arena, 2 * sizeof(key.bytes) + 1));
+}
+
 static Trireme__V1__RaftMemberStatus *member_message(struct arena *arena,
                                                      const struct consensus_member *m,
                                                      const struct consensus_group *g)
@@ -63,10 +68,8 @@ static Trireme__V1__RaftMemberStatus *member_message(struct arena *arena,
                                          [RAFT_PEER_SNAPSHOT] = "snapshot"};
     Trireme__V1__RaftMemberStatus *a = arena_alloc(arena, sizeof(*a));
     trireme__v1__raft_member_status__init(a);
-    char key[2 * sizeof(m->member.directory.bytes) + 1];
-    (void)format_hex(m->member.directory.bytes, sizeof(m->member.directory.bytes), key);
     a->id = m->member.id;
-    a->key = arena_strdup(arena, key);
+    a->key = key_text(arena, m->member.directory);
     a->address = arena_strdup(arena, m->address);
     a->voter = m->member.voter;
     a->role = (char *)role_of(m, g);
@@ -97,6 +100,7 @@ static int raft_status_step(struct rpc_call *call, void *service)
         (void)cluster_id_format(g->cluster, cluster);
     }
     a->id = s->member;
+    a->key = key_text(arena, s->datadir.ident.key);
     a->role = (char *)raft_role_name(g->role);
     a->term = g->raft.term;
     a->commit = g->raft.commit;

@@ -53,7 +53,8 @@ struct peer {
     struct member_key key;
     raft_key short_key;
     char address[LIMIT_ADDRESS_BYTES_MAX];
-    bool listed; /* by raft_transport_set_peers() */
+    bool listed;      /* by raft_transport_set_peers() */
+    time_ms heard_ms; /* its last message to us */
     struct lane *lanes[LANE_COUNT];
     struct list link; /* in transport->peers */
 };
@@ -283,6 +284,20 @@ static struct peer *peer_put(struct raft_transport *t, struct member_key key, co
     return peer;
 }
 
+/* Those that nobody has listed are kept while they write to us: a leader that removes itself needs
+ * the answers of members that no longer count it. */
+static void forget_strangers(struct raft_transport *t)
+{
+    time_ms now = clock_mono_ms();
+    LIST_FOR_EACH_SAFE(node, &t->peers)
+    {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        if (!peer->listed && now >= peer->heard_ms + RAFT_STRANGER_MS) {
+            peer_forget(peer);
+        }
+    }
+}
+
 void raft_transport_set_peers(struct raft_transport *t, const struct raft_transport_peer *peers,
                               size_t count)
 {
@@ -293,13 +308,7 @@ void raft_transport_set_peers(struct raft_transport *t, const struct raft_transp
     for (size_t i = 0; i < count; i++) {
         peer_put(t, peers[i].key, peers[i].address)->listed = true;
     }
-    LIST_FOR_EACH_SAFE(node, &t->peers)
-    {
-        struct peer *peer = LIST_ENTRY(node, struct peer, link);
-        if (!peer->listed) {
-            peer_forget(peer);
-        }
-    }
+    forget_strangers(t);
 }
 
 void raft_transport_send(struct raft_transport *t, const struct raft_message *message)
@@ -404,14 +413,17 @@ static void take_hello(struct raft_transport *t, const struct raft_unpacked *u, 
                       TRIREME_WIRE_VERSION);
         refuse(in, &e);
     } else if (!peer_find(t, raft_key_of(u->envelope.from)) && u->hello.address[0]) {
-        (void)peer_put(t, u->envelope.from, u->hello.address);
+        forget_strangers(t);
+        if (list_count(&t->peers) < RAFT_PEER_COUNT_MAX) {
+            peer_put(t, u->envelope.from, u->hello.address)->heard_ms = clock_mono_ms();
+        }
     }
 }
 
 static void take(struct raft_transport *t, const struct raft_unpacked *u, struct inbound *in)
 {
     struct err e = ERR_INIT;
-    const struct peer *peer = peer_find(t, raft_key_of(u->envelope.from));
+    struct peer *peer = peer_find(t, raft_key_of(u->envelope.from));
     if (check(t, u, &e) < 0) {
         refuse(in, &e);
     } else if (peer && !member_key_equal(peer->key, u->envelope.from)) {
@@ -421,6 +433,9 @@ static void take(struct raft_transport *t, const struct raft_unpacked *u, struct
         take_hello(t, u, in);
     } else if (t->attached && !in->refused) {
         counter_add(t->received, 1);
+        if (peer) {
+            peer->heard_ms = clock_mono_ms();
+        }
         t->heard = u->envelope.cluster;
         t->receiver.received(t->receiver.ctx, &u->message, u->envelope.from);
     }

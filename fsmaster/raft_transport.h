@@ -47,8 +47,8 @@ void raft_transport_set_cluster(struct raft_transport *t, struct cluster_id clus
 /* Of the message that is being received. */
 struct cluster_id raft_transport_heard_cluster(const struct raft_transport *t);
 
-/* Whom messages may go to, and where. A peer that is not in `peers` any more is forgotten, unless
- * it has written to us (then it is where it says). */
+/* Whom messages may go to, and where. A peer that is not in `peers` any more is forgotten when it
+ * has not written to us for RAFT_STRANGER_MS; one that never was is where it says itself. */
 struct raft_transport_peer {
     struct member_key key;
     const char *address;

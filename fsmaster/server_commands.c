@@ -161,37 +161,59 @@ static void mutate_propose(struct mutate *m)
     command_propose(&m->command, m->server, &entry, mutate_applied);
 }
 
-static uint32_t wanted_copies(const struct server *s, const struct op_allocate *op)
-{
-    uint32_t wanted = lease_table_copies(s->leases, op->inode);
-    wanted = wanted ? wanted : s->totals.default_replication;
-    return MIN(MAX(wanted, 1U), (uint32_t)CHUNK_REPLICAS_MAX);
-}
+/* What a client asks the leader to choose servers for. */
+struct wish {
+    uint32_t copies; /* 0: the default */
+    const char *writer_host;
+    const server_id *exclude;
+    uint32_t exclude_count;
+};
 
-/* Fills in the servers of one allocation. False: too few, it should wait. */
-static bool place(struct mutate *m, struct op_allocate *op)
+/* Chooses servers for one chunk. False: too few. */
+static bool place(struct mutate *m, const struct wish *wish, const server_id **ret_servers,
+                  uint32_t *ret_count)
 {
     struct server *s = m->server;
     server_id chosen[CHUNK_REPLICAS_MAX];
+    uint32_t wanted = wish->copies ? wish->copies : s->totals.default_replication;
     struct placement_request request = {
-        .wanted = wanted_copies(s, op),
-        .writer_host = chunkservers_host(s->servers, op->writer_host),
+        .wanted = MIN(MAX(wanted, 1U), (uint32_t)CHUNK_REPLICAS_MAX),
+        .writer_host = chunkservers_host(s->servers, wish->writer_host),
         .chunk_bytes = CHUNK_BYTES_DEFAULT,
-        .exclude = op->exclude,
-        .exclude_count = op->exclude_count,
+        .exclude = wish->exclude,
+        .exclude_count = wish->exclude_count,
     };
     request.servers = chunkservers_candidates(s->servers, &request.server_count);
     uint32_t count = placement_choose(&request, &s->rng, chosen);
     if (count < MIN(request.wanted, (uint32_t)CHUNK_WRITE_REPLICAS_MIN)) {
         return false;
     }
-    op->servers = arena_copy(rpc_call_arena(m->call), chosen, count * sizeof(chosen[0]));
-    op->server_count = count;
+    *ret_servers = arena_copy(rpc_call_arena(m->call), chosen, count * sizeof(chosen[0]));
+    *ret_count = count;
     for (uint32_t i = 0; i < count; i++) {
         /* Counted now and not at apply, so that a burst of allocations spreads. */
         chunkservers_find(s->servers, chosen[i])->allocated++;
     }
     return true;
+}
+
+/* False: too few servers, it should wait. */
+static bool place_allocation(struct mutate *m, struct op_allocate *op)
+{
+    struct wish wish = {.copies = lease_table_copies(m->server->leases, op->inode),
+                        .writer_host = op->writer_host,
+                        .exclude = op->exclude,
+                        .exclude_count = op->exclude_count};
+    return op->server_count > 0 || place(m, &wish, &op->servers, &op->server_count);
+}
+
+/* A file is made without waiting for anything: with too few servers it has no chunk yet. */
+static void place_first_chunk(struct mutate *m, struct op_create *op)
+{
+    struct wish wish = {.copies = op->replication, .writer_host = op->writer_host};
+    if (op->first_chunk && op->server_count == 0) {
+        (void)place(m, &wish, &op->servers, &op->server_count);
+    }
 }
 
 /* False: some allocation has too few servers. */
@@ -201,8 +223,9 @@ static bool place_all(struct mutate *m)
     struct operation *operations = (struct operation *)m->request.operations;
     for (uint32_t i = 0; i < m->request.operation_count; i++) {
         struct operation *op = &operations[i];
-        if (op->kind == OPERATION_ALLOCATE && op->allocate.server_count == 0 &&
-            !place(m, &op->allocate)) {
+        if (op->kind == OPERATION_CREATE) {
+            place_first_chunk(m, &op->create);
+        } else if (op->kind == OPERATION_ALLOCATE && !place_allocation(m, &op->allocate)) {
             return false;
         }
     }

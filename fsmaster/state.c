@@ -306,20 +306,15 @@ int state_inspect(void *ctx, const char *directory, struct consensus_position *r
     return r;
 }
 
-int state_install(void *ctx, const char *directory, struct err *e)
+int state_install(void *ctx, const char *directory, log_index index, struct err *e)
 {
     struct state *s = ctx;
-    struct consensus_position position;
     char name[NAME_BYTES_MAX];
     char line[NAME_BYTES_MAX + 1];
-    int r = state_inspect(s, directory, &position, e);
-    if (r < 0) {
-        return r;
-    }
-    (void)snprintf(name, sizeof(name), STATE_NAME "-%016" PRIx64, position.index);
+    int r = 0;
+    (void)snprintf(name, sizeof(name), STATE_NAME "-%016" PRIx64, index);
     if (strcmp(name, s->name) == 0) {
-        return err_set(e, ERR_EXISTS, "the state is that of entry %" PRIu64 " already",
-                       position.index);
+        return err_set(e, ERR_EXISTS, "the state is that of entry %" PRIu64 " already", index);
     }
     char *path = path_in(s, name);
     char *current = path_in(s, CURRENT_NAME);

@@ -62,7 +62,7 @@ int state_checkpoint(void *ctx, const char *directory, struct err *e) MUST_CHECK
 int state_inspect(void *ctx, const char *directory, struct consensus_position *ret,
                   struct err *e) MUST_CHECK;
 /* Waits for nobody: whoever reads must be done. */
-int state_install(void *ctx, const char *directory, struct err *e) MUST_CHECK;
+int state_install(void *ctx, const char *directory, log_index index, struct err *e) MUST_CHECK;
 void applied_group_free(struct applied_group *group); /* accepts NULL */
 
 /* ---- Reads ------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 #include "mapreduce/fd_watch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -24,6 +26,8 @@ struct fd_watcher {
 struct fd_watch {
     struct fd_watcher *watcher;
     int fd;
+    bool writer; /* fd is a duplicate of our own: epoll knows one watch per descriptor */
+    bool armed;  /* writer: registered, an event will come */
     rpc_fn ready;
     void *arg;
     rpc_fn gone; /* not NULL: it ends with the next event */
@@ -38,6 +42,12 @@ static void arm(struct fd_watch *watch)
     CHECK(r == 0);
 }
 
+static void watch_gone(struct fd_watch *watch)
+{
+    watch->gone(watch->gone_arg);
+    free(watch);
+}
+
 static void on_event(void *arg)
 {
     struct fd_watch *watch = arg;
@@ -49,8 +59,23 @@ static void on_event(void *arg)
         return;
     }
     (void)epoll_ctl(watch->watcher->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
-    watch->gone(watch->gone_arg);
-    free(watch);
+    watch_gone(watch);
+}
+
+/* A writer that is not armed stands in no epoll: its end is posted in place of an event. */
+static void on_writer_event(void *arg)
+{
+    struct fd_watch *watch = arg;
+    if (watch->armed) {
+        watch->armed = false;
+        (void)epoll_ctl(watch->watcher->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    }
+    if (!watch->gone) {
+        watch->ready(watch->arg);
+        return;
+    }
+    sys_close(&watch->fd);
+    watch_gone(watch);
 }
 
 static void *run(void *arg)
@@ -63,7 +88,8 @@ static void *run(void *arg)
             if (events[i].data.ptr == NULL) {
                 return NULL;
             }
-            rpc_loop_post(w->loop, on_event, events[i].data.ptr);
+            struct fd_watch *watch = events[i].data.ptr;
+            rpc_loop_post(w->loop, watch->writer ? on_writer_event : on_event, watch);
         }
     }
 }
@@ -118,9 +144,37 @@ int fd_watch_new(struct fd_watcher *w, int fd, rpc_fn ready, void *arg, struct f
     return 0;
 }
 
+int fd_watch_new_writer(struct fd_watcher *w, int fd, rpc_fn ready, void *arg,
+                        struct fd_watch **ret, struct err *e)
+{
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (own < 0) {
+        return err_errno(e, "dup");
+    }
+    struct fd_watch *watch = xcalloc(1, sizeof(*watch));
+    *watch = (struct fd_watch){.watcher = w, .fd = own, .writer = true, .ready = ready, .arg = arg};
+    *ret = watch;
+    return 0;
+}
+
+void fd_watch_want(struct fd_watch *watch)
+{
+    CHECK(watch->writer);
+    if (watch->armed || watch->gone) {
+        return;
+    }
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data = {.ptr = watch}};
+    int r = epoll_ctl(watch->watcher->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event);
+    CHECK(r == 0);
+    watch->armed = true;
+}
+
 void fd_watch_end(struct fd_watch *watch, rpc_fn gone, void *arg)
 {
     watch->gone = gone;
     watch->gone_arg = arg;
     (void)shutdown(watch->fd, SHUT_RDWR); /* makes an armed watch fire */
+    if (watch->writer && !watch->armed) {
+        rpc_loop_post(watch->watcher->loop, on_writer_event, watch);
+    }
 }

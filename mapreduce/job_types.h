@@ -111,10 +111,13 @@ struct input_split {
     uint64_t inode;
 };
 
+/* What stands now of one map; at most MAP_DONE_PAGE_COUNT of them in a message, or in a frame to a
+ * task. */
+enum { MAP_DONE_PAGE_COUNT = 2000 };
 struct map_done {
     const char *job;
     uint32_t map;
-    const char *attempt;
+    const char *attempt; /* "" when withdrawn, as the next two */
     const char *address;
     const char *host;
     bool withdrawn;
@@ -130,13 +133,12 @@ struct assignment {
     size_t split_count;
     uint32_t maps;
     uint32_t reduces;
-    struct map_done *map_done;
-    size_t map_done_count;
     const char *hidden_directory;
     const char *output_name;
     const char *fence_name;
     uint64_t fence_epoch;
     const char *user;
+    uint64_t plan;
 };
 
 struct attempt_progress {
@@ -145,6 +147,8 @@ struct attempt_progress {
     const char *status;
 };
 
+/* More than this do not fit into a message; the next attempt finds the others. */
+enum { LOST_MAP_COUNT_MAX = 10000 };
 struct attempt_end {
     const char *attempt;
     int code; /* 0 or ERR_* */
@@ -152,13 +156,12 @@ struct attempt_end {
     const char *stderr_tail;
     struct job_counters counters;
     struct job_locality locality;
-    uint64_t *segment_bytes;
-    size_t segment_count;
-    uint32_t *lost_maps;
+    uint32_t *lost_maps; /* at most LOST_MAP_COUNT_MAX */
     const char **lost_map_attempts;
     size_t lost_count;
     bool committed;
     uint64_t output_inode;
+    bool not_started;
 };
 
 struct worker_hello {
@@ -167,8 +170,23 @@ struct worker_hello {
     const char *rack;
     const char *address;
     uint32_t slots;
-    const char **held; /* attempts whose map output is on its disk */
-    size_t held_count;
+};
+
+/* An attempt that has ended, as its worker remembers it. */
+struct past_attempt {
+    struct attempt_end end;
+    const char *state;            /* "succeeded", "failed", "killed", "lost" */
+    time_ms started_ms, ended_ms; /* wall */
+    bool held;                    /* a map's output is on the worker's disk */
+    uint64_t plan;                /* of its assignment */
+};
+
+struct worker_past {
+    const char **jobs; /* that the worker keeps files of */
+    size_t job_count;
+    struct past_attempt *attempts;
+    size_t attempt_count;
+    bool last;
 };
 
 struct worker_beat {
@@ -179,10 +197,11 @@ struct worker_beat {
     uint64_t sequence;
 };
 
-/* Exactly one of the two is not NULL. */
+/* Exactly one of them is not NULL. */
 struct worker_message {
     struct worker_hello *hello;
     struct worker_beat *beat;
+    struct worker_past *past;
 };
 
 struct master_message {

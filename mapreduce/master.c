@@ -50,6 +50,40 @@ struct user_dfs {
     char name[];
 };
 
+/* ---- What the store lets us wait for ---- */
+
+struct told_waiting {
+    struct mr_master *m;
+    char text[];
+};
+
+static void waiting_on_owner(void *arg)
+{
+    struct told_waiting *t = arg;
+    free(t->m->store_trouble);
+    t->m->store_trouble = xstrdup(t->text);
+    t->m->store_trouble_ms = clock_mono_ms();
+    free(t);
+}
+
+/* On whichever thread waits. */
+static void on_store_waiting(void *arg, const char *what)
+{
+    struct mr_master *m = arg;
+    size_t length = strlen(what) + 1;
+    struct told_waiting *t = xmalloc(sizeof(*t) + length);
+    t->m = m;
+    memcpy(t->text, what, length);
+    connect_text_shorten(t->text);
+    rpc_loop_post(m->options.loop, waiting_on_owner, t);
+}
+
+const char *master_store_trouble(const struct mr_master *m)
+{
+    bool news = m->store_trouble && clock_mono_ms() - m->store_trouble_ms < MR_STORE_TROUBLE_MS;
+    return news ? m->store_trouble : NULL;
+}
+
 struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e)
 {
     struct user_dfs *known = map_get_str(&m->users, user);
@@ -64,7 +98,9 @@ struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e
                                   .rack = m->options.rack,
                                   .tls_ca = m->options.tls_ca,
                                   .tls_cert = m->options.tls_cert,
-                                  .tls_key = m->options.tls_key};
+                                  .tls_key = m->options.tls_key,
+                                  .waiting = on_store_waiting,
+                                  .waiting_arg = m};
     if (dfs_connect(&options, &dfs, &de) < 0) {
         (void)err_from_dfs(e, &de, "connect to the store as %s", user);
         return NULL;
@@ -125,8 +161,8 @@ static void carry_out(struct mr_master *m, const struct sched_effect *effect)
         break;
     case SCHED_MAP_WITHDRAWN:
         CHECK(job != NULL);
-        workers_tell_map(m, job, job->tasks[SCHED_MAP][effect->attempt.task].latest, true);
         job_task_undone(job, &effect->attempt);
+        job_note_map(job, effect->attempt.task);
         break;
     case SCHED_TASK_DONE:     /* the reporter has done it: it knows the sums */
     case SCHED_ALL_MAPS_DONE: /* reduces see it by the number of maps they have heard of */
@@ -184,6 +220,10 @@ static void on_tick(void *arg)
             worker_remove(m, w, "silent");
         }
     }
+    if (now - m->fence_checked >= MR_FENCE_CHECK_MS) {
+        master_check_fence(m);
+    }
+    roster_tick(m);
     time_ms wall = clock_wall_ms();
     LIST_FOR_EACH_SAFE(node, &m->jobs)
     {
@@ -209,6 +249,7 @@ struct mr_master *mr_master_new(const struct mr_master_options *options)
     m->scheduler = scheduler_new(&sched_options_default);
     m->pool = workpool_new("store", STORE_THREADS, 4 * (size_t)JOB_COUNT_MAX);
     map_init(&m->users, 0);
+    map_init(&m->roster, 0);
     list_init(&m->jobs);
     list_init(&m->workers);
     list_init(&m->strangers);
@@ -239,6 +280,8 @@ void mr_master_free(struct mr_master *m)
         free(row);
     }
     map_deinit(&m->users);
+    roster_free(m);
+    free(m->store_trouble);
     sched_effects_deinit(&m->effects);
     scheduler_free(m->scheduler);
     dfs_disconnect(m->dfs);
@@ -264,6 +307,7 @@ static int take_up(struct mr_master *m, const struct job_found *found, struct er
     }
     log_info("mrmaster", "job taken up job=%s user=%s output=%s", job->record.job, job->record.user,
              job->record.spec.output);
+    job->taken_up = true;
     step_recover(m, job);
     return 0;
 }
@@ -276,12 +320,15 @@ int mr_master_start(struct mr_master *m, struct err *e)
                                   .rack = m->options.rack,
                                   .tls_ca = m->options.tls_ca,
                                   .tls_cert = m->options.tls_cert,
-                                  .tls_key = m->options.tls_key};
+                                  .tls_key = m->options.tls_key,
+                                  .waiting = on_store_waiting,
+                                  .waiting_arg = m};
     struct dfs_err de = {0};
     if (dfs_connect(&options, &m->dfs, &de) < 0) {
         return err_from_dfs(e, &de, "connect to the store");
     }
     int r = store_open(m->dfs, &m->fence, e);
+    r = r < 0 ? r : roster_load(m, e);
     struct arena arena = ARENA_INIT;
     struct job_found *found = NULL;
     size_t count = 0;
@@ -300,7 +347,7 @@ int mr_master_start(struct mr_master *m, struct err *e)
     return r;
 }
 
-void mr_master_drain(struct mr_master *m)
+void master_end_all(struct mr_master *m, int code, const char *text)
 {
     m->draining = true;
     rpc_timer_cancel(m->options.loop, &m->assign_timer);
@@ -308,18 +355,21 @@ void mr_master_drain(struct mr_master *m)
     rpc_timer_cancel(m->options.loop, &m->tick_timer);
     LIST_FOR_EACH_SAFE(node, &m->workers)
     {
-        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, ERR_UNAVAILABLE,
-                          "mrmaster stops");
+        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, code, text);
     }
     LIST_FOR_EACH_SAFE(node, &m->strangers)
     {
-        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, ERR_UNAVAILABLE,
-                          "mrmaster stops");
+        rpc_stream_finish(LIST_ENTRY(node, struct mr_worker, link)->stream, code, text);
     }
     LIST_FOR_EACH(node, &m->jobs)
     {
         struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
-        watchers_end(job, ERR_UNAVAILABLE, "mrmaster stops");
-        killers_end(job, ERR_UNAVAILABLE, "mrmaster stops");
+        watchers_end(job, code, text);
+        killers_end(job, code, text);
     }
+}
+
+void mr_master_drain(struct mr_master *m)
+{
+    master_end_all(m, ERR_UNAVAILABLE, "mrmaster stops");
 }

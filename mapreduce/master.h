@@ -3,7 +3,8 @@
  * One thread, that of the rpc loop, owns everything here and runs every callback; what blocks (the
  * store) happens on a workpool and comes back by rpc_loop_post(). Durable state is in the store,
  * see master_store.h; what is in memory can be lost at any moment, and a mrmaster that starts takes
- * every unfinished job up again: committed reduces are kept, the rest runs again. */
+ * every unfinished job up again: committed reduces are kept, and the finished maps of all workers
+ * that come back; the rest runs again. */
 #ifndef MAPREDUCE_MASTER_H
 #define MAPREDUCE_MASTER_H
 
@@ -27,8 +28,11 @@ struct mr_master_options {
                            certificate must be the store's superuser's, who acts for jobs' users */
     const char *tls_cert;
     const char *tls_key;
-    time_ms worker_silent_ms; /* a worker that says nothing for so long is given up */
-    time_ms history_ms;       /* ended jobs are forgotten after so long */
+    time_ms worker_silent_ms;   /* a worker that says nothing for so long is given up */
+    time_ms history_ms;         /* ended jobs are forgotten after so long */
+    void (*deposed)(void *arg); /* another mrmaster has taken over: everything here has ended, the
+                                   process should. Loop's thread */
+    void *arg;
 };
 
 /* Never NULL. Nothing happens before mr_master_start(). */
@@ -36,8 +40,9 @@ struct mr_master *mr_master_new(const struct mr_master_options *options);
 /* The server is drained and the loop idle. Accepts NULL. */
 void mr_master_free(struct mr_master *m);
 
-/* Raises the fence and takes up the jobs found in the store, waiting for the store as long as
- * libdfs does. Called before the loop runs. ERR_*: e says what is wrong. */
+/* Raises the fence, which deposes any other mrmaster of the store, and takes up the jobs found in
+ * the store, waiting for the store as long as libdfs does. Called before the loop runs. ERR_*: e
+ * says what is wrong. */
 int mr_master_start(struct mr_master *m, struct err *e) MUST_CHECK;
 
 /* Rows for rpc_server_new(); the service pointer is the master. */

@@ -23,15 +23,18 @@ enum {
     MR_REPORT_COUNT_MAX = 10000,   /* of them in one reply */
     MR_FORGET_COUNT_MAX = 64,      /* ended jobs being removed from the store at one time */
     MR_WATCH_MS = 100,             /* between two states sent to one watcher */
+    MR_FENCE_CHECK_MS = 5000,   /* the store is asked so often whether we are the mrmaster still */
+    MR_STORE_TROUBLE_MS = 3000, /* what libdfs told is news for so long; it tells every second */
     MR_STORE_RETRY_MS =
         2000, /* between tries of a step at the end of a job while the store is away */
 };
 
 /* One attempt, running or ended, as `mr` shows it. */
 struct attempt_record {
-    struct list link; /* mr_job.attempts, newest last */
+    struct list link; /* mr_job.attempts, in the order in which they began or were found */
     struct sched_attempt id;
-    char name[ATTEMPT_NAME_BYTES_MAX];
+    char name[ATTEMPT_NAME_BYTES_MAX]; /* of one from before a restart it says another fence, and
+                                          another number than `id` does */
     uint64_t worker;
     char *host;
     char *address;
@@ -66,7 +69,9 @@ struct mr_job {
     struct arena arena; /* record and plan */
     struct job_record record;
     enum job_state state;
-    bool discarding; /* failed or killed: the hidden directory is being removed */
+    bool taken_up;       /* by a start of ours: an earlier mrmaster had accepted it */
+    bool awaits_workers; /* recovered; planned when the workers of before are back */
+    bool discarding;     /* failed or killed: the hidden directory is being removed */
     bool kill_wanted;
     struct dfs *dfs; /* as the job's user; the master's */
     uint64_t hidden_inode;
@@ -74,10 +79,16 @@ struct mr_job {
     struct job_plan plan;      /* in plan_arena */
     uint32_t *committed_parts; /* numbers of the parts found after a restart; owned */
     size_t committed_count;
-    uint32_t reduces; /* chosen with the plan */
+    uint32_t reduces;       /* chosen with the plan */
+    uint64_t plan_id;       /* of splits and reduces: which map outputs go together */
+    uint32_t outputs_found; /* maps done by what workers told of the past */
     struct task_record *tasks[2];
+    uint32_t *map_news; /* numbers of maps whose output came or went, in order; each worker with a
+                           reduce of the job reads along at its own pace. Owned */
+    size_t map_news_count, map_news_capacity;
     struct map running; /* attempt name -> struct attempt_record, running ones */
     struct list attempts;
+    struct map by_name; /* attempt name -> struct attempt_record, all */
     uint32_t attempt_count;
     uint32_t attempts_failed, attempts_lost, attempts_backup;
     struct map counter_totals; /* "group\0name" -> struct counter_total */
@@ -98,17 +109,34 @@ struct counter_total {
     int64_t value;
 };
 
+/* How far a worker has been told of a job's maps. */
+struct follow {
+    struct mr_job *job;
+    size_t told; /* of its map_news */
+};
+
+/* A page of what a worker told of the past. */
+struct past_page {
+    struct list link;
+    struct arena arena;
+    struct worker_past past;
+};
+
 /* A worker's stream. Before its hello only `stream` is set. */
 struct mr_worker {
-    struct list link; /* mr_master.workers once it has said hello */
+    struct list link; /* mr_master.workers once it has joined, else strangers */
     uint64_t id;      /* 0 before hello */
+    bool joined;      /* it has told its past: the scheduler knows it */
+    struct list past; /* struct past_page; kept while a job waits for its plan */
     struct rpc_stream *stream;
     struct member_key key;
     char *host, *rack, *address;
     uint32_t slots;
     uint32_t busy;
     time_ms heard;             /* mono */
+    char *trouble;             /* why it could not start an attempt, the last time; NULL: never */
     struct map specs_sent;     /* job number: it has the spec */
+    struct map follows;        /* job number -> struct follow, once it was given a reduce of it */
     struct arena out_arena;    /* strings of `out` */
     struct master_message out; /* gathered, sent by worker_flush() */
     bool out_used;
@@ -133,6 +161,14 @@ struct mr_master {
     struct rpc_timer watch_timer;
     struct rpc_timer tick_timer;
     bool draining;
+    struct map roster;        /* key in hexadecimal -> struct rostered (master_roster.c) */
+    size_t awaited;           /* of them, that were there before our start and are not back */
+    time_ms awaited_until;    /* mono */
+    bool roster_busy;         /* the store is being told */
+    char *store_trouble;      /* what libdfs waits for in our calls; NULL: nothing lately */
+    time_ms store_trouble_ms; /* mono: when it was told */
+    bool fence_checking;      /* the store is being asked */
+    time_ms fence_checked;    /* mono: when it last answered */
 };
 
 /* ---- master.c ---- */
@@ -143,6 +179,18 @@ struct mr_job *master_find_job(struct mr_master *m, const char *id);
 struct mr_job *master_find_number(struct mr_master *m, uint64_t number);
 /* The connection for a user's files; opened at the first use. NULL with e set if libdfs refuses. */
 struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e);
+
+/* Why the store does not answer just now; NULL: it does, as far as we know. */
+const char *master_store_trouble(const struct mr_master *m);
+/* No more work: ends all streams and calls that wait, with this error. */
+void master_end_all(struct mr_master *m, int code, const char *text);
+
+/* ---- master_fence.c ---- */
+
+/* Asks the store whether the fence is ours still; if not, master_deposed(). */
+void master_check_fence(struct mr_master *m);
+/* Another mrmaster has taken over: nothing is done or told any more. */
+void master_deposed(struct mr_master *m, const char *why);
 
 /* ---- master_job.c ---- */
 
@@ -159,6 +207,12 @@ void job_attempt_ended(struct mr_job *job, struct attempt_record *attempt, const
 void job_task_done(struct mr_job *job, struct attempt_record *attempt,
                    const struct attempt_end *end);
 void job_task_undone(struct mr_job *job, const struct sched_attempt *id);
+/* The output of a map came or went: all workers that run reduces of the job will be told. */
+void job_note_map(struct mr_job *job, uint32_t map);
+/* One that a worker tells of: its record, new or as it was, with what is told. */
+struct attempt_record *job_attempt_found(struct mr_job *job, const struct attempt_name *name,
+                                         const struct past_attempt *past,
+                                         const struct mr_worker *worker);
 /* What users see now; strings are the job's or the arena's. */
 void job_status(struct mr_master *m, struct mr_job *job, struct arena *arena,
                 struct job_status *ret);
@@ -174,6 +228,27 @@ void step_commit(struct mr_master *m, struct mr_job *job);
 void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state);
 /* Nothing happens if enough of them are under way: the next tick tries again. */
 void step_forget(struct mr_master *m, struct mr_job *job);
+/* The workers of before are back, or will not be: jobs that waited for them are planned. */
+void steps_go_on(struct mr_master *m);
+
+/* ---- master_past.c ---- */
+
+/* A page of a worker that has not told all yet. Copies. */
+int worker_take_past(struct mr_worker *w, const struct worker_past *past, struct err *e) MUST_CHECK;
+/* It has told all, and has joined: what counts goes into the books of jobs that run. */
+void worker_past_told(struct mr_master *m, struct mr_worker *w);
+/* The job begins to run: the same for what workers told of it before. */
+void job_take_past(struct mr_master *m, struct mr_job *job);
+void worker_past_free(struct mr_worker *w);
+
+/* ---- master_roster.c ---- */
+
+/* At the start, blocking: whom to wait for. */
+int roster_load(struct mr_master *m, struct err *e) MUST_CHECK;
+void roster_free(struct mr_master *m);
+void roster_returned(struct mr_master *m, struct member_key key);
+/* Once a second: the wait may end, and the store is told who is here. */
+void roster_tick(struct mr_master *m);
 
 /* ---- master_workers.c ---- */
 
@@ -183,9 +258,9 @@ void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
                    const struct sched_effect *effect);
 void worker_kill(struct mr_worker *w, const char *attempt);
 void worker_forget_job(struct mr_worker *w, const struct mr_job *job);
-/* Tells all workers that run reduces of the job. */
-void workers_tell_map(struct mr_master *m, struct mr_job *job, const struct attempt_record *map,
-                      bool withdrawn);
+/* The same for a job that we do not know. Copies. */
+void worker_forget_name(struct mr_worker *w, const char *job);
+/* Sends what has gathered, then news of maps while the stream takes them. */
 void worker_flush(struct mr_worker *w);
 /* Gone or silent: the scheduler hears of it, the stream is cancelled. */
 void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why);

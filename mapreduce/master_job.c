@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/macros.h"
 #include "mapreduce/master_internal.h"
 #include "mapreduce/mr_pack.h"
 
@@ -24,6 +25,7 @@ struct mr_job *job_new(struct mr_master *m, const struct job_record *record, str
     job->state = JOB_STATE_QUEUED;
     job->failure = xstrdup("");
     map_init(&job->running, 0);
+    map_init(&job->by_name, 0);
     map_init(&job->counter_totals, 0);
     list_init(&job->attempts);
     list_init(&job->watchers);
@@ -62,8 +64,10 @@ void job_free(struct mr_job *job)
         free(job->tasks[kind]);
     }
     map_deinit(&job->running);
+    map_deinit(&job->by_name);
     map_deinit(&job->counter_totals);
     free(job->committed_parts);
+    free(job->map_news);
     free(job->failure);
     free(job->killers);
     arena_deinit(&job->plan_arena);
@@ -105,6 +109,7 @@ void job_run(struct mr_master *m, struct mr_job *job)
             done++;
         }
     }
+    job_take_past(m, job);
     log_info("mrmaster",
              "job runs job=%s maps=%" PRIu32 " reduces=%" PRIu32 " bytes=%" PRIu64 " kept=%" PRIu32,
              job->record.job, job->plan.map_count, job->reduces, job->plan.bytes, done);
@@ -121,6 +126,7 @@ static void attempt_forget(struct mr_job *job, struct attempt_record *old)
 {
     if (old && old->ended_ms != 0 && job->attempt_count >= MR_ATTEMPTS_KEPT_MAX) {
         list_remove(&old->link);
+        (void)map_remove_str(&job->by_name, old->name);
         attempt_free(old);
         job->attempt_count--;
     }
@@ -146,6 +152,7 @@ void job_attempt_started(struct mr_master *m, struct mr_job *job, const struct s
     attempt->error = xstrdup("");
     attempt->stderr_tail = xstrdup("");
     list_push_back(&job->attempts, &attempt->link);
+    map_put_str(&job->by_name, attempt->name, attempt);
     map_put_str(&job->running, attempt->name, attempt);
     struct task_record *task = &job->tasks[effect->attempt.kind][effect->attempt.task];
     attempt_forget(job, task->latest);
@@ -169,6 +176,74 @@ void job_attempt_ended(struct mr_job *job, struct attempt_record *attempt, const
         attempt->stderr_tail = xstrdup(end->code == 0 ? "" : end->stderr_tail);
     }
     job->changed = true;
+}
+
+/* The state as we spell it; a worker's word is only text. */
+static const char *past_state(const char *text)
+{
+    static const char *const states[] = {"succeeded", "failed", "killed", "lost"};
+    for (size_t i = 0; i < ARRAY_COUNT(states); i++) {
+        if (strcmp(text, states[i]) == 0) {
+            return states[i];
+        }
+    }
+    return "lost";
+}
+
+static void set_text(char **text, const char *to)
+{
+    free(*text);
+    *text = xstrdup(to);
+}
+
+static enum sched_locality locality_on(const struct mr_job *job, const struct attempt_name *name,
+                                       const struct mr_worker *worker)
+{
+    const struct job_map *map = name->reduce ? NULL : &job->plan.maps[name->task];
+    if (!map || map->host_count == 0) {
+        return SCHED_NO_PREFERENCE;
+    }
+    enum sched_locality best = SCHED_ELSEWHERE;
+    for (uint32_t i = 0; i < map->host_count && best != SCHED_ON_HOST; i++) {
+        if (strcmp(map->hosts[i], worker->host) == 0) {
+            best = SCHED_ON_HOST;
+        } else if (strcmp(map->racks[i], worker->rack) == 0) {
+            best = SCHED_IN_RACK;
+        }
+    }
+    return best;
+}
+
+struct attempt_record *job_attempt_found(struct mr_job *job, const struct attempt_name *name,
+                                         const struct past_attempt *past,
+                                         const struct mr_worker *worker)
+{
+    struct attempt_record *attempt = map_get_str(&job->by_name, past->end.attempt);
+    if (attempt) {
+        job->attempts_lost -= strcmp(attempt->state, "lost") == 0;
+    } else {
+        attempt = xcalloc(1, sizeof(*attempt));
+        attempt_name_format(name, attempt->name);
+        attempt->id = (struct sched_attempt){.job = job->record.number,
+                                             .kind = name->reduce ? SCHED_REDUCE : SCHED_MAP,
+                                             .task = name->task,
+                                             .number = UINT32_MAX}; /* none of this scheduler's */
+        attempt->locality = locality_on(job, name, worker);
+        attempt->started_ms = past->started_ms;
+        list_push_back(&job->attempts, &attempt->link);
+        map_put_str(&job->by_name, attempt->name, attempt);
+        job->attempt_count++;
+        job->attempts_failed += strcmp(past->state, "failed") == 0;
+    }
+    attempt->worker = worker->id;
+    attempt->state = past_state(past->state);
+    attempt->ended_ms = past->ended_ms;
+    job->attempts_lost += strcmp(attempt->state, "lost") == 0;
+    set_text(&attempt->host, worker->host);
+    set_text(&attempt->address, worker->address);
+    set_text(&attempt->error, past->end.text);
+    set_text(&attempt->stderr_tail, past->end.code == 0 ? "" : past->end.stderr_tail);
+    return attempt;
 }
 
 /* ---- Sums ---- */
@@ -248,6 +323,16 @@ void job_task_undone(struct mr_job *job, const struct sched_attempt *id)
     }
 }
 
+void job_note_map(struct mr_job *job, uint32_t map)
+{
+    if (job->map_news_count == job->map_news_capacity) {
+        job->map_news_capacity = job->map_news_capacity ? 2 * job->map_news_capacity : 64;
+        job->map_news =
+            xreallocarray(job->map_news, job->map_news_capacity, sizeof(job->map_news[0]));
+    }
+    job->map_news[job->map_news_count++] = map;
+}
+
 /* ---- Status ---- */
 
 void job_set_failure(struct mr_job *job, const struct attempt_record *attempt, const char *text)
@@ -309,8 +394,18 @@ static void status_counters(struct mr_job *job, struct arena *arena, struct job_
 }
 
 static const char *why_waiting(struct mr_master *m, const struct mr_job *job,
-                               const struct sched_job_counts *counts)
+                               const struct sched_job_counts *counts, struct arena *arena)
 {
+    const char *trouble = master_store_trouble(m);
+    if (trouble) {
+        return arena_printf(arena, "the store does not answer: %s", trouble);
+    }
+    if (job->awaits_workers) {
+        return arena_printf(arena,
+                            "mrmaster has restarted: %zu workers of before have not come back yet, "
+                            "and may have finished maps",
+                            m->awaited);
+    }
     if (job->state == JOB_STATE_QUEUED) {
         return "splits are being planned";
     }
@@ -324,7 +419,20 @@ static const char *why_waiting(struct mr_master *m, const struct mr_job *job,
     if (list_empty(&m->workers)) {
         return "no worker is alive";
     }
-    if (scheduler_free_slots(m->scheduler) == 0) {
+    const struct mr_worker *troubled = NULL;
+    bool free_slot = false;
+    LIST_FOR_EACH(node, &m->workers)
+    {
+        const struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
+        bool cannot = scheduler_cannot_start(m->scheduler, w->id);
+        troubled = cannot ? w : troubled;
+        free_slot |= !cannot && w->busy < w->slots;
+    }
+    if (!free_slot && troubled) {
+        return arena_printf(arena, "no worker that has a free slot can start tasks: %s says \"%s\"",
+                            troubled->host, troubled->trouble);
+    }
+    if (!free_slot) {
         return "all slots are taken by other jobs";
     }
     return "a slot near the input will be free soon";
@@ -359,7 +467,7 @@ void job_status(struct mr_master *m, struct mr_job *job, struct arena *arena,
         .attempts_backup = job->attempts_backup,
         .locality = job->locality,
         .failure = job->failure,
-        .waiting = why_waiting(m, job, &counts),
+        .waiting = why_waiting(m, job, &counts, arena),
     };
     if (job->tasks[SCHED_MAP]) {
         ret->map_permille = permille_of(job->tasks[SCHED_MAP], job->plan.map_count);

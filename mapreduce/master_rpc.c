@@ -59,8 +59,10 @@ static int check_output_free(struct mr_master *m, const struct job_spec *spec, s
     {
         const struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
         if (!job->ended && strcmp(job->record.spec.output, spec->output) == 0) {
-            return err_set(e, ERR_EXISTS, "output %s is being written by %s", spec->output,
-                           job->record.job);
+            return err_set(e, ERR_EXISTS,
+                           "output %s is being written by %s; wait for it, end it with mr kill %s, "
+                           "or choose another --output",
+                           spec->output, job->record.job, job->record.job);
         }
     }
     return 0;
@@ -160,6 +162,13 @@ static int on_list_jobs(struct rpc_call *call, void *service)
     return 0;
 }
 
+static int by_start(const void *a, const void *b)
+{
+    const Trireme__V1__AttemptReport *x = *(Trireme__V1__AttemptReport *const *)a;
+    const Trireme__V1__AttemptReport *y = *(Trireme__V1__AttemptReport *const *)b;
+    return (x->started_ms > y->started_ms) - (x->started_ms < y->started_ms);
+}
+
 static int on_task_report(struct rpc_call *call, void *service)
 {
     struct mr_master *m = service;
@@ -191,6 +200,9 @@ static int on_task_report(struct rpc_call *call, void *service)
         to->stderr_tail = from->stderr_tail;
         reply->attempts[reply->n_attempts++] = to;
     }
+    if (reply->n_attempts > 0) { /* those from before a restart were found late */
+        qsort(reply->attempts, reply->n_attempts, sizeof(reply->attempts[0]), by_start);
+    }
     return 0;
 }
 
@@ -211,6 +223,8 @@ static int on_workers(struct rpc_call *call, void *service)
         to->slots = from->slots;
         to->busy = from->busy;
         to->live = true;
+        to->avoided = scheduler_cannot_start(m->scheduler, from->id);
+        to->trouble = from->trouble && to->avoided ? from->trouble : to->trouble;
         reply->workers[reply->n_workers++] = to;
     }
     return 0;
@@ -244,7 +258,8 @@ static int on_kill(struct rpc_call *call, void *service)
     job->killers = xreallocarray(job->killers, job->killer_count + 1, sizeof(struct rpc_call *));
     job->killers[job->killer_count++] = call;
     job->kill_wanted = true;
-    if (job->state == JOB_STATE_RUNNING) {
+    if (job->state == JOB_STATE_RUNNING || job->awaits_workers) {
+        job->awaits_workers = false;
         step_discard(m, job, JOB_STATE_KILLED);
         master_pump(m);
     }

@@ -6,7 +6,8 @@
  *   commit:  rename, then the result         discard: remove the hidden directory, then the result
  *
  * A step of an accepted job that fails because the store is away is tried again until it succeeds:
- * at a job's end the outcome is decided, and only the store can say so. */
+ * at a job's end the outcome is decided, and only the store can say so. One that fails because the
+ * fence has been passed ends this mrmaster: the job is another's now, and goes on there. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/hash.h"
 #include "common/log.h"
 #include "mapreduce/master_internal.h"
 #include "mapreduce/mr_pack.h"
@@ -41,6 +43,7 @@ struct step {
     struct arena arena; /* of the results */
     struct job_plan plan;
     uint32_t reduces;        /* PLAN */
+    uint64_t plan_id;        /* PLAN */
     bool committed;          /* RECOVER, DISCARD: the output stands already */
     uint32_t *parts;         /* RECOVER: found committed; goes to the job */
     size_t part_count;       /* PLAN: those of the job; 0 afterwards if they do not fit the plan */
@@ -134,6 +137,7 @@ static void run_plan(struct step *s)
     }
     s->reduces = choose_reduces(&s->record->spec, s->plan.bytes, slots);
     uint64_t digest = plan_digest(&s->plan);
+    s->plan_id = hash_u64(digest ^ s->reduces);
     bool same = noted.slots == slots && noted.reduces == s->reduces && noted.digest == digest &&
                 noted.hidden == s->hidden_inode;
     if (!same && s->part_count > 0) {
@@ -185,6 +189,11 @@ static void step_run(struct job *work)
     case STEP_FORGET:
         s->code = store_remove_job(s->system, s->record, &s->err);
         break;
+    }
+    struct err e = ERR_INIT;
+    if (s->code == ERR_PRECONDITION && store_check_fence(s->system, &e) == ERR_FENCED) {
+        s->code = ERR_FENCED;
+        s->err = e;
     }
     rpc_loop_post(s->m->options.loop, step_done, s);
 }
@@ -292,7 +301,23 @@ static void recover_done(struct mr_master *m, struct mr_job *job, struct step *s
         step_commit(m, job);
         return;
     }
-    plan_start(m, job);
+    job->awaits_workers = m->awaited > 0;
+    if (!job->awaits_workers) {
+        plan_start(m, job);
+    }
+}
+
+void steps_go_on(struct mr_master *m)
+{
+    LIST_FOR_EACH(node, &m->jobs)
+    {
+        struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
+        if (job->awaits_workers) {
+            job->awaits_workers = false;
+            job->changed = true;
+            plan_start(m, job);
+        }
+    }
 }
 
 static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
@@ -309,6 +334,7 @@ static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
     }
     job->plan = s->plan;
     job->reduces = s->reduces;
+    job->plan_id = s->plan_id;
     job->committed_count = s->part_count;
     job->plan_arena = s->arena;
     arena_init(&s->arena, 0);
@@ -367,6 +393,14 @@ static void step_done(void *arg)
     struct mr_master *m = s->m;
     struct mr_job *job = master_find_number(m, s->number);
     CHECK(job != NULL);
+    if (s->code == ERR_FENCED) {
+        if (s->kind == STEP_SUBMIT) {
+            rpc_call_finish(s->call, ERR_NOT_LEADER, "this mrmaster was deposed by another one");
+        }
+        master_deposed(m, err_message(&s->err));
+        step_free(s);
+        return;
+    }
     if (m->draining && s->kind != STEP_SUBMIT) {
         step_free(s); /* the next start settles the job */
         return;

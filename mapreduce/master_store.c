@@ -28,6 +28,7 @@
 #define SYSTEM_DIRECTORY  "/system/mr"
 #define UPLOADS_DIRECTORY MR_UPLOADS_DIRECTORY
 #define JOBS_DIRECTORY    SYSTEM_DIRECTORY "/jobs"
+#define ROSTER_DIRECTORY  SYSTEM_DIRECTORY "/workers"
 
 enum {
     SPLIT_BYTES_MIN = 4 * 1024 * 1024, /* smaller splits cost more than they spread */
@@ -140,7 +141,75 @@ int store_open(struct dfs *dfs, uint64_t *ret_fence, struct err *e)
     if (dfs_mkdir(dfs, UPLOADS_DIRECTORY, 01777, DFS_PARENTS, conditions, &de) < 0) {
         return err_from_dfs(e, &de, "make %s", UPLOADS_DIRECTORY);
     }
+    if (dfs_mkdir(dfs, ROSTER_DIRECTORY, 0755, DFS_PARENTS, conditions, &de) < 0) {
+        return err_from_dfs(e, &de, "make %s", ROSTER_DIRECTORY);
+    }
     return 0;
+}
+
+/* A change that changes nothing, for the sake of its condition. */
+int store_check_fence(struct store_at at, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct fenced f;
+    int r = dfs_mkdir(at.dfs, JOBS_DIRECTORY, 0755, DFS_PARENTS, fenced(&f, at.fence), &de);
+    if (r == DFS_EPRECONDITION && !de.unknown) {
+        return err_set(e, ERR_FENCED, "%s", de.msg);
+    }
+    return r < 0 ? err_from_dfs(e, &de, "make %s", JOBS_DIRECTORY) : 0;
+}
+
+/* ---- The roster ---- */
+
+int store_read_roster(struct dfs *dfs, char ***ret, size_t *ret_count, struct err *e)
+{
+    enum { ROSTER_COUNT_MAX = 100000 };
+    struct dfs_dir *dir = NULL;
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    const char *name = NULL;
+    char **names = NULL;
+    size_t count = 0;
+    int r = dfs_dir_open(dfs, ROSTER_DIRECTORY, &dir, &de);
+    while (r >= 0 && count < ROSTER_COUNT_MAX && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
+        names = xreallocarray(names, count + 1, sizeof(names[0]));
+        names[count++] = xstrdup(name);
+    }
+    dfs_dir_close(dir);
+    if (r < 0) {
+        for (size_t i = 0; i < count; i++) {
+            free(names[i]);
+        }
+        free(names);
+        return err_from_dfs(e, &de, "list %s", ROSTER_DIRECTORY);
+    }
+    *ret = names;
+    *ret_count = count;
+    return 0;
+}
+
+int store_roster_add(struct store_at at, const char *name, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct dfs_err de = {0};
+    struct fenced f;
+    const char *path = arena_printf(&arena, ROSTER_DIRECTORY "/%s", name);
+    int r = dfs_mkdir(at.dfs, path, 0755, DFS_PARENTS, fenced(&f, at.fence), &de);
+    r = r < 0 ? err_from_dfs(e, &de, "make %s", path) : 0;
+    arena_deinit(&arena);
+    return r;
+}
+
+int store_roster_remove(struct store_at at, const char *name, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct dfs_err de = {0};
+    struct fenced f;
+    const char *path = arena_printf(&arena, ROSTER_DIRECTORY "/%s", name);
+    int r = dfs_delete(at.dfs, path, DFS_RECURSIVE, fenced(&f, at.fence), &de);
+    r = r < 0 && r != DFS_ENOT_FOUND ? err_from_dfs(e, &de, "remove %s", path) : 0;
+    arena_deinit(&arena);
+    return r;
 }
 
 /* ---- Submission ---- */
@@ -150,13 +219,22 @@ static bool has_glob(const char *text)
     return strpbrk(text, "*?[") != NULL;
 }
 
+static int output_exists(const struct job_spec *spec, struct err *e)
+{
+    return err_set(
+        e, ERR_EXISTS,
+        "output directory %s already exists; remove it with dfs rm -r, or choose another "
+        "--output",
+        spec->output);
+}
+
 int store_check_submission(struct dfs *user, const struct job_spec *spec, struct err *e)
 {
     struct dfs_err de = {0};
     struct dfs_stat stat;
     int r = dfs_stat(user, spec->output, &stat, &de);
     if (r == 0) {
-        return err_set(e, ERR_EXISTS, "output directory %s already exists", spec->output);
+        return output_exists(spec, e);
     }
     if (r != DFS_ENOT_FOUND) {
         return err_from_dfs(e, &de, "output %s", spec->output);
@@ -172,7 +250,10 @@ int store_check_submission(struct dfs *user, const struct job_spec *spec, struct
         }
         r = dfs_stat(user, input, &stat, &de);
         if (r == DFS_ENOT_FOUND) {
-            return err_set(e, ERR_NOT_FOUND, "input %s does not exist", input);
+            return err_set(e, ERR_NOT_FOUND,
+                           "input %s does not exist in the store; see dfs ls. Local files come "
+                           "there with dfs put, or stay with mr run --local",
+                           input);
         }
         if (r < 0) {
             return err_from_dfs(e, &de, "input %s", input);
@@ -213,7 +294,7 @@ int store_reserve(struct store_at user, const struct job_spec *spec, bool fresh,
         r = dfs_mkdir(user.dfs, hidden, 0755, DFS_PARENTS, fenced_and(&f, user.fence, absent), &de);
     }
     if (r == DFS_EPRECONDITION && dfs_stat(user.dfs, spec->output, &stat, NULL) == 0) {
-        r = err_set(e, ERR_EXISTS, "output directory %s already exists", spec->output);
+        r = output_exists(spec, e);
     } else if (r < 0) {
         r = err_from_dfs(e, &de, "make %s", hidden);
     } else if (dfs_stat(user.dfs, hidden, &stat, &de) < 0) {
@@ -419,7 +500,8 @@ static int expand_input(struct inputs *in, const char *input, struct err *e)
                                            parent_length ? parent_length : 1);
         r = list_one(in, &stack, (struct to_list){parent, 0}, pattern, &matched, e);
         if (r == 0 && matched == 0) {
-            r = err_set(e, ERR_NOT_FOUND, "input %s: no file matches", input);
+            r = err_set(e, ERR_NOT_FOUND, "input %s: no file of the store matches; see dfs ls",
+                        input);
         }
     } else if (dfs_stat(in->dfs, input, &stat, &de) < 0) {
         r = err_from_dfs(e, &de, "input %s", input);

@@ -1,10 +1,11 @@
 /* What mrmaster keeps in the store, and its blocking work there. Everything runs on a worker thread
  * and touches nothing but its own struct. All changes carry the fence: a deposed mrmaster gets
- * ERR_FENCED or ERR_PRECONDITION and ends.
+ * ERR_PRECONDITION for each; store_check_fence() tells that from any other condition.
  *
  *   /system/mr/uploads/            mode 1777: libraries and side files, one directory per
  * submission, made by `mr run` /system/mr/jobs/JOB/spec       the submission: written before it is
  * acknowledged /system/mr/jobs/JOB/result     the last status: written when the job has ended
+ *   /system/mr/workers/KEY         one empty directory for each worker that has joined
  *   PARENT/._mr_NAME/              hidden directory of the output PARENT/NAME: committed parts;
  * renamed to the output at the end
  *
@@ -51,6 +52,14 @@ struct store_at { /* whom and under which fence */
 
 /* Makes the directories above and raises the fence. */
 int store_open(struct dfs *dfs, uint64_t *ret_fence, struct err *e) MUST_CHECK;
+
+/* ERR_FENCED: another mrmaster has raised the fence since. */
+int store_check_fence(struct store_at at, struct err *e) MUST_CHECK;
+
+/* The roster of workers: names of at most 32 bytes. The caller frees *ret and each. */
+int store_read_roster(struct dfs *dfs, char ***ret, size_t *ret_count, struct err *e) MUST_CHECK;
+int store_roster_add(struct store_at at, const char *name, struct err *e) MUST_CHECK;
+int store_roster_remove(struct store_at at, const char *name, struct err *e) MUST_CHECK;
 
 /* The inputs exist and the output does not. */
 int store_check_submission(struct dfs *user, const struct job_spec *spec, struct err *e) MUST_CHECK;

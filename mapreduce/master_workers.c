@@ -1,6 +1,11 @@
 /* Workers: one stream each. What goes to a worker is gathered while an event is handled and sent as
  * one message at its end; what comes from it is checked, given to the scheduler and to the job's
- * books, and acknowledged by sequence. */
+ * books, and acknowledged by sequence.
+ *
+ * Which map outputs stand is different: a job may have a million of them. Each job has a list of
+ * the maps that changed, in order, and each worker that was ever given a reduce of it a place in
+ * that list. It is told in pages while its stream takes them, always of a map's state at that
+ * moment, so that no message is too large, no queue too long, and a slow worker costs nothing. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,26 +45,13 @@ struct mr_worker *master_find_worker(struct mr_master *m, uint64_t id)
         (w)->out_used = true;                                                                      \
     } while (0)
 
-static struct map_done map_done_of(const struct mr_job *job, const struct attempt_record *map,
-                                   bool withdrawn)
+/* A reduce of the job runs here from now on. */
+static void worker_follow(struct mr_worker *w, struct mr_job *job)
 {
-    return (struct map_done){.job = job->record.job,
-                             .map = map->id.task,
-                             .attempt = map->name,
-                             .address = map->address,
-                             .host = map->host,
-                             .withdrawn = withdrawn};
-}
-
-/* Every map output that stands now, for a reduce that starts. */
-static void assignment_add_maps(struct mr_worker *w, struct mr_job *job, struct assignment *a)
-{
-    a->map_done = arena_calloc(&w->out_arena, (job->plan.map_count + 1) * sizeof(a->map_done[0]));
-    for (uint32_t t = 0; t < job->plan.map_count; t++) {
-        const struct task_record *task = &job->tasks[SCHED_MAP][t];
-        if (task->permille == 1000 && task->latest) {
-            a->map_done[a->map_done_count++] = map_done_of(job, task->latest, false);
-        }
+    if (!map_get_u64(&w->follows, job->record.number)) {
+        struct follow *follow = xcalloc(1, sizeof(*follow));
+        follow->job = job;
+        map_put_u64(&w->follows, job->record.number, follow);
     }
 }
 
@@ -80,22 +72,20 @@ void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
         .fence_name = MR_FENCE_NAME,
         .fence_epoch = m->fence,
         .user = job->record.user,
+        .plan = job->plan_id,
     };
     if (!map_get_u64(&w->specs_sent, job->record.number)) {
         a.spec = &job->record.spec;
         map_put_u64(&w->specs_sent, job->record.number, job);
     }
     if (a.reduce) {
-        assignment_add_maps(w, job, &a);
+        worker_follow(w, job);
     } else {
         a.splits = job->plan.maps[id->task].splits;
         a.split_count = job->plan.maps[id->task].split_count;
     }
     w->busy++;
     OUT_ADD(w, assign, assign_count, a);
-    if (a.reduce) {
-        worker_flush(w); /* two lists of maps could be more than one message takes */
-    }
 }
 
 void worker_kill(struct mr_worker *w, const char *attempt)
@@ -107,48 +97,20 @@ void worker_kill(struct mr_worker *w, const char *attempt)
 
 void worker_forget_job(struct mr_worker *w, const struct mr_job *job)
 {
-    if (map_remove_u64(&w->specs_sent, job->record.number)) {
-        const char *name = arena_strdup(&w->out_arena, job->record.job);
-        OUT_ADD(w, forget_jobs, forget_count, name);
-    }
+    free(map_remove_u64(&w->follows, job->record.number));
+    (void)map_remove_u64(&w->specs_sent, job->record.number);
+    worker_forget_name(w, job->record.job); /* it may have files of it from before a restart */
 }
 
-/* Whether a worker has a reduce of the job under way. */
-static bool runs_reduce_of(const struct mr_worker *w, const struct mr_job *job)
+void worker_forget_name(struct mr_worker *w, const char *job)
 {
-    MAP_FOR_EACH(it, &job->running)
-    {
-        const struct attempt_record *attempt = it.value;
-        if (attempt->worker == w->id && attempt->id.kind == SCHED_REDUCE) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void workers_tell_map(struct mr_master *m, struct mr_job *job, const struct attempt_record *map,
-                      bool withdrawn)
-{
-    if (!map) {
-        return;
-    }
-    LIST_FOR_EACH(node, &m->workers)
-    {
-        struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
-        if (runs_reduce_of(w, job)) {
-            struct map_done done = map_done_of(job, map, withdrawn);
-            done.attempt = arena_strdup(&w->out_arena, done.attempt);
-            done.address = arena_strdup(&w->out_arena, done.address);
-            done.host = arena_strdup(&w->out_arena, done.host);
-            OUT_ADD(w, map_done, map_done_count, done);
-        }
-    }
+    const char *name = arena_strdup(&w->out_arena, job);
+    OUT_ADD(w, forget_jobs, forget_count, name);
 }
 
 static void out_clear(struct mr_worker *w)
 {
     free(w->out.assign);
-    free(w->out.map_done);
     free(w->out.kill);
     free(w->out.forget_jobs);
     w->out = (struct master_message){.ack_sequence = w->out.ack_sequence};
@@ -156,21 +118,70 @@ static void out_clear(struct mr_worker *w)
     arena_reset(&w->out_arena);
 }
 
-void worker_flush(struct mr_worker *w)
+static void worker_send(struct mr_worker *w, const struct master_message *message)
 {
-    if (!w->out_used) {
-        return;
-    }
     struct buf bytes = BUF_INIT;
-    master_message_pack(&w->out, &bytes);
-    struct rpc_bytes *message = rpc_bytes_copy(bytes.data, bytes.length);
-    int r = rpc_stream_send_bytes(w->stream, message);
-    rpc_bytes_unref(message);
+    master_message_pack(message, &bytes);
+    struct rpc_bytes *copy = rpc_bytes_copy(bytes.data, bytes.length);
+    int r = rpc_stream_send_bytes(w->stream, copy);
+    rpc_bytes_unref(copy);
     buf_deinit(&bytes);
-    out_clear(w);
     if (r < 0) {
         log_warning("mrmaster", "worker cannot be told host=%s error=%s", w->host, err_name(r));
         rpc_stream_cancel(w->stream); /* what it did not hear it must not miss: it joins anew */
+    }
+}
+
+static struct map_done map_state(const struct mr_job *job, uint32_t map)
+{
+    const struct task_record *task = &job->tasks[SCHED_MAP][map];
+    const struct attempt_record *attempt = task->permille == 1000 ? task->latest : NULL;
+    return (struct map_done){.job = job->record.job,
+                             .map = map,
+                             .attempt = attempt ? attempt->name : "",
+                             .address = attempt ? attempt->address : "",
+                             .host = attempt ? attempt->host : "",
+                             .withdrawn = attempt == NULL};
+}
+
+/* The next page of a job's news. */
+static void tell_page(struct mr_worker *w, struct follow *follow)
+{
+    struct map_done page[MAP_DONE_PAGE_COUNT];
+    struct master_message message = {.map_done = page, .ack_sequence = w->out.ack_sequence};
+    const struct mr_job *job = follow->job;
+    while (follow->told < job->map_news_count && message.map_done_count < MAP_DONE_PAGE_COUNT) {
+        page[message.map_done_count++] = map_state(job, job->map_news[follow->told++]);
+    }
+    worker_send(w, &message);
+}
+
+static void tell_news(struct mr_worker *w)
+{
+    MAP_FOR_EACH(it, &w->follows)
+    {
+        struct follow *follow = it.value;
+        while (follow->told < follow->job->map_news_count && rpc_stream_writable(w->stream)) {
+            tell_page(w, follow);
+        }
+    }
+}
+
+void worker_flush(struct mr_worker *w)
+{
+    if (w->out_used) {
+        worker_send(w, &w->out);
+        out_clear(w);
+    }
+    tell_news(w);
+}
+
+static void on_sent(struct rpc_stream *stream)
+{
+    const struct mr_master *m = rpc_stream_service(stream);
+    struct mr_worker *w = rpc_stream_state(stream);
+    if (w->joined && !m->draining) {
+        tell_news(w); /* there is room again */
     }
 }
 
@@ -189,36 +200,50 @@ static void attempt_succeeded(struct mr_master *m, struct mr_job *job,
     if (counts) {
         job_task_done(job, attempt, end);
         if (attempt->id.kind == SCHED_MAP) {
-            workers_tell_map(m, job, attempt, false);
+            job_note_map(job, attempt->id.task);
         }
     }
 }
 
 /* Fetches that failed: the maps run again, and the reduce is not to blame. */
-static void report_lost_maps(struct mr_master *m, const struct attempt_record *attempt,
+static void report_lost_maps(struct mr_master *m, const struct mr_job *job,
                              const struct attempt_end *end)
 {
     for (size_t i = 0; i < end->lost_count; i++) {
-        struct attempt_name name;
-        if (attempt_name_parse(end->lost_map_attempts[i], &name) && name.fence == m->fence &&
-            !name.reduce && name.job == attempt->id.job) {
-            struct sched_attempt map = {name.job, SCHED_MAP, name.task, name.number};
-            scheduler_map_lost(m->scheduler, &map, clock_mono_ms(), &m->effects);
+        const struct attempt_record *map = map_get_str(&job->by_name, end->lost_map_attempts[i]);
+        if (map && map->id.kind == SCHED_MAP && job->tasks[SCHED_MAP][map->id.task].latest == map) {
+            scheduler_map_lost(m->scheduler, &map->id, clock_mono_ms(), &m->effects);
         }
     }
+}
+
+/* The worker's trouble: neither the attempt nor its task is to blame. */
+static void attempt_not_started(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
+                                struct attempt_record *attempt, const struct attempt_end *end)
+{
+    log_warning("mrmaster", "worker cannot start a task host=%s attempt=%s error=\"%s\"", w->host,
+                attempt->name, end->text);
+    free(w->trouble);
+    w->trouble = xstrdup(end->text);
+    job_attempt_ended(job, attempt, "lost", end);
+    scheduler_not_started(m->scheduler, &attempt->id, clock_mono_ms(), &m->effects);
 }
 
 static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attempt_record *attempt,
                            const struct attempt_end *end)
 {
-    bool blame = end->lost_count == 0 && end->code != ERR_CANCELLED;
+    bool fenced = end->code == ERR_FENCED; /* the store refused its commit, and will refuse us */
+    bool blame = end->lost_count == 0 && !fenced;
     log_info("mrmaster", "attempt failed attempt=%s host=%s blame=%d error=\"%s\"", attempt->name,
              attempt->host, blame, end->text);
     job_attempt_ended(job, attempt, "failed", end);
     if (blame) {
         job_set_failure(job, attempt, NULL);
     }
-    report_lost_maps(m, attempt, end);
+    report_lost_maps(m, job, end);
+    if (fenced) {
+        master_check_fence(m);
+    }
     scheduler_failed(m->scheduler, &attempt->id, blame, clock_mono_ms(), &m->effects);
 }
 
@@ -257,7 +282,9 @@ static void on_beat(struct mr_master *m, struct mr_worker *w, const struct worke
             continue; /* told twice, or killed meanwhile */
         }
         w->busy -= w->busy > 0;
-        if (beat->ended[i].code == 0) {
+        if (beat->ended[i].not_started) {
+            attempt_not_started(m, w, job, attempt, &beat->ended[i]);
+        } else if (beat->ended[i].code == 0) {
             attempt_succeeded(m, job, attempt, &beat->ended[i]);
         } else {
             attempt_failed(m, job, attempt, &beat->ended[i]);
@@ -271,25 +298,45 @@ static void on_beat(struct mr_master *m, struct mr_worker *w, const struct worke
 
 static void on_hello(struct mr_master *m, struct mr_worker *w, const struct worker_hello *hello)
 {
-    LIST_FOR_EACH_SAFE(node, &m->workers)
-    {
-        struct mr_worker *old = LIST_ENTRY(node, struct mr_worker, link);
-        if (member_key_equal(old->key, hello->key)) {
-            worker_remove(m, old, "joined anew");
-        }
-    }
     w->id = m->next_worker++;
     w->key = hello->key;
     w->host = xstrdup(hello->host);
     w->rack = xstrdup(hello->rack);
     w->address = xstrdup(hello->address);
     w->slots = hello->slots;
+}
+
+/* It has told all of its past. */
+static void join(struct mr_master *m, struct mr_worker *w)
+{
+    LIST_FOR_EACH_SAFE(node, &m->workers)
+    {
+        struct mr_worker *old = LIST_ENTRY(node, struct mr_worker, link);
+        if (member_key_equal(old->key, w->key)) {
+            worker_remove(m, old, "joined anew");
+        }
+    }
+    w->joined = true;
     list_remove(&w->link);
     list_push_back(&m->workers, &w->link);
     struct sched_worker_info info = {w->id, w->host, w->rack, w->slots};
     scheduler_add_worker(m->scheduler, &info);
     log_info("mrmaster", "worker joined host=%s rack=%s address=%s slots=%" PRIu32, w->host,
              w->rack, w->address, w->slots);
+    worker_past_told(m, w);
+}
+
+static int on_past(struct mr_master *m, struct mr_worker *w, const struct worker_past *past,
+                   struct err *e)
+{
+    if (w->joined) {
+        return err_set(e, ERR_INVALID, "a worker tells its past before it joins");
+    }
+    int r = worker_take_past(w, past, e);
+    if (r == 0 && past->last) {
+        join(m, w);
+    }
+    return r;
 }
 
 static void on_open(struct rpc_stream *stream)
@@ -299,6 +346,8 @@ static void on_open(struct rpc_stream *stream)
     w->stream = stream;
     w->heard = clock_mono_ms();
     map_init(&w->specs_sent, 0);
+    map_init(&w->follows, 0);
+    list_init(&w->past);
     arena_init(&w->out_arena, 0);
     list_push_back(&m->strangers, &w->link);
     rpc_stream_set_state(stream, w);
@@ -318,6 +367,8 @@ static int take_message(struct mr_master *m, struct mr_worker *w, struct rpc_byt
         r = err_set(e, ERR_INVALID, "a worker's first message, and only that, is its hello");
     } else if (r == 0 && message.hello) {
         on_hello(m, w, message.hello);
+    } else if (r == 0 && message.past) {
+        r = on_past(m, w, message.past, e);
     } else if (r == 0) {
         on_beat(m, w, message.beat);
     }
@@ -345,6 +396,15 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
 
 /* ---- Gone ---- */
 
+static void follows_free(struct mr_worker *w)
+{
+    MAP_FOR_EACH(it, &w->follows)
+    {
+        free(it.value);
+    }
+    map_deinit(&w->follows);
+}
+
 /* Takes a worker out of the scheduler and marks what ran on it. Its struct stays until the stream
  * closes. */
 void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why)
@@ -363,6 +423,9 @@ void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why)
     }
     scheduler_remove_worker(m->scheduler, w->id, clock_mono_ms(), &m->effects);
     w->id = 0;
+    w->joined = false;
+    follows_free(w);
+    worker_past_free(w);
     list_remove(&w->link);
     list_push_back(&m->strangers, &w->link);
     rpc_stream_cancel(w->stream);
@@ -372,8 +435,11 @@ void worker_free(struct mr_worker *w)
 {
     list_remove(&w->link);
     out_clear(w);
+    follows_free(w);
+    worker_past_free(w);
     map_deinit(&w->specs_sent);
     arena_deinit(&w->out_arena);
+    free(w->trouble);
     free(w->host);
     free(w->rack);
     free(w->address);
@@ -385,7 +451,7 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
     (void)result;
     struct mr_master *m = rpc_stream_service(stream);
     struct mr_worker *w = rpc_stream_state(stream);
-    if (w->id != 0 && !m->draining) {
+    if (w->joined && !m->draining) {
         worker_remove(m, w, "connection closed");
         worker_free(w);
         master_pump(m);
@@ -402,6 +468,7 @@ static void on_half_close(struct rpc_stream *stream)
 const struct rpc_stream_ops worker_stream_ops = {
     .on_open = on_open,
     .on_message = on_message,
+    .on_sent = on_sent,
     .on_half_close = on_half_close,
     .on_close = on_close,
 };

@@ -362,12 +362,6 @@ static Trireme__V1__WorkerHello *hello_to_wire(const struct worker_hello *from, 
     TEXT(address);
     SAME(slots);
     to->wire_version = TRIREME_WIRE_VERSION;
-    to->n_held = from->held_count;
-    to->held = arena_calloc(arena, (from->held_count + 1) * sizeof(to->held[0]));
-    for (size_t i = 0; i < from->held_count; i++) {
-        to->held[i] = NEW(arena, Trireme__V1__MapOutputHeld, trireme__v1__map_output_held__init);
-        to->held[i]->attempt = (char *)from->held[i];
-    }
     return to;
 }
 
@@ -390,11 +384,6 @@ static int hello_from_wire(const Trireme__V1__WorkerHello *from, struct arena *a
     COPY(rack);
     COPY(address);
     SAME(slots);
-    to->held_count = from->n_held;
-    to->held = arena_calloc(arena, (from->n_held + 1) * sizeof(to->held[0]));
-    for (size_t i = 0; i < from->n_held; i++) {
-        to->held[i] = arena_strdup(arena, from->held[i]->attempt);
-    }
     return 0;
 }
 
@@ -410,14 +399,13 @@ static Trireme__V1__AttemptEnd *end_to_wire(const struct attempt_end *from, stru
     to->n_counters = from->counters.count;
     to->counters = counters_to_wire(&from->counters, arena);
     to->locality = locality_to_wire(&from->locality, arena);
-    to->n_segment_bytes = from->segment_count;
-    to->segment_bytes = from->segment_bytes;
     to->n_lost_maps = from->lost_count;
     to->lost_maps = from->lost_maps;
     to->n_lost_map_attempts = from->lost_count;
     to->lost_map_attempts = texts_to_wire(from->lost_map_attempts, from->lost_count, arena);
     SAME(committed);
     SAME(output_inode);
+    SAME(not_started);
     return to;
 }
 
@@ -427,24 +415,19 @@ static int end_from_wire(const Trireme__V1__AttemptEnd *from, struct arena *aren
     if (from->n_lost_maps != from->n_lost_map_attempts) {
         return err_set(e, ERR_INVALID, "lost maps and their attempts differ in number");
     }
-    if (from->n_segment_bytes > JOB_REDUCE_COUNT_MAX) {
-        return too_many(e, "segments", from->n_segment_bytes, JOB_REDUCE_COUNT_MAX);
-    }
     COPY(attempt);
     COPY(stderr_tail);
     to->code = from->ok ? 0 : err_from_name(from->error_name);
     to->code = !from->ok && to->code == 0 ? ERR_TASK : to->code;
     to->text = arena_strdup(arena, from->error_text);
     to->locality = locality_from_wire(from->locality);
-    to->segment_count = from->n_segment_bytes;
-    to->segment_bytes =
-        arena_copy(arena, from->segment_bytes, from->n_segment_bytes * sizeof(uint64_t));
     to->lost_count = from->n_lost_maps;
     to->lost_maps = arena_copy(arena, from->lost_maps, from->n_lost_maps * sizeof(uint32_t));
     to->lost_map_attempts =
         texts_from_wire(from->lost_map_attempts, from->n_lost_map_attempts, arena);
     SAME(committed);
     SAME(output_inode);
+    SAME(not_started);
     return counters_from_wire(from->counters, from->n_counters, arena, &to->counters, e);
 }
 
@@ -490,6 +473,57 @@ static int beat_from_wire(const Trireme__V1__WorkerBeat *from, struct arena *are
     return r;
 }
 
+static Trireme__V1__WorkerPast *past_to_wire(const struct worker_past *from, struct arena *arena)
+{
+    Trireme__V1__WorkerPast *to =
+        NEW(arena, Trireme__V1__WorkerPast, trireme__v1__worker_past__init);
+    SAME(last);
+    to->n_jobs = from->job_count;
+    to->jobs = texts_to_wire(from->jobs, from->job_count, arena);
+    to->n_attempts = from->attempt_count;
+    to->attempts = arena_calloc(arena, (from->attempt_count + 1) * sizeof(to->attempts[0]));
+    for (size_t i = 0; i < from->attempt_count; i++) {
+        const struct past_attempt *past = &from->attempts[i];
+        Trireme__V1__PastAttempt *wire =
+            NEW(arena, Trireme__V1__PastAttempt, trireme__v1__past_attempt__init);
+        wire->end = end_to_wire(&past->end, arena);
+        wire->state = (char *)past->state;
+        wire->started_ms = past->started_ms;
+        wire->ended_ms = past->ended_ms;
+        wire->held = past->held;
+        wire->plan = past->plan;
+        to->attempts[i] = wire;
+    }
+    return to;
+}
+
+static int past_from_wire(const Trireme__V1__WorkerPast *from, struct arena *arena,
+                          struct worker_past *to, struct err *e)
+{
+    SAME(last);
+    to->job_count = from->n_jobs;
+    to->jobs = texts_from_wire(from->jobs, from->n_jobs, arena);
+    to->attempt_count = from->n_attempts;
+    to->attempts = arena_calloc(arena, (from->n_attempts + 1) * sizeof(to->attempts[0]));
+    for (size_t i = 0; i < from->n_attempts; i++) {
+        const Trireme__V1__PastAttempt *wire = from->attempts[i];
+        struct past_attempt *past = &to->attempts[i];
+        if (!wire->end) {
+            return err_set(e, ERR_INVALID, "a past attempt without its end");
+        }
+        int r = end_from_wire(wire->end, arena, &past->end, e);
+        if (r < 0) {
+            return r;
+        }
+        past->state = arena_strdup(arena, wire->state);
+        past->started_ms = wire->started_ms;
+        past->ended_ms = wire->ended_ms;
+        past->held = wire->held;
+        past->plan = wire->plan;
+    }
+    return 0;
+}
+
 Trireme__V1__WorkerMessage *worker_message_to_wire(const struct worker_message *from,
                                                    struct arena *arena)
 {
@@ -497,6 +531,7 @@ Trireme__V1__WorkerMessage *worker_message_to_wire(const struct worker_message *
         NEW(arena, Trireme__V1__WorkerMessage, trireme__v1__worker_message__init);
     to->hello = from->hello ? hello_to_wire(from->hello, arena) : NULL;
     to->beat = from->beat ? beat_to_wire(from->beat, arena) : NULL;
+    to->past = from->past ? past_to_wire(from->past, arena) : NULL;
     return to;
 }
 
@@ -505,12 +540,15 @@ int worker_message_from_wire(const Trireme__V1__WorkerMessage *from, struct aren
 {
     struct worker_message message = {0};
     int r = 0;
-    if ((from->hello != NULL) == (from->beat != NULL)) {
-        return err_set(e, ERR_INVALID, "worker message must be either hello or beat");
+    if ((from->hello != NULL) + (from->beat != NULL) + (from->past != NULL) != 1) {
+        return err_set(e, ERR_INVALID, "worker message must be one of hello, past and beat");
     }
     if (from->hello) {
         message.hello = arena_calloc(arena, sizeof(*message.hello));
         r = hello_from_wire(from->hello, arena, message.hello, e);
+    } else if (from->past) {
+        message.past = arena_calloc(arena, sizeof(*message.past));
+        r = past_from_wire(from->past, arena, message.past, e);
     } else {
         message.beat = arena_calloc(arena, sizeof(*message.beat));
         r = beat_from_wire(from->beat, arena, message.beat, e);
@@ -574,6 +612,7 @@ static Trireme__V1__Assignment *assignment_to_wire(const struct assignment *from
     SAME(maps);
     SAME(reduces);
     SAME(fence_epoch);
+    SAME(plan);
     to->spec = from->spec ? job_spec_to_wire(from->spec, arena) : NULL;
     to->n_splits = from->split_count;
     to->splits = arena_calloc(arena, (from->split_count + 1) * sizeof(to->splits[0]));
@@ -585,8 +624,6 @@ static Trireme__V1__Assignment *assignment_to_wire(const struct assignment *from
         to->splits[i]->file_length = from->splits[i].file_length;
         to->splits[i]->inode = from->splits[i].inode;
     }
-    to->n_map_done = from->map_done_count;
-    to->map_done = map_done_to_wire(from->map_done, from->map_done_count, arena);
     return to;
 }
 
@@ -604,6 +641,7 @@ static int assignment_from_wire(const Trireme__V1__Assignment *from, struct aren
     SAME(maps);
     SAME(reduces);
     SAME(fence_epoch);
+    SAME(plan);
     to->split_count = from->n_splits;
     to->splits = arena_calloc(arena, (from->n_splits + 1) * sizeof(to->splits[0]));
     for (size_t i = 0; i < from->n_splits; i++) {
@@ -613,8 +651,6 @@ static int assignment_from_wire(const Trireme__V1__Assignment *from, struct aren
         to->splits[i].file_length = from->splits[i]->file_length;
         to->splits[i].inode = from->splits[i]->inode;
     }
-    to->map_done_count = from->n_map_done;
-    to->map_done = map_done_from_wire(from->map_done, from->n_map_done, arena);
     if (!from->spec) {
         return 0;
     }

@@ -20,6 +20,8 @@ const struct sched_options sched_options_default = {
     .wait_ms_max = 3000,
     .backup_ms_min = 2000,
     .worker_failures_max = 3,
+    .rest_ms_min = 1000,
+    .rest_ms_max = 60 * 1000,
 };
 
 struct label_row {
@@ -121,6 +123,22 @@ void task_attempt_end(struct scheduler *s, struct running_attempt *attempt)
     attempt->worker->busy--;
     s->busy--;
     attempt->worker = NULL;
+}
+
+time_ms worker_rest_ms(const struct scheduler *s, const struct sched_worker *w)
+{
+    time_ms rest = s->options.rest_ms_min;
+    for (uint32_t i = 1; i < w->start_failures && rest < s->options.rest_ms_max; i++) {
+        rest *= 2;
+    }
+    return rest < s->options.rest_ms_max ? rest : s->options.rest_ms_max;
+}
+
+/* Something that the worker was given has begun there. */
+static void worker_can_start(struct sched_worker *w)
+{
+    w->start_failures = 0;
+    w->rests_until = 0;
 }
 
 static uint32_t attempts_running(const struct sched_task *task)
@@ -403,6 +421,9 @@ void scheduler_progress(struct scheduler *s, const struct sched_attempt *attempt
     if (running && permille <= 1000) {
         running->permille = permille;
     }
+    if (running && permille > 0) {
+        worker_can_start(running->worker);
+    }
 }
 
 /* Says what follows from one more task being done. */
@@ -424,6 +445,31 @@ static void job_tell_done(struct sched_job *job, struct sched_effects *effects)
     }
 }
 
+bool scheduler_map_found(struct scheduler *s, const struct sched_attempt *map, uint64_t worker,
+                         struct sched_effects *effects, uint32_t *ret_number)
+{
+    struct sched_job *job = find_job(s, map->job);
+    if (!job || map->task >= job->task_count[SCHED_MAP] || !find_worker(s, worker)) {
+        return false;
+    }
+    struct sched_task *task = &job->tasks[SCHED_MAP][map->task];
+    bool needed = job->count[SCHED_REDUCE][TASK_DONE] < job->task_count[SCHED_REDUCE];
+    if (task->state == TASK_DONE || !needed) {
+        return false;
+    }
+    struct sched_attempt name = {.job = job->id, .kind = SCHED_MAP, .task = map->task};
+    task_kill_attempts(s, name, task, effects);
+    name.number = task->next_number++;
+    task->done_worker = worker;
+    task->done_number = name.number;
+    task_set_state(job, SCHED_MAP, task, TASK_DONE);
+    struct sched_effect done = {.kind = SCHED_TASK_DONE, .attempt = name, .worker = worker};
+    sched_effect_add(effects, &done);
+    job_tell_done(job, effects);
+    *ret_number = name.number;
+    return true;
+}
+
 void scheduler_succeeded(struct scheduler *s, const struct sched_attempt *attempt, time_ms now,
                          struct sched_effects *effects)
 {
@@ -434,6 +480,7 @@ void scheduler_succeeded(struct scheduler *s, const struct sched_attempt *attemp
         return;
     }
     job_duration_add(job, attempt->kind, now - running->started);
+    worker_can_start(running->worker);
     task->done_worker = running->worker->id;
     task->done_number = running->number;
     task_attempt_end(s, running);
@@ -456,6 +503,7 @@ void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, 
         return;
     }
     uint64_t worker = running->worker->id;
+    worker_can_start(running->worker);
     task_attempt_end(s, running);
     if (blame) {
         job->failed++;
@@ -473,6 +521,29 @@ void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, 
         job_forget(s, job);
         return;
     }
+    if (attempts_running(task) == 0) {
+        task_requeue(job, attempt->kind, attempt->task);
+    }
+}
+
+void scheduler_not_started(struct scheduler *s, const struct sched_attempt *attempt, time_ms now,
+                           struct sched_effects *effects)
+{
+    (void)effects;
+    struct sched_job *job = NULL;
+    struct sched_task *task = NULL;
+    struct running_attempt *running = find_attempt(s, attempt, &job, &task);
+    if (!running) {
+        return;
+    }
+    struct sched_worker *w = running->worker;
+    if (w->start_failures == 0 || running->started >= w->start_failed) {
+        w->start_failures++;
+        w->start_failed = now;
+        w->rests_until = now + worker_rest_ms(s, w);
+    }
+    job->lost++;
+    task_attempt_end(s, running);
     if (attempts_running(task) == 0) {
         task_requeue(job, attempt->kind, attempt->task);
     }
@@ -529,6 +600,12 @@ bool scheduler_avoids(const struct scheduler *s, uint64_t id, uint64_t worker)
     const struct sched_job *job = find_job(s, id);
     return job &&
            (uintptr_t)map_get_u64(&job->worker_failures, worker) >= s->options.worker_failures_max;
+}
+
+bool scheduler_cannot_start(const struct scheduler *s, uint64_t worker)
+{
+    const struct sched_worker *w = find_worker(s, worker);
+    return w && w->start_failures > 0;
 }
 
 static void check_job(const struct sched_job *job, uint32_t *ret_running)

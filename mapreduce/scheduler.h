@@ -14,7 +14,10 @@
  *  - What was lost with a worker runs again without blame: its running attempts, and its finished
  * maps as long as a reduce still needs them. Finished reduces are kept.
  *  - A task that fails attempts_max times fails its job. A worker that keeps failing a job's tasks
- * is avoided by it. */
+ * is avoided by it.
+ *  - An attempt that its worker could not start says nothing about the task: it runs again without
+ * blame. The worker rests, twice as long each time, and is then tried with one task at a time until
+ * one of them has begun. */
 #ifndef MAPREDUCE_SCHEDULER_H
 #define MAPREDUCE_SCHEDULER_H
 
@@ -81,6 +84,8 @@ struct sched_options {
     time_ms backup_ms_min; /* an attempt younger than this gets no backup */
     uint32_t
         worker_failures_max; /* a worker with so many failed attempts of a job is avoided by it */
+    time_ms rest_ms_min; /* of a worker that could not start an attempt; doubles each time ... */
+    time_ms rest_ms_max; /* ... up to this */
 };
 extern const struct sched_options sched_options_default;
 
@@ -124,6 +129,12 @@ void scheduler_remove_job(struct scheduler *s, uint64_t id, struct sched_effects
  * effects. */
 void scheduler_mark_done(struct scheduler *s, uint64_t id, enum sched_kind kind, uint32_t task);
 
+/* The output of a map was found on a worker that has come back: of an attempt that is not one of
+ * ours, or that was lost. It counts as if the attempt had succeeded just now, under a new number,
+ * and what runs of the task is killed. False: it is not needed. */
+bool scheduler_map_found(struct scheduler *s, const struct sched_attempt *map, uint64_t worker,
+                         struct sched_effects *effects, uint32_t *ret_number);
+
 /* ---- What workers tell. Reports about attempts that no longer run are ignored. ---- */
 
 void scheduler_progress(struct scheduler *s, const struct sched_attempt *attempt, uint32_t permille,
@@ -134,6 +145,9 @@ void scheduler_succeeded(struct scheduler *s, const struct sched_attempt *attemp
  * have gone well. */
 void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, bool blame,
                       time_ms now, struct sched_effects *effects);
+/* The worker could not start it. */
+void scheduler_not_started(struct scheduler *s, const struct sched_attempt *attempt, time_ms now,
+                           struct sched_effects *effects);
 /* A reduce could not fetch this map's output: runs the map again, unless another attempt has taken
  * its place already. */
 void scheduler_map_lost(struct scheduler *s, const struct sched_attempt *map, time_ms now,
@@ -158,6 +172,8 @@ struct sched_job_counts {
 bool scheduler_counts(const struct scheduler *s, uint64_t id, struct sched_job_counts *ret);
 uint32_t scheduler_free_slots(const struct scheduler *s);
 bool scheduler_avoids(const struct scheduler *s, uint64_t id, uint64_t worker);
+/* The latest attempt that the worker was to start did not start. */
+bool scheduler_cannot_start(const struct scheduler *s, uint64_t worker);
 /* O(n): aborts by CHECK when the books do not balance. */
 void scheduler_check(const struct scheduler *s);
 

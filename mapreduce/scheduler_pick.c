@@ -92,14 +92,16 @@ static void queue_put_back(struct task_queue *q, uint32_t task)
     q->tasks[--q->head] = task;
 }
 
-/* Whether the job has another worker than this one that it does not avoid. */
+/* Whether the job has another worker than this one that it does not avoid and that can start tasks.
+ */
 static bool has_other_worker(const struct scheduler *s, const struct sched_job *job,
                              uint64_t worker)
 {
     for (size_t i = 0; i < s->worker_count; i++) {
         uint64_t id = s->workers[i]->id;
         uintptr_t failures = (uintptr_t)map_get_u64(&job->worker_failures, id);
-        if (id != worker && s->workers[i]->slots > 0 && failures < s->options.worker_failures_max) {
+        if (id != worker && s->workers[i]->slots > 0 && s->workers[i]->start_failures == 0 &&
+            failures < s->options.worker_failures_max) {
             return true;
         }
     }
@@ -194,6 +196,9 @@ static void start_attempt(struct scheduler *s, const struct start *start, time_m
                                      .backup = start->backup};
     start->worker->busy++;
     s->busy++;
+    if (start->worker->start_failures > 0) { /* one try at a time */
+        start->worker->rests_until = now + worker_rest_ms(s, start->worker);
+    }
     if (task->state == TASK_PENDING) {
         task_set_state(start->job, start->kind, task, TASK_RUNNING);
     }
@@ -238,7 +243,8 @@ static uint32_t pick_map(struct scheduler *s, struct sched_job *job, const struc
     }
     struct task_queue *any = &job->any[SCHED_MAP];
     task = queue_take(any, tasks, w->id, !has_other_worker(s, job, w->id));
-    if (task == NO_TASK || job->blind || !has_near_worker(s, &tasks[task])) {
+    if (task == NO_TASK || job->blind || !has_near_worker(s, &tasks[task]) ||
+        locality_of(&tasks[task], w) == SCHED_ON_HOST) { /* it failed here, and there is no other */
         return task;
     }
     if (job->waiting_since == 0) {
@@ -307,7 +313,7 @@ static bool has_free_slot_for_maps(const struct scheduler *s, const struct sched
 {
     for (size_t i = 0; i < s->worker_count; i++) {
         const struct sched_worker *w = s->workers[i];
-        if (w->busy < w->slots && takes_maps(s, job, w, shunned)) {
+        if (w->busy < w->slots && w->start_failures == 0 && takes_maps(s, job, w, shunned)) {
             return true;
         }
     }
@@ -442,6 +448,20 @@ static bool backups_possible(const struct scheduler *s)
     return false;
 }
 
+/* A slot of this worker may be filled now; one that rests will be asked again at *ret_wake. */
+static bool has_slot(const struct scheduler *s, const struct sched_worker *w, time_ms now,
+                     time_ms *ret_wake)
+{
+    if (w->busy >= w->slots) {
+        return false;
+    }
+    bool rests = now < w->rests_until;
+    if (rests && s->job_count > 0 && w->rests_until < *ret_wake) {
+        *ret_wake = w->rests_until;
+    }
+    return !rests;
+}
+
 void scheduler_assign(struct scheduler *s, time_ms now, struct sched_effects *effects,
                       time_ms *ret_wake)
 {
@@ -455,7 +475,7 @@ void scheduler_assign(struct scheduler *s, time_ms now, struct sched_effects *ef
         placed = false;
         for (size_t i = 0; i < s->worker_count; i++) {
             struct sched_worker *w = s->workers[(s->next_worker + i) % s->worker_count];
-            placed |= w->busy < w->slots && fill_slot(s, w, now, effects, ret_wake);
+            placed |= has_slot(s, w, now, ret_wake) && fill_slot(s, w, now, effects, ret_wake);
         }
     }
     s->next_worker = s->worker_count ? (s->next_worker + 1) % s->worker_count : 0;

@@ -32,6 +32,10 @@ struct sched_worker {
     label_no rack;
     uint32_t slots;
     uint32_t busy;
+    uint32_t start_failures; /* attempts it could not start, since one began; those that were under
+                                way together count once */
+    time_ms start_failed;    /* when the latest of them was told */
+    time_ms rests_until;     /* nothing is given to it before that */
 };
 
 struct running_attempt {
@@ -101,6 +105,8 @@ void sched_effect_add(struct sched_effects *effects, const struct sched_effect *
 void task_set_state(struct sched_job *job, enum sched_kind kind, struct sched_task *task,
                     enum task_state state);
 void task_attempt_end(struct scheduler *s, struct running_attempt *attempt);
+/* How long a worker rests after as many failures to start as it has now. */
+time_ms worker_rest_ms(const struct scheduler *s, const struct sched_worker *w);
 
 /* scheduler_pick.c: puts a pending task into the queues of its job. */
 void job_enqueue(struct sched_job *job, enum sched_kind kind, uint32_t number);

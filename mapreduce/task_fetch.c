@@ -99,7 +99,7 @@ static void make_ready(struct fetch_plan *p, struct fetch_map *map)
     list_push_back(&p->ready, &map->link);
 }
 
-static void withdraw(struct fetch_map *map)
+static void forget_output(struct fetch_map *map)
 {
     list_remove(&map->link);
     map->state = FETCH_UNKNOWN;
@@ -121,19 +121,13 @@ static void set_output(struct fetch_map *map, char *attempt, char *address)
 /* While an output is being fetched its texts stay; what replaces it is noted beside it. */
 static void told_while_running(struct fetch_map *map, const struct map_done *done)
 {
-    if (map->attempt && strcmp(map->attempt, done->attempt) == 0) {
-        map->withdrawn = done->withdrawn;
-        return;
-    }
-    bool of_next = map->next_attempt && strcmp(map->next_attempt, done->attempt) == 0;
-    if (done->withdrawn && !of_next) {
-        return; /* of an attempt that we never heard of */
-    }
+    bool same = !done->withdrawn && strcmp(map->attempt, done->attempt) == 0;
+    bool other = !done->withdrawn && !same;
     free(map->next_attempt);
     free(map->next_address);
-    map->next_attempt = done->withdrawn ? NULL : xstrdup(done->attempt);
-    map->next_address = done->withdrawn ? NULL : xstrdup(done->address);
-    map->withdrawn = true;
+    map->next_attempt = other ? xstrdup(done->attempt) : NULL;
+    map->next_address = other ? xstrdup(done->address) : NULL;
+    map->withdrawn = !same;
 }
 
 int fetch_plan_told(struct fetch_plan *p, const struct map_done *done, struct err *e)
@@ -153,9 +147,9 @@ int fetch_plan_told(struct fetch_plan *p, const struct map_done *done, struct er
     case FETCH_UNKNOWN:
     case FETCH_READY:
     case FETCH_WAITING:
-        if (done->withdrawn && same) {
-            withdraw(map);
-        } else if (!done->withdrawn && !same) {
+        if (done->withdrawn) {
+            forget_output(map);
+        } else if (!same) {
             set_output(map, xstrdup(done->attempt), xstrdup(done->address));
             make_ready(p, map);
         }
@@ -270,7 +264,7 @@ bool fetch_plan_failed(struct fetch_plan *p, uint32_t number, bool gone, time_ms
         return false;
     }
     if (map->withdrawn) {
-        withdraw(map);
+        forget_output(map);
         map->withdrawn = false;
         return false;
     }

@@ -31,13 +31,18 @@ void task_path(enum task_path which, const char *data, const char *job, const ch
     }
 }
 
-int task_frame_write(int fd, enum task_frame_kind kind, struct span payload, struct err *e)
+void task_frame_append(enum task_frame_kind kind, struct span payload, struct buf *out)
 {
     CHECK(payload.length < TASK_FRAME_BYTES_MAX);
+    buf_append_u32le(out, (uint32_t)(payload.length + 1));
+    buf_append_byte(out, (uint8_t)kind);
+    buf_append(out, payload.data, payload.length);
+}
+
+int task_frame_write(int fd, enum task_frame_kind kind, struct span payload, struct err *e)
+{
     struct buf frame = BUF_INIT;
-    buf_append_u32le(&frame, (uint32_t)(payload.length + 1));
-    buf_append_byte(&frame, (uint8_t)kind);
-    buf_append(&frame, payload.data, payload.length);
+    task_frame_append(kind, payload, &frame);
     size_t sent = 0;
     int r = 0;
     while (sent < frame.length && r == 0) {

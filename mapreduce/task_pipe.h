@@ -52,7 +52,10 @@ enum task_path {
 void task_path(enum task_path which, const char *data, const char *job, const char *attempt,
                struct buf *out);
 
-/* Writes one whole frame; blocks. ERR_UNAVAILABLE: the other side is gone. */
+/* Appends one frame, for a side that must not block: the worker. */
+void task_frame_append(enum task_frame_kind kind, struct span payload, struct buf *out);
+
+/* Writes one whole frame; blocks: for the task. ERR_UNAVAILABLE: the other side is gone. */
 int task_frame_write(int fd, enum task_frame_kind kind, struct span payload,
                      struct err *e) MUST_CHECK;
 

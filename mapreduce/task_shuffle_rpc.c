@@ -481,15 +481,15 @@ uint32_t shuffle_find_corrupt(struct shuffle *s)
 void shuffle_lost(const struct shuffle *s, struct arena *arena, struct attempt_end *end)
 {
     struct fetch_wanted lost;
-    size_t most = (size_t)s->options.maps + 1;
+    size_t most = LOST_MAP_COUNT_MAX;
     end->lost_maps = arena_calloc(arena, most * sizeof(end->lost_maps[0]));
     end->lost_map_attempts = arena_calloc(arena, most * sizeof(end->lost_map_attempts[0]));
     end->lost_count = 0;
-    for (size_t i = 0; fetch_plan_lost(s->plan, i, &lost); i++) {
+    for (size_t i = 0; i < most && fetch_plan_lost(s->plan, i, &lost); i++) {
         end->lost_maps[end->lost_count] = lost.map;
         end->lost_map_attempts[end->lost_count++] = arena_strdup(arena, lost.attempt);
     }
-    for (uint32_t i = 0; i < s->corrupt_count; i++) {
+    for (uint32_t i = 0; i < s->corrupt_count && end->lost_count < most; i++) {
         end->lost_maps[end->lost_count] = s->corrupt[i];
         end->lost_map_attempts[end->lost_count++] =
             arena_strdup(arena, fetch_plan_attempt(s->plan, s->corrupt[i]));

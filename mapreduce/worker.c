@@ -45,7 +45,7 @@ static void send_hello(struct mr_worker_process *w)
     send_message(w, &message);
 }
 
-/* Progress of what runs, and every end that is not acknowledged. */
+/* Progress of what runs, and ends that are not acknowledged, the oldest first. */
 void worker_beat(struct mr_worker_process *w)
 {
     if (!w->stream) {
@@ -63,47 +63,20 @@ void worker_beat(struct mr_worker_process *w)
                 task->attempt, task->permille, task->text ? task->text : ""};
         }
     }
+    size_t bytes = 0;
     LIST_FOR_EACH(node, &w->ended)
     {
         struct ended *ended = LIST_ENTRY(node, struct ended, link);
+        bytes += ended->bytes;
+        if (bytes > WORKER_BEAT_BYTES && beat.ended_count > 0) {
+            break;
+        }
         ended->sequence = ended->sequence ? ended->sequence : w->sequence;
-        beat.ended[beat.ended_count++] = ended->end;
+        beat.ended[beat.ended_count++] = ended->past.end;
     }
     struct worker_message message = {.beat = &beat};
     send_message(w, &message);
     arena_deinit(&arena);
-}
-
-static void ended_free(struct ended *ended)
-{
-    list_remove(&ended->link);
-    arena_deinit(&ended->arena);
-    free(ended);
-}
-
-void worker_tell_end(struct mr_worker_process *w, const struct attempt_end *end)
-{
-    struct ended *ended = xcalloc(1, sizeof(*ended));
-    struct worker_beat beat = {.ended = (struct attempt_end *)end, .ended_count = 1};
-    struct worker_message message = {.beat = &beat};
-    struct buf bytes = BUF_INIT;
-    struct err e = ERR_INIT;
-    arena_init(&ended->arena, 0);
-    worker_message_pack(&message, &bytes);
-    struct worker_message copy = {0};
-    int r =
-        worker_message_unpack((struct span){bytes.data, bytes.length}, &ended->arena, &copy, &e);
-    buf_deinit(&bytes);
-    list_init(&ended->link);
-    if (r < 0) {
-        log_error("mrworker", "end of attempt not told attempt=%s error=\"%s\"", end->attempt,
-                  err_message(&e));
-        ended_free(ended);
-        return;
-    }
-    ended->end = copy.beat->ended[0];
-    list_push_back(&w->ended, &ended->link);
-    worker_beat(w);
 }
 
 static void on_beat_timer(void *arg)
@@ -125,26 +98,7 @@ static void kill_attempt(struct mr_worker_process *w, const char *attempt)
     {
         struct task *task = LIST_ENTRY(node, struct task, link);
         if (task->attempt && strcmp(task->attempt, attempt) == 0) {
-            task_kill(task, NULL);
-        }
-    }
-}
-
-static void ends_free(struct mr_worker_process *w)
-{
-    LIST_FOR_EACH_SAFE(node, &w->ended)
-    {
-        ended_free(LIST_ENTRY(node, struct ended, link));
-    }
-}
-
-static void take_ack(struct mr_worker_process *w, uint64_t sequence)
-{
-    LIST_FOR_EACH_SAFE(node, &w->ended)
-    {
-        struct ended *ended = LIST_ENTRY(node, struct ended, link);
-        if (ended->sequence != 0 && ended->sequence <= sequence) {
-            ended_free(ended);
+            task_drop(task, "killed", "mrmaster ended it");
         }
     }
 }
@@ -158,20 +112,19 @@ static int take_message(struct mr_worker_process *w, struct rpc_bytes *bytes, st
     rpc_bytes_read(bytes, 0, copy, length);
     int r = master_message_unpack((struct span){copy, length}, &arena, &message, e);
     if (r == 0) {
-        take_ack(w, message.ack_sequence);
+        worker_ends_acked(w, message.ack_sequence);
         for (size_t i = 0; i < message.kill_count; i++) {
             kill_attempt(w, message.kill[i]);
         }
         for (size_t i = 0; i < message.forget_count; i++) {
             worker_forget(w, message.forget_jobs[i]);
         }
-        for (size_t i = 0; i < message.map_done_count; i++) {
-            worker_note_map_done(w, &message.map_done[i]);
-            task_map_done(w, &message.map_done[i]);
-        }
     }
     for (size_t i = 0; r == 0 && i < message.assign_count; i++) {
         r = worker_take_assignment(w, &message.assign[i], e);
+    }
+    if (r == 0) { /* of jobs that were just assigned, too */
+        worker_take_maps(w, message.map_done, message.map_done_count);
     }
     arena_deinit(&arena);
     return r;
@@ -189,21 +142,24 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     rpc_stream_read(stream);
 }
 
-/* The master gives our attempts to others now: end them, and join anew. */
+/* The master gives our attempts to others now: end them, keep what has ended, and join anew. */
 static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
 {
     struct mr_worker_process *w = rpc_stream_state(stream);
     w->stream = NULL;
-    tasks_kill_all(w);
-    worker_forget_all(w);
-    ends_free(w);
+    worker_ends_keep(w);
+    worker_drop_waiting(w, NULL);
+    tasks_drop_all(w, "its worker lost the connection to mrmaster");
+    worker_forget_maps(w);
+    worker_past_drop(w);
     if (w->leaving) {
         return;
     }
     if (w->rejoin_ms == WORKER_REJOIN_MS_MIN) {
         log_warning("mrworker", "no connection to mrmaster address=%s error=\"%s\"",
-                    w->options.mrmaster, result->text);
+                    w->names[w->current], result->text);
     }
+    w->current = (w->current + 1) % w->channel_count;
     rpc_timer_set(w->options.loop, &w->rejoin_timer, clock_mono_ms() + w->rejoin_ms, join, w);
     w->rejoin_ms =
         2 * w->rejoin_ms < WORKER_REJOIN_MS_MAX ? 2 * w->rejoin_ms : WORKER_REJOIN_MS_MAX;
@@ -213,12 +169,13 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
 static void on_sent(struct rpc_stream *stream)
 {
     struct mr_worker_process *w = rpc_stream_state(stream);
+    worker_past_send(w);
     if (w->hello_sent) {
         return;
     }
     w->hello_sent = true;
     w->rejoin_ms = WORKER_REJOIN_MS_MIN;
-    log_info("mrworker", "joined mrmaster=%s host=%s slots=%" PRIu32, w->options.mrmaster,
+    log_info("mrworker", "joined mrmaster=%s host=%s slots=%" PRIu32, w->names[w->current],
              w->options.host, w->options.slots);
     if (!w->ever_joined) {
         w->ever_joined = true;
@@ -236,10 +193,12 @@ static void join(void *arg)
 {
     struct mr_worker_process *w = arg;
     struct rpc_request request = {
-        .channel = w->channel, .method = &mr_work, .deadline = RPC_NO_DEADLINE};
+        .channel = w->channels[w->current], .method = &mr_work, .deadline = RPC_NO_DEADLINE};
     w->hello_sent = false;
     w->stream = rpc_stream_open(w->options.loop, &request, &stream_ops, w);
     send_hello(w);
+    worker_past_begin(w);
+    worker_past_send(w);
     rpc_stream_read(w->stream);
 }
 
@@ -256,6 +215,26 @@ static int clean_up(const char *data, struct err *e)
     return r;
 }
 
+static int open_channels(struct mr_worker_process *w, struct err *e)
+{
+    w->addresses = xstrdup(w->options.mrmaster);
+    char *rest = w->addresses;
+    char *one;
+    int r = 0;
+    while (r == 0 && (one = strsep(&rest, ",")) != NULL) {
+        struct rpc_channel_options channel = {
+            .address = one, .class = RPC_CONTROL, .tls = w->options.tls, .user = w->options.user};
+        if (w->channel_count == WORKER_MRMASTER_COUNT_MAX) {
+            return err_set(e, ERR_INVALID, "more than %d addresses of mrmasters",
+                           WORKER_MRMASTER_COUNT_MAX);
+        }
+        r = rpc_channel_open(&channel, &w->channels[w->channel_count], e);
+        w->names[w->channel_count] = one;
+        w->channel_count += r == 0;
+    }
+    return r;
+}
+
 int worker_start(const struct worker_options *options, struct mr_worker_process **ret,
                  struct err *e)
 {
@@ -267,6 +246,7 @@ int worker_start(const struct worker_options *options, struct mr_worker_process 
     list_init(&w->warm);
     list_init(&w->tasks);
     list_init(&w->ended);
+    list_init(&w->pages);
     map_init(&w->jobs, 0);
     *ret = w;
     struct dfs_err de = {0};
@@ -276,12 +256,8 @@ int worker_start(const struct worker_options *options, struct mr_worker_process 
                               .tls_ca = options->tls_ca,
                               .tls_cert = options->tls_cert,
                               .tls_key = options->tls_key};
-    struct rpc_channel_options channel = {.address = options->mrmaster,
-                                          .class = RPC_CONTROL,
-                                          .tls = options->tls,
-                                          .user = options->user};
     int r = clean_up(options->data, e);
-    r = r < 0 ? r : rpc_channel_open(&channel, &w->channel, e);
+    r = r < 0 ? r : open_channels(w, e);
     if (r == 0 && dfs_connect(&dfs, &w->dfs, &de) < 0) {
         r = err_from_dfs(e, &de, "connect to the store");
     }
@@ -302,7 +278,7 @@ void worker_leave(struct mr_worker_process *w)
     w->leaving = true;
     rpc_timer_cancel(w->options.loop, &w->rejoin_timer);
     rpc_timer_cancel(w->options.loop, &w->beat_timer);
-    tasks_kill_all(w);
+    tasks_drop_all(w, "its worker was told to end");
     LIST_FOR_EACH_SAFE(node, &w->warm)
     {
         task_kill(LIST_ENTRY(node, struct task, link), NULL);
@@ -331,8 +307,12 @@ void worker_process_free(struct mr_worker_process *w)
         worker_job_free(it.value);
     }
     map_deinit(&w->jobs);
-    ends_free(w);
-    rpc_channel_unref(w->channel);
+    ends_free(&w->ended);
+    worker_past_drop(w);
+    for (size_t i = 0; i < w->channel_count; i++) {
+        rpc_channel_unref(w->channels[i]);
+    }
+    free(w->addresses);
     dfs_disconnect(w->dfs);
     free(w);
 }

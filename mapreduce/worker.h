@@ -2,7 +2,8 @@
  * 6). One thread, that of the control loop, owns all state here; job files are fetched on a
  * workpool; map outputs and logs are served by a second loop that shares nothing but the directory
  * (worker_serve.h). What runs dies with the connection to mrmaster: a master that cannot hear us
- * has given our attempts away. */
+ * has given our attempts away. What has ended stays, with the outputs of finished maps, and is told
+ * to the mrmaster that is joined next. */
 #ifndef MAPREDUCE_WORKER_H
 #define MAPREDUCE_WORKER_H
 
@@ -20,7 +21,7 @@ struct worker_options {
     struct rpc_loop *loop;
     struct spawner *spawner; /* started before gRPC */
     const char *data;        /* data directory; strings are borrowed for life */
-    const char *mrmaster;    /* HOST:PORT */
+    const char *mrmaster;    /* HOST:PORT,...: the mrmaster, and others that may take over */
     const char *masters;     /* file masters, to fetch job files from */
     const char *address;     /* of our MrWorker service, as others reach it */
     const char *host;

@@ -20,7 +20,11 @@ enum {
     WORKER_BEAT_MS = 500,
     WORKER_REJOIN_MS_MIN = 50,
     WORKER_REJOIN_MS_MAX = 1000,
-    WORKER_WARM_MAX = 2,             /* task processes started ahead */
+    WORKER_MRMASTER_COUNT_MAX = 8,
+    WORKER_WARM_MAX = 2,           /* task processes started ahead */
+    WORKER_WARM_WAIT_MS_MIN = 500, /* after one that ended by itself; doubles ... */
+    WORKER_WARM_WAIT_MS_MAX = 60 * 1000,
+    WORKER_BEAT_BYTES = 1024 * 1024, /* of ends in one beat; what is left goes with the next one */
     WORKER_STDERR_BYTES = 4096,      /* tail of a crashed attempt's log */
     WORKER_PIPE_BYTES_MAX = 1 << 20, /* read from a task's pipe at one go */
 };
@@ -32,17 +36,27 @@ struct task {
     uint64_t id; /* with the spawner */
     int fd;      /* our end of its pipe */
     struct fd_watch *watch;
-    struct buf in; /* bytes read, not yet taken */
+    struct fd_watch *out_watch; /* for room in a full pipe; NULL until it was needed once */
+    unsigned watches;           /* that have not ended */
+    struct buf in;              /* bytes read, not yet taken */
     size_t in_at;
+    struct buf out; /* frames that the pipe has not taken: we never wait for a task to read */
+    size_t out_at;
+    size_t told;  /* of its job's maps */
     bool hung_up; /* the pipe has ended */
     bool exited;  /* the spawner has told */
-    bool gone;    /* the watch has ended: fd is closed */
     int status;
+    int spawn_errno; /* not 0: there never was a process */
     /* of the attempt; attempt == NULL while warm */
     char *job;
     char *attempt;
     bool reduce;
-    bool reported; /* its end is told, or nobody wants to know (killed) */
+    bool begun;            /* the process has said that it has the attempt */
+    bool reported;         /* its end is told, or nobody wants to know (killed) */
+    bool holds;            /* success leaves a map output here */
+    uint64_t plan;         /* of the assignment */
+    uint64_t memory_bytes; /* limit that its job asked for; 0: none */
+    time_ms started_ms;    /* wall */
     uint32_t permille;
     char *text;    /* its status line */
     time_ms alive; /* last sign of life */
@@ -50,16 +64,26 @@ struct task {
     const char *end_reason; /* we ended it, and this is why; NULL otherwise */
 };
 
+/* What stood of one map when mrmaster told of it. */
+struct known_map {
+    uint32_t map;
+    const char *attempt; /* NULL: withdrawn */
+    const char *address;
+};
+
 /* A job of which tasks have run here. */
 struct worker_job {
     char *id;
     struct arena arena;
     struct job_spec spec;
+    struct known_map *maps; /* all that mrmaster told, in its order: each reduce here reads along */
+    size_t map_count, map_capacity;
+    struct arena map_arena; /* their texts */
     enum { FILES_LOADING, FILES_READY, FILES_FAILED } files;
     struct err files_err;
     struct list waiting; /* struct assigned: until the files are here */
     bool forgotten;      /* freed when the load has come back */
-    bool orphaned; /* mrmaster was lost during the load: forgotten then, unless assigned again */
+    struct list past;    /* struct ended, acknowledged, oldest first */
 };
 
 /* An assignment that waits for files. */
@@ -69,11 +93,14 @@ struct assigned {
     struct assignment a; /* spec is the job's */
 };
 
-/* An attempt's end that mrmaster has not acknowledged. */
+/* How an attempt ended: in `ended` of the process until mrmaster has acknowledged it, then with its
+ * job. */
 struct ended {
     struct list link;
     struct arena arena;
-    struct attempt_end end;
+    const char *job;
+    struct past_attempt past;
+    size_t bytes;      /* of it in a message */
     uint64_t sequence; /* of the first beat that told it; 0: none yet */
 };
 
@@ -83,7 +110,11 @@ struct mr_worker_process {
     struct fd_watch *spawner_watch; /* NULL once it has ended */
     struct workpool *pool;
     struct dfs *dfs;
-    struct rpc_channel *channel;
+    char *addresses; /* of mrmasters, cut at the commas */
+    struct rpc_channel *channels[WORKER_MRMASTER_COUNT_MAX];
+    const char *names[WORKER_MRMASTER_COUNT_MAX]; /* into addresses */
+    size_t channel_count;
+    size_t current;            /* which one we are with, or try */
     struct rpc_stream *stream; /* to mrmaster; NULL while not connected */
     bool hello_sent;
     bool heard; /* mrmaster has answered on this stream */
@@ -97,26 +128,46 @@ struct mr_worker_process {
     uint64_t next_task;
     uint64_t sequence;
     struct list warm;
-    struct list tasks; /* with an attempt, or ending */
+    time_ms warm_after;   /* no process is started ahead before that */
+    time_ms warm_wait_ms; /* 0: the last one did well */
+    struct list tasks;    /* with an attempt, or ending */
     struct list ended;
-    struct map jobs; /* id -> struct worker_job */
-    size_t loading;  /* file loads under way */
+    struct list pages; /* of the past, not yet sent to the mrmaster that we have joined */
+    struct map jobs;   /* id -> struct worker_job */
+    size_t loading;    /* file loads under way */
 };
 
 /* ---- worker.c: the connection ---- */
 void worker_beat(struct mr_worker_process *w);
-/* Adds an end to tell. Copies. */
-void worker_tell_end(struct mr_worker_process *w, const struct attempt_end *end);
+
+/* ---- worker_past.c: what has ended ---- */
+
+/* An attempt of the job has ended, which is told in each beat until it is acknowledged. Copies. */
+void worker_tell_end(struct mr_worker_process *w, const char *job, const struct past_attempt *past);
+/* The same for one whose end mrmaster knows or does not await. */
+void worker_note_end(struct mr_worker_process *w, const char *job, const struct past_attempt *past);
+void worker_ends_acked(struct mr_worker_process *w, uint64_t sequence);
+/* mrmaster is lost: what was not acknowledged is told with the rest on joining anew. */
+void worker_ends_keep(struct mr_worker_process *w);
+void ends_free(struct list *list);
+/* On joining: packs all that is to be told; then sends what the stream takes, again at each
+ * on_sent. */
+void worker_past_begin(struct mr_worker_process *w);
+void worker_past_send(struct mr_worker_process *w);
+void worker_past_drop(struct mr_worker_process *w);
 
 /* ---- worker_task.c: processes ---- */
 int tasks_open(struct mr_worker_process *w, struct err *e) MUST_CHECK;
 void tasks_warm(struct mr_worker_process *w);
 void task_start(struct mr_worker_process *w, const struct assignment *a,
                 const struct job_spec *spec);
-void task_map_done(struct mr_worker_process *w, const struct map_done *done);
+/* The job's reduces hear of what is new of its maps, as fast as they read. */
+void tasks_tell_maps(struct mr_worker_process *w, const struct worker_job *job);
 /* End it; reason NULL: mrmaster said so, and wants no report. */
 void task_kill(struct task *task, const char *reason);
-void tasks_kill_all(struct mr_worker_process *w);
+/* The same, noting how the attempt ended: state and text of a past_attempt. */
+void task_drop(struct task *task, const char *state, const char *text);
+void tasks_drop_all(struct mr_worker_process *w, const char *text);
 void tasks_check_timeouts(struct mr_worker_process *w);
 /* We leave: no more events are awaited from the spawner when no process is left. */
 void tasks_close(struct mr_worker_process *w);
@@ -125,11 +176,11 @@ void tasks_close(struct mr_worker_process *w);
 int worker_take_assignment(struct mr_worker_process *w, const struct assignment *a,
                            struct err *e) MUST_CHECK;
 void worker_forget(struct mr_worker_process *w, const char *id);
-/* mrmaster is lost, and has written off what we hold: every job is forgotten. */
-void worker_forget_all(struct mr_worker_process *w);
+/* mrmaster is lost: it tells of maps from the start when we have joined anew. */
+void worker_forget_maps(struct mr_worker_process *w);
 void worker_job_free(struct worker_job *job);
-/* Adds a finished (or withdrawn) map to the reduces that wait for files. */
-void worker_note_map_done(struct mr_worker_process *w, const struct map_done *done);
+/* A page of news of maps: noted with their jobs, and told to the reduces that run. */
+void worker_take_maps(struct mr_worker_process *w, const struct map_done *list, size_t count);
 /* Drops assignments that wait for files. */
 void worker_drop_waiting(struct mr_worker_process *w, const char *attempt);
 

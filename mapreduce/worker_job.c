@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/crc32c.h"
 #include "common/log.h"
 #include "common/macros.h"
@@ -105,6 +106,9 @@ static void load_run(struct job *work)
 void worker_job_free(struct worker_job *job)
 {
     arena_deinit(&job->arena);
+    arena_deinit(&job->map_arena);
+    ends_free(&job->past);
+    free(job->maps);
     free(job->id);
     free(job);
 }
@@ -125,11 +129,14 @@ static void release_waiting(struct mr_worker_process *w, struct worker_job *job)
         if (job->files == FILES_READY) {
             task_start(w, &assigned->a, &job->spec);
         } else {
-            struct attempt_end end = {.attempt = assigned->a.attempt,
-                                      .code = job->files_err.code,
-                                      .text = err_message(&job->files_err),
-                                      .stderr_tail = ""};
-            worker_tell_end(w, &end);
+            struct past_attempt past = {.end = {.attempt = assigned->a.attempt,
+                                                .code = job->files_err.code,
+                                                .text = err_message(&job->files_err),
+                                                .stderr_tail = ""},
+                                        .state = "failed",
+                                        .started_ms = clock_wall_ms(),
+                                        .ended_ms = clock_wall_ms()};
+            worker_tell_end(w, job->id, &past);
         }
         assigned_free(assigned);
     }
@@ -161,8 +168,6 @@ static void load_done(void *arg)
     if (job->forgotten) {
         remove_directory(w, job->id);
         worker_job_free(job);
-    } else if (job->orphaned) {
-        worker_forget(w, job->id);
     } else {
         release_waiting(w, job);
     }
@@ -196,11 +201,13 @@ static int job_add(struct mr_worker_process *w, const struct assignment *a, stru
     struct worker_job *job = xcalloc(1, sizeof(*job));
     struct buf bytes = BUF_INIT;
     arena_init(&job->arena, 0);
+    arena_init(&job->map_arena, 0);
     job_spec_pack(a->spec, &bytes);
     int r = job_spec_unpack((struct span){bytes.data, bytes.length}, &job->arena, &job->spec, e);
     buf_deinit(&bytes);
     job->id = xstrdup(a->job);
     list_init(&job->waiting);
+    list_init(&job->past);
     if (r < 0) {
         worker_job_free(job);
         return r;
@@ -254,9 +261,6 @@ int worker_take_assignment(struct mr_worker_process *w, const struct assignment 
         return r;
     }
     struct worker_job *job = map_get_str(&w->jobs, a->job);
-    if (job) {
-        job->orphaned = false;
-    }
     if (!job) {
         r = job_add(w, a, &job, e);
         if (r < 0) {
@@ -272,30 +276,35 @@ int worker_take_assignment(struct mr_worker_process *w, const struct assignment 
     return keep_assignment(job, a, e);
 }
 
-void worker_note_map_done(struct mr_worker_process *w, const struct map_done *done)
+static void job_note_map(const struct mr_worker_process *w, struct worker_job *job,
+                         const struct map_done *done)
 {
-    struct worker_job *job = map_get_str(&w->jobs, done->job);
-    if (!job) {
-        return;
+    if (job->map_count == job->map_capacity) {
+        job->map_capacity = job->map_capacity ? 2 * job->map_capacity : 64;
+        job->maps = xreallocarray(job->maps, job->map_capacity, sizeof(job->maps[0]));
     }
-    LIST_FOR_EACH(node, &job->waiting)
-    {
-        struct assigned *assigned = LIST_ENTRY(node, struct assigned, link);
-        struct assignment *a = &assigned->a;
-        if (a->reduce) {
-            struct map_done *list =
-                arena_alloc(&assigned->arena, (a->map_done_count + 1) * sizeof(list[0]));
-            memcpy(list, a->map_done, a->map_done_count * sizeof(list[0]));
-            list[a->map_done_count++] = (struct map_done){
-                .job = a->job,
-                .map = done->map,
-                .attempt = arena_strdup(&assigned->arena, done->attempt),
-                .address = arena_strdup(&assigned->arena, done->address),
-                .host = arena_strdup(&assigned->arena, done->host),
-                .withdrawn = done->withdrawn,
-            };
-            a->map_done = list;
+    bool here = strcmp(done->address, w->options.address) == 0;
+    job->maps[job->map_count++] = (struct known_map){
+        .map = done->map,
+        .attempt = done->withdrawn ? NULL : arena_strdup(&job->map_arena, done->attempt),
+        .address = here ? TASK_ADDRESS_LOCAL : arena_strdup(&job->map_arena, done->address)};
+}
+
+void worker_take_maps(struct mr_worker_process *w, const struct map_done *list, size_t count)
+{
+    struct worker_job *job = NULL;
+    for (size_t i = 0; i < count; i++) {
+        bool same = i > 0 && strcmp(list[i].job, list[i - 1].job) == 0;
+        if (job && !same) {
+            tasks_tell_maps(w, job);
         }
+        job = same ? job : map_get_str(&w->jobs, list[i].job);
+        if (job) {
+            job_note_map(w, job, &list[i]);
+        }
+    }
+    if (job) {
+        tasks_tell_maps(w, job);
     }
 }
 
@@ -343,17 +352,12 @@ void worker_forget(struct mr_worker_process *w, const char *id)
     }
 }
 
-void worker_forget_all(struct mr_worker_process *w)
+void worker_forget_maps(struct mr_worker_process *w)
 {
-    worker_drop_waiting(w, NULL);
     MAP_FOR_EACH(it, &w->jobs)
     {
         struct worker_job *job = it.value;
-        if (job->files == FILES_LOADING) {
-            job->orphaned = true;
-        } else {
-            (void)map_remove_str(&w->jobs, job->id);
-            drop_job(w, job);
-        }
+        job->map_count = 0;
+        arena_reset(&job->map_arena);
     }
 }

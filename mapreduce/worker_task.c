@@ -14,6 +14,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/parse.h"
 #include "common/sys.h"
 #include "mapreduce/mr_pack.h"
 #include "mapreduce/worker_internal.h"
@@ -44,18 +45,50 @@ static char *read_log_tail(const struct task *task)
     return tail;
 }
 
+static void describe_end(const struct task *task, struct buf *out)
+{
+    if (WIFSIGNALED(task->status)) {
+        const char *name = strsignal(WTERMSIG(task->status));
+        buf_printf(out, "was killed by signal %d (%s)", WTERMSIG(task->status), name);
+    } else {
+        buf_printf(out, "ended with status %d", WEXITSTATUS(task->status));
+    }
+}
+
 static void describe_death(const struct task *task, struct buf *out)
 {
-    if (task->end_reason) {
+    if (task->spawn_errno != 0) {
+        buf_printf(out, "the worker cannot start a process: %s", strerror(task->spawn_errno));
+    } else if (task->end_reason) {
         buf_append_str(out, task->end_reason);
-    } else if (WIFSIGNALED(task->status)) {
-        const char *name = strsignal(WTERMSIG(task->status));
-        buf_printf(out, "the task's process was killed by signal %d (%s)", WTERMSIG(task->status),
-                   name);
+    } else if (!task->begun) {
+        buf_append_str(out, "the worker's task program (mrtask) ");
+        describe_end(task, out);
+        buf_append_str(out, " before it took a task; see the log of mrworker");
     } else {
-        buf_printf(out, "the task's process ended with status %d before its task did",
-                   WEXITSTATUS(task->status));
+        buf_append_str(out, "the task's process ");
+        describe_end(task, out);
+        buf_append_str(out, WIFSIGNALED(task->status) ? "" : " before its task did");
+        if (WIFSIGNALED(task->status) && WTERMSIG(task->status) == SIGKILL) {
+            buf_append_str(out, ": as the kernel does when memory runs out");
+        }
+        if (task->memory_bytes > 0) {
+            char size[FORMAT_TEXT_BYTES];
+            buf_printf(out, "; its memory is limited to %s (--task-memory)",
+                       format_bytes(task->memory_bytes, size));
+        }
     }
+}
+
+static struct past_attempt past_of(const struct task *task, const struct attempt_end *end,
+                                   const char *state)
+{
+    return (struct past_attempt){.end = *end,
+                                 .state = state,
+                                 .started_ms = task->started_ms,
+                                 .ended_ms = clock_wall_ms(),
+                                 .held = task->holds && end->code == 0,
+                                 .plan = task->plan};
 }
 
 /* A process that ended without a word about its attempt. */
@@ -64,10 +97,15 @@ static void report_death(struct task *task)
     struct buf text = BUF_INIT;
     char *tail = read_log_tail(task);
     describe_death(task, &text);
-    struct attempt_end end = {
-        .attempt = task->attempt, .code = ERR_TASK, .text = text.data, .stderr_tail = tail};
+    bool ours = !task->begun || task->w->spawner_gone;
+    struct attempt_end end = {.attempt = task->attempt,
+                              .code = ours ? ERR_UNAVAILABLE : ERR_TASK,
+                              .text = text.data,
+                              .stderr_tail = tail,
+                              .not_started = ours};
+    struct past_attempt past = past_of(task, &end, ours ? "lost" : "failed");
     task->reported = true;
-    worker_tell_end(task->w, &end);
+    worker_tell_end(task->w, task->job, &past);
     free(tail);
     buf_deinit(&text);
 }
@@ -83,10 +121,10 @@ static void remove_work_directory(const struct task *task)
     buf_deinit(&path);
 }
 
-/* Frees the task when process, pipe and watch are all gone. */
+/* Frees the task when process, pipe and watches are all gone. */
 static void task_settle(struct task *task)
 {
-    if (!task->exited || !task->gone) {
+    if (!task->exited || task->watches > 0) {
         return;
     }
     if (task->attempt && !task->reported) {
@@ -96,16 +134,16 @@ static void task_settle(struct task *task)
         remove_work_directory(task);
     }
     struct mr_worker_process *w = task->w;
-    bool was_warm = !task->attempt;
     list_remove(&task->link);
     buf_deinit(&task->in);
+    buf_deinit(&task->out);
     free(task->job);
     free(task->attempt);
     free(task->text);
     free(task);
     if (w->leaving) {
         tasks_close(w);
-    } else if (!was_warm) { /* else a program that cannot run would be started in a tight loop */
+    } else {
         tasks_warm(w);
     }
 }
@@ -114,15 +152,26 @@ static void on_watch_gone(void *arg)
 {
     struct task *task = arg;
     sys_close(&task->fd);
-    task->gone = true;
+    task->watches--;
+    task_settle(task);
+}
+
+static void on_out_watch_gone(void *arg)
+{
+    struct task *task = arg;
+    task->watches--;
     task_settle(task);
 }
 
 static void task_hang_up(struct task *task)
 {
-    if (!task->hung_up) {
-        task->hung_up = true;
-        fd_watch_end(task->watch, on_watch_gone, task);
+    if (task->hung_up) {
+        return;
+    }
+    task->hung_up = true;
+    fd_watch_end(task->watch, on_watch_gone, task);
+    if (task->out_watch) {
+        fd_watch_end(task->out_watch, on_out_watch_gone, task);
     }
 }
 
@@ -137,11 +186,22 @@ void task_kill(struct task *task, const char *reason)
     task_hang_up(task);
 }
 
-void tasks_kill_all(struct mr_worker_process *w)
+void task_drop(struct task *task, const char *state, const char *text)
+{
+    if (task->attempt && !task->reported) {
+        struct attempt_end end = {
+            .attempt = task->attempt, .code = ERR_CANCELLED, .text = text, .stderr_tail = ""};
+        struct past_attempt past = past_of(task, &end, state);
+        worker_note_end(task->w, task->job, &past);
+    }
+    task_kill(task, NULL);
+}
+
+void tasks_drop_all(struct mr_worker_process *w, const char *text)
 {
     LIST_FOR_EACH_SAFE(node, &w->tasks)
     {
-        task_kill(LIST_ENTRY(node, struct task, link), NULL);
+        task_drop(LIST_ENTRY(node, struct task, link), "lost", text);
     }
 }
 
@@ -152,10 +212,12 @@ void tasks_check_timeouts(struct mr_worker_process *w)
     {
         struct task *task = LIST_ENTRY(node, struct task, link);
         bool silent = task->timeout_ms != TASK_TIMEOUT_NONE && now - task->alive > task->timeout_ms;
-        if (silent && !task->reported && !task->hung_up) {
-            task_kill(
-                task,
-                "no sign of progress within the task's time limit (mr run --timeout): killed");
+        if (silent && !task->hung_up) { /* also one that has told its end and does not go */
+            task_kill(task,
+                      task->reported
+                          ? NULL
+                          : "no sign of progress within the task's time limit (mr run --timeout): "
+                            "killed");
         }
     }
 }
@@ -174,8 +236,9 @@ static void take_progress(struct task *task, const struct attempt_progress *prog
 static void take_end(struct task *task, const struct attempt_end *end)
 {
     if (!task->reported && strcmp(end->attempt, task->attempt) == 0) {
+        struct past_attempt past = past_of(task, end, end->code == 0 ? "succeeded" : "failed");
         task->reported = true;
-        worker_tell_end(task->w, end);
+        worker_tell_end(task->w, task->job, &past);
     }
 }
 
@@ -193,6 +256,8 @@ static int take_frame(struct task *task, enum task_frame_kind kind, struct span 
     }
     if (r == 0) {
         task->alive = clock_mono_ms();
+        task->begun = true;
+        task->w->warm_wait_ms = 0;
         for (size_t i = 0; i < message.beat->running_count; i++) {
             take_progress(task, &message.beat->running[i]);
         }
@@ -238,6 +303,91 @@ static void on_pipe_ready(void *arg)
     }
 }
 
+/* ---- What a task is told ---- */
+
+static void on_pipe_writable(void *arg);
+
+/* Writes what the pipe takes; the rest goes when it takes more. ERR_*: the task is gone. */
+static int task_flush(struct task *task, struct err *e)
+{
+    while (task->out_at < task->out.length) {
+        ssize_t n = send(task->fd, task->out.data + task->out_at, task->out.length - task->out_at,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n >= 0) {
+            task->out_at += (size_t)n;
+        } else if (errno == EAGAIN) {
+            break;
+        } else if (errno != EINTR) {
+            return err_errno(e, "write to the task's pipe");
+        }
+    }
+    if (task->out_at == task->out.length) {
+        buf_clear(&task->out);
+        task->out_at = 0;
+        return 0;
+    }
+    if (!task->out_watch) {
+        int r = fd_watch_new_writer(task->w->watcher, task->fd, on_pipe_writable, task,
+                                    &task->out_watch, e);
+        if (r < 0) {
+            return r;
+        }
+        task->watches++;
+    }
+    fd_watch_want(task->out_watch);
+    return 0;
+}
+
+static int task_tell(struct task *task, enum task_frame_kind kind,
+                     const struct master_message *message, struct err *e)
+{
+    struct buf bytes = BUF_INIT;
+    master_message_pack(message, &bytes);
+    task_frame_append(kind, (struct span){bytes.data, bytes.length}, &task->out);
+    buf_deinit(&bytes);
+    return task_flush(task, e);
+}
+
+/* News of maps, page by page while the pipe takes them. They wait with the job, not here: a task
+ * that does not read costs one page. */
+static void task_tell_maps(struct task *task, const struct worker_job *job)
+{
+    struct map_done page[MAP_DONE_PAGE_COUNT];
+    struct err e = ERR_INIT;
+    bool wants = !task->reported && !task->hung_up;
+    while (wants && task->told < job->map_count && task->out.length == 0) {
+        struct master_message message = {.map_done = page};
+        while (task->told < job->map_count && message.map_done_count < MAP_DONE_PAGE_COUNT) {
+            const struct known_map *known = &job->maps[task->told++];
+            page[message.map_done_count++] =
+                (struct map_done){.job = job->id,
+                                  .map = known->map,
+                                  .attempt = known->attempt ? known->attempt : "",
+                                  .address = known->address,
+                                  .host = "",
+                                  .withdrawn = known->attempt == NULL};
+        }
+        if (task_tell(task, TASK_MAP_DONE, &message, &e) < 0) {
+            task_hang_up(task);
+            wants = false;
+        }
+    }
+}
+
+static void on_pipe_writable(void *arg)
+{
+    struct task *task = arg;
+    struct err e = ERR_INIT;
+    if (task_flush(task, &e) < 0) {
+        task_hang_up(task);
+        return;
+    }
+    const struct worker_job *job = task->reduce ? map_get_str(&task->w->jobs, task->job) : NULL;
+    if (job) {
+        task_tell_maps(task, job);
+    }
+}
+
 /* ---- Starting ---- */
 
 /* One more process. NULL: it could not be asked for; the log says why. */
@@ -254,6 +404,7 @@ static struct task *task_new(struct mr_worker_process *w)
     task->id = w->next_task++;
     task->fd = fds[0];
     buf_init(&task->in);
+    buf_init(&task->out);
     list_init(&task->link);
     int r = spawner_spawn(w->options.spawner, task->id, fds[1], &e);
     sys_close(&fds[1]);
@@ -265,16 +416,30 @@ static struct task *task_new(struct mr_worker_process *w)
         free(task);
         return NULL;
     }
+    task->watches = 1;
     return task;
+}
+
+/* A program that cannot run must not be started in a tight loop. */
+static void warm_later(struct mr_worker_process *w)
+{
+    time_ms wait = 2 * w->warm_wait_ms;
+    wait = wait < WORKER_WARM_WAIT_MS_MIN ? WORKER_WARM_WAIT_MS_MIN : wait;
+    w->warm_wait_ms = wait < WORKER_WARM_WAIT_MS_MAX ? wait : WORKER_WARM_WAIT_MS_MAX;
+    w->warm_after = clock_mono_ms() + w->warm_wait_ms;
 }
 
 void tasks_warm(struct mr_worker_process *w)
 {
+    if (w->warm_wait_ms > 0 && clock_mono_ms() < w->warm_after) {
+        return;
+    }
     size_t warm = list_count(&w->warm);
     size_t wanted = w->options.slots < WORKER_WARM_MAX ? w->options.slots : WORKER_WARM_MAX;
     while (warm < wanted && !w->spawner_gone) {
         struct task *task = task_new(w);
         if (!task) {
+            warm_later(w);
             return;
         }
         list_push_back(&w->warm, &task->link);
@@ -282,19 +447,17 @@ void tasks_warm(struct mr_worker_process *w)
     }
 }
 
-/* An output that is here needs no address. */
-static void localize(const struct mr_worker_process *w, struct map_done *done)
+static void refuse(struct mr_worker_process *w, const struct assignment *a, const char *text)
 {
-    if (strcmp(done->address, w->options.address) == 0) {
-        done->address = TASK_ADDRESS_LOCAL;
-    }
-}
-
-static void refuse(struct mr_worker_process *w, const char *attempt, const char *text)
-{
-    struct attempt_end end = {
-        .attempt = attempt, .code = ERR_CANCELLED, .text = text, .stderr_tail = ""};
-    worker_tell_end(w, &end);
+    struct past_attempt past = {.end = {.attempt = a->attempt,
+                                        .code = ERR_UNAVAILABLE,
+                                        .text = text,
+                                        .stderr_tail = "",
+                                        .not_started = true},
+                                .state = "lost",
+                                .started_ms = clock_wall_ms(),
+                                .ended_ms = clock_wall_ms()};
+    worker_tell_end(w, a->job, &past);
 }
 
 /* A process that waits; not one that has ended and is only not yet told. */
@@ -317,53 +480,45 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     struct task *task = take_warm(w);
     task = task ? task : task_new(w);
     if (!task) {
-        refuse(w, a->attempt, "the worker cannot start a process");
+        refuse(w, a, "the worker cannot start a process; see the log of mrworker");
         return;
     }
     struct assignment whole = *a;
     whole.spec = (struct job_spec *)spec;
-    for (size_t i = 0; i < whole.map_done_count; i++) {
-        localize(w, &whole.map_done[i]);
-    }
     struct master_message message = {.assign = &whole, .assign_count = 1};
-    struct buf bytes = BUF_INIT;
     struct err e = ERR_INIT;
-    master_message_pack(&message, &bytes);
     task->job = xstrdup(a->job);
     task->attempt = xstrdup(a->attempt);
     task->reduce = a->reduce;
+    task->holds = !a->reduce && a->reduces > 0;
+    task->plan = a->plan;
+    task->memory_bytes = spec->task_memory_bytes;
+    task->started_ms = clock_wall_ms();
     task->alive = clock_mono_ms();
     task->timeout_ms = spec->task_timeout_ms ? spec->task_timeout_ms : w->options.task_timeout_ms;
     list_push_back(&w->tasks, &task->link);
-    int r = task_frame_write(task->fd, TASK_ASSIGN, (struct span){bytes.data, bytes.length}, &e);
-    buf_deinit(&bytes);
-    if (r < 0) { /* it has died while warm: not the attempt's fault */
+    if (task_tell(task, TASK_ASSIGN, &message, &e) <
+        0) { /* it has died while warm: not the attempt's fault */
         task->reported = true;
-        refuse(w, a->attempt, err_message(&e));
+        refuse(w, a, err_message(&e));
         task_kill(task, NULL);
+    }
+    const struct worker_job *job = a->reduce ? map_get_str(&w->jobs, a->job) : NULL;
+    if (job) {
+        task_tell_maps(task, job);
     }
     tasks_warm(w);
 }
 
-void task_map_done(struct mr_worker_process *w, const struct map_done *done)
+void tasks_tell_maps(struct mr_worker_process *w, const struct worker_job *job)
 {
-    struct map_done copy = *done;
-    localize(w, &copy);
-    struct master_message message = {.map_done = &copy, .map_done_count = 1};
-    struct buf bytes = BUF_INIT;
-    master_message_pack(&message, &bytes);
     LIST_FOR_EACH_SAFE(node, &w->tasks)
     {
         struct task *task = LIST_ENTRY(node, struct task, link);
-        struct err e = ERR_INIT;
-        bool wants =
-            task->reduce && !task->reported && !task->hung_up && strcmp(task->job, done->job) == 0;
-        if (wants && task_frame_write(task->fd, TASK_MAP_DONE,
-                                      (struct span){bytes.data, bytes.length}, &e) < 0) {
-            task_hang_up(task);
+        if (task->reduce && task->out.length == 0 && strcmp(task->job, job->id) == 0) {
+            task_tell_maps(task, job);
         }
     }
-    buf_deinit(&bytes);
 }
 
 /* ---- What the spawner says ---- */
@@ -384,8 +539,8 @@ static struct task *find_task(struct mr_worker_process *w, uint64_t id)
     return NULL;
 }
 
-/* A warm process that ends by itself: something is wrong with the program; the next beat tries
- * another one. */
+/* A warm process that ends by itself: something is wrong with the program; another one is tried
+ * later. */
 static void on_process_ended(struct mr_worker_process *w, const struct spawner_event *event)
 {
     struct task *task = find_task(w, event->id);
@@ -394,12 +549,14 @@ static void on_process_ended(struct mr_worker_process *w, const struct spawner_e
     }
     task->exited = true;
     task->status = event->status;
-    if (event->spawn_errno != 0) {
-        task->end_reason = "the worker cannot start a process";
-    }
+    task->spawn_errno = event->spawn_errno;
     if (!task->attempt && !w->leaving) {
-        log_error("mrworker", "task process ended before it had a task status=%d errno=%d",
-                  event->status, event->spawn_errno);
+        struct buf why = BUF_INIT;
+        warm_later(w);
+        describe_death(task, &why);
+        log_error("mrworker", "no task process error=\"%s\" next_try_ms=%" PRIu64, why.data,
+                  w->warm_wait_ms);
+        buf_deinit(&why);
         list_remove(&task->link);
         list_push_back(&w->tasks, &task->link);
     }
@@ -458,7 +615,8 @@ static void on_spawner_ready(void *arg)
     while ((r = spawner_next(w->options.spawner, &event, &e)) == 1) {
         on_process_ended(w, &event);
     }
-    if (r < 0 && !w->spawner_gone) {
+    if (r < 0 && !w->spawner_gone &&
+        !w->spawner_watch_ending) { /* else we have hung up ourselves */
         w->spawner_gone = true;
         on_spawner_gone(w);
         log_error("mrworker", "spawner lost, the worker ends error=\"%s\"", err_message(&e));

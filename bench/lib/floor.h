@@ -44,6 +44,10 @@ void floor_chain(struct floor *f,
 void floor_chain_sync(struct floor *f,
                       struct bench_time *t); /* and a fdatasync at each at the end */
 
+/* floor_apply.c: CPU of one create, encoded, decoded and applied to a file master's state in groups
+ * of `count` entries with `ops` of them each. */
+double floor_apply_us(const struct floor *f, uint32_t count, uint32_t ops, uint32_t operations);
+
 /* Opens a new file for reading and writing in f->directory, already unlinked. */
 int floor_file(const struct floor *f);
 

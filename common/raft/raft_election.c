@@ -102,7 +102,8 @@ bool raft_may_campaign(const struct raft *r)
 /* The only voter has nobody to wait for: it can lead at once. */
 bool raft_is_alone(const struct raft *r)
 {
-    return raft_config_voter_count(&r->members.config) == 1 && raft_may_campaign(r);
+    return raft_config_voter_count(&r->members.config) == 1 &&
+           raft_config_is_voter(&r->members.config, r->self) && raft_may_campaign(r);
 }
 
 void raft_election_tick(struct raft *r)

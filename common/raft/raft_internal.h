@@ -171,7 +171,7 @@ bool raft_disk_is_hung(const struct raft *r);
 bool raft_leader_is_protected(const struct raft *r);
 bool raft_is_electable(const struct raft *r); /* by the configuration */
 bool raft_may_campaign(const struct raft *r); /* and by what else it does */
-bool raft_is_alone(const struct raft *r);
+bool raft_is_alone(const struct raft *r);     /* the only voter, and may campaign */
 
 void raft_become_follower(struct raft *r, term_no term, raft_key leader);
 /* Follower or learner, or a candidate no longer, by the configuration in force. */

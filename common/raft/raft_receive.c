@@ -41,12 +41,13 @@ static int check(const struct raft *r, const struct raft_message *m, struct err 
     return h->check != NULL ? h->check(r, m, e) : 0;
 }
 
-/* The sender is behind: tell it the term, so that a stale leader or candidate steps down. */
+/* The sender is behind: tell it the term, so that a stale leader or candidate steps down. No index
+ * comes with it: if the sender leads in our term by now, it must not take this for an answer to
+ * what it has asked since. */
 static void answer_stale(struct raft *r, const struct raft_message *m)
 {
     if (m->kind == RAFT_APPEND) {
-        struct raft_message *reply = raft_send_after(r, RAFT_APPEND_REPLY, m->from);
-        reply->append_reply.prev_index = m->append.prev_index;
+        (void)raft_send_after(r, RAFT_APPEND_REPLY, m->from);
     } else if (m->kind == RAFT_SNAPSHOT) {
         struct raft_message *reply = raft_send_after(r, RAFT_SNAPSHOT_REPLY, m->from);
         reply->snapshot_reply = (struct raft_snapshot_reply){m->snapshot.index, .refused = true};

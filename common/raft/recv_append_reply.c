@@ -10,7 +10,7 @@ int raft_check_append_reply(const struct raft *r, const struct raft_message *m, 
     const struct raft_append_reply *a = &m->append_reply;
     bool ours = r->role == RAFT_LEADER && m->term == r->hard.term;
     if (ours && (a->match > raft_log_last(&r->log) || a->prev_index > raft_log_last(&r->log) ||
-                 a->round > r->round || a->hint_term > m->term || (!a->ok && a->prev_index == 0))) {
+                 a->round > r->round || a->hint_term > m->term)) {
         return err_set(e, ERR_INVALID, "a reply to what was never sent");
     }
     return 0;
@@ -34,7 +34,9 @@ static void refused(struct raft *r, struct raft_progress *p, const struct raft_a
 {
     bool old =
         p->state == RAFT_PEER_REPLICATE ? a->prev_index <= p->match : a->prev_index != p->next - 1;
-    if (old || p->state == RAFT_PEER_SNAPSHOT) {
+    /* All logs agree before entry 1: that is no answer, but tells the term (raft_receive.c), to one
+     * who knows it already. */
+    if (old || p->state == RAFT_PEER_SNAPSHOT || a->prev_index == 0) {
         return;
     }
     log_index from = MIN(a->hint_index, a->prev_index - 1);

@@ -41,12 +41,14 @@ struct rpc_stream {
     struct outgoing *writing; /* in flight */
     size_t queued;            /* bytes of all of them */
     bool write_busy;          /* a write batch is in flight */
+    bool corked;              /* none is started */
     bool headers_sent;
     bool end_wanted; /* half-close or status, behind what is queued */
     bool end_sent;
 
     struct rpc_tag end_tag;
-    bool over;                /* its batch has come */
+    bool begun;               /* its batch was started: behind a client's first write */
+    bool over;                /* ... and has come */
     struct rpc_result result; /* for on_close */
     bool failed_here;         /* result was set by us and stands */
 
@@ -289,7 +291,7 @@ static size_t add_message(struct rpc_stream *stream, grpc_op *op)
 /* Starts the next write if one is due and none is in flight. */
 static void write_more(struct rpc_stream *stream)
 {
-    if (stream->write_busy || stream->over || stream->end_sent) {
+    if (stream->write_busy || stream->corked || stream->over || stream->end_sent) {
         return;
     }
     bool end = stream->end_wanted && (stream->first == NULL || stream->first->next == NULL);
@@ -438,6 +440,11 @@ int rpc_stream_send_bytes(struct rpc_stream *stream, struct rpc_bytes *message)
     return r;
 }
 
+void rpc_stream_cork(struct rpc_stream *stream)
+{
+    stream->corked = true;
+}
+
 void rpc_stream_half_close(struct rpc_stream *stream)
 {
     CHECK(!is_server(stream));
@@ -496,12 +503,22 @@ static void start_end(struct rpc_stream *stream)
         ops[count].data.recv_status_on_client.status_details = &received->details;
         ops[count++].data.recv_status_on_client.trailing_metadata = &received->trailing;
     }
+    stream->begun = true;
     stream->batches++;
     rpc_batch(stream->call, ops, count, &stream->end_tag);
 }
 
-struct rpc_stream *rpc_stream_open(struct rpc_loop *loop, const struct rpc_request *request,
-                                   const struct rpc_stream_ops *ops, void *state)
+void rpc_stream_uncork(struct rpc_stream *stream)
+{
+    stream->corked = false;
+    write_more(stream);
+    if (!stream->begun) {
+        start_end(stream);
+    }
+}
+
+struct rpc_stream *rpc_stream_open_corked(struct rpc_loop *loop, const struct rpc_request *request,
+                                          const struct rpc_stream_ops *ops, void *state)
 {
     CHECK(request->method->kind != RPC_UNARY);
     grpc_call *call =
@@ -511,12 +528,17 @@ struct rpc_stream *rpc_stream_open(struct rpc_loop *loop, const struct rpc_reque
     stream->channel = rpc_channel_ref(request->channel);
     stream->message_bytes_max = rpc_channel_message_bytes_max(request->channel);
     rpc_received_init(&stream->received);
-    stream->write_busy = true; /* gathers what is due into the first write */
+    stream->corked = true;
+    return stream;
+}
+
+struct rpc_stream *rpc_stream_open(struct rpc_loop *loop, const struct rpc_request *request,
+                                   const struct rpc_stream_ops *ops, void *state)
+{
+    struct rpc_stream *stream = rpc_stream_open_corked(loop, request, ops, state);
     int r = request->message == NULL ? 0 : rpc_stream_send(stream, request->message);
     stream->end_wanted = request->method->kind == RPC_SERVER_STREAM;
-    stream->write_busy = false;
-    write_more(stream);
-    start_end(stream);
+    rpc_stream_uncork(stream);
     if (r < 0) {
         fail(stream, r, "request above the channel's limit");
     }

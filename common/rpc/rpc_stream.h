@@ -46,6 +46,14 @@ struct rpc_stream_ops {
 struct rpc_stream *rpc_stream_open(struct rpc_loop *loop, const struct rpc_request *request,
                                    const struct rpc_stream_ops *ops, void *state);
 
+/* The same, corked and without a message: nothing goes before rpc_stream_uncork(). */
+struct rpc_stream *rpc_stream_open_corked(struct rpc_loop *loop, const struct rpc_request *request,
+                                          const struct rpc_stream_ops *ops, void *state);
+/* Between the two nothing is written, so that the beginning, one message and the end go together,
+ * in one packet if they fit: cork, send, half-close or finish, uncork. */
+void rpc_stream_cork(struct rpc_stream *stream);
+void rpc_stream_uncork(struct rpc_stream *stream);
+
 void rpc_stream_set_state(struct rpc_stream *stream, void *state);
 void *rpc_stream_state(const struct rpc_stream *stream);
 struct rpc_loop *rpc_stream_loop(const struct rpc_stream *stream);

@@ -75,7 +75,8 @@ struct worker_info {
     uint32_t slots;
     uint32_t busy;
     bool live;
-    bool avoided;
+    bool avoided;        /* it cannot start tasks just now */
+    const char *trouble; /* why; "" unless avoided */
 };
 struct worker_list {
     struct worker_info *items;

@@ -281,18 +281,29 @@ static struct slots count_slots(const struct worker_list *workers)
     return sum;
 }
 
-static void print_why(const struct job_status *s, const struct slots *slots)
+static void print_why(const struct job_status *s, const struct worker_list *workers)
 {
+    struct slots sum = count_slots(workers);
+    const struct slots *slots = &sum;
     uint32_t running = s->maps_running + s->reduces_running;
     print_status(s);
-    if (job_state_ended(s->state)) {
+    if (s->state == JOB_STATE_FAILED) {
+        (void)printf("It waits for nothing: it has failed, see above. Its attempts, and what they "
+                     "said: mr logs %s\n",
+                     s->job);
+    } else if (job_state_ended(s->state)) {
         (void)printf("It waits for nothing: it has ended.\n");
     } else if (s->waiting[0] == '\0') {
         (void)printf("It waits for nothing: %" PRIu32 " of its tasks run now.\n", running);
     }
-    (void)printf("Workers: %" PRIu32 " live with %" PRIu32 " slots, %" PRIu32
-                 " of them busy; %" PRIu32 " avoided for failing too often\n",
-                 slots->workers, slots->slots, slots->busy, slots->avoided);
+    (void)printf("Workers: %" PRIu32 " live with %" PRIu32 " slots, %" PRIu32 " of them busy\n",
+                 slots->workers, slots->slots, slots->busy);
+    for (size_t i = 0; i < workers->count; i++) {
+        const struct worker_info *w = &workers->items[i];
+        if (w->avoided) {
+            (void)printf("%s at %s cannot start tasks: %s\n", w->host, w->address, w->trouble);
+        }
+    }
     if (!job_state_ended(s->state) && slots->workers == 0) {
         (void)printf("It lacks: a live worker. Start mrworker, or see its log.\n");
     } else if (!job_state_ended(s->state) && running == 0 && slots->busy >= slots->slots) {
@@ -329,11 +340,11 @@ int command_why(int argc, char **argv)
     int r = get_status(&l, &status);
     r = r < 0 ? r : mr_client_list_workers(l.client, &l.arena, &workers, &l.err);
     if (r == 0) {
-        struct slots slots = count_slots(&workers);
         if (l.options.cluster.json) {
+            struct slots slots = count_slots(&workers);
             r = show_json(why_json(&status, &slots));
         } else {
-            print_why(&status, &slots);
+            print_why(&status, &workers);
         }
     }
     return look_end(&l, r);
@@ -342,8 +353,8 @@ int command_why(int argc, char **argv)
 static void print_workers(const struct worker_list *workers)
 {
     static const struct listing_column columns[] = {
-        {"HOST", false}, {"RACK", false}, {"ADDRESS", false},
-        {"SLOTS", true}, {"BUSY", true},  {"STATE", false},
+        {"HOST", false}, {"RACK", false},  {"ADDRESS", false}, {"SLOTS", true},
+        {"BUSY", true},  {"STATE", false}, {"TROUBLE", false},
     };
     struct listing listing;
     listing_init(&listing, columns, ARRAY_COUNT(columns));
@@ -355,6 +366,7 @@ static void print_workers(const struct worker_list *workers)
         listing_add(&listing, "%" PRIu32, w->slots);
         listing_add(&listing, "%" PRIu32, w->busy);
         listing_add(&listing, "%s", !w->live ? "silent" : w->avoided ? "avoided" : "live");
+        listing_add(&listing, "%s", w->trouble);
     }
     listing_print(&listing);
     listing_deinit(&listing);
@@ -365,10 +377,11 @@ static json_t *workers_json(const struct worker_list *workers)
     json_t *list = json_array();
     for (size_t i = 0; i < workers->count; i++) {
         const struct worker_info *w = &workers->items[i];
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:b}", "host", w->host, "rack", w->rack,
-                            "address", w->address, "slots", (json_int_t)w->slots, "busy",
-                            (json_int_t)w->busy, "live", w->live, "avoided", w->avoided));
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:s}",
+                                                    "host", w->host, "rack", w->rack, "address",
+                                                    w->address, "slots", (json_int_t)w->slots,
+                                                    "busy", (json_int_t)w->busy, "live", w->live,
+                                                    "avoided", w->avoided, "trouble", w->trouble));
     }
     return list;
 }
@@ -379,7 +392,8 @@ int command_workers(int argc, char **argv)
         .name = "mr workers",
         .summary = "list the workers",
         .description = "Lists the workers that have joined: host and rack label, address, slots, "
-                       "how many of them are busy, and whether a worker is live.",
+                       "how many of them are busy, and whether a worker is live. One that could "
+                       "not start a task is avoided for a while, and says why.",
         .rows = look_rows,
         .row_count = ARRAY_COUNT(look_rows),
         .footer = "Example:\n  mr workers\n",

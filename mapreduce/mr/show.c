@@ -87,7 +87,7 @@ void show_attempts(FILE *to, const struct job_status *status)
         return;
     }
     (void)fprintf(to,
-                  "Attempts: %" PRIu32 " failed, %" PRIu32 " lost with their worker, %" PRIu32
+                  "Attempts: %" PRIu32 " failed, %" PRIu32 " lost with or by their worker, %" PRIu32
                   " started as backups\n",
                   status->attempts_failed, status->attempts_lost, status->attempts_backup);
 }

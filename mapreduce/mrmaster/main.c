@@ -126,8 +126,9 @@ static const struct config_program program = {
         "mrmaster accepts jobs from `mr run`, cuts their input into splits, and gives tasks to "
         "workers near "
         "the bytes. Every acknowledged job is in the store: a mrmaster that is killed and started "
-        "again "
-        "takes unfinished jobs up, and an older one that still runs can commit nothing any more.",
+        "again takes unfinished jobs up. One that is started while another runs takes over: the "
+        "older one can commit nothing any more, notices that within seconds and ends with status "
+        "0.",
     .rows = rows,
     .row_count = ARRAY_COUNT(rows),
 };
@@ -162,6 +163,12 @@ static void on_signal(void *context, int signal_number, int count)
     rpc_loop_post(p->loop, stop_on_owner, p);
 }
 
+static void on_deposed(void *arg)
+{
+    struct process *p = arg;
+    rpc_loop_stop(p->loop);
+}
+
 static int start(struct process *p, struct err *e)
 {
     const struct options *o = &p->options;
@@ -183,7 +190,9 @@ static int start(struct process *p, struct err *e)
                                        .tls_cert = o->tls_cert,
                                        .tls_key = o->tls_key,
                                        .worker_silent_ms = o->worker_silent_ms,
-                                       .history_ms = o->history_ms};
+                                       .history_ms = o->history_ms,
+                                       .deposed = on_deposed,
+                                       .arg = p};
     p->master = mr_master_new(&master);
     struct rpc_service service = {.rows = mr_master_rows, .service = p->master};
     struct rpc_server_options server = {.addresses = &o->listen,

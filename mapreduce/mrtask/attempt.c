@@ -135,16 +135,6 @@ static int place_map_output(struct attempt *a, const char *made, struct err *e)
     return r;
 }
 
-static void list_segments(struct attempt *a)
-{
-    const struct run_index *index = &a->result.index;
-    a->end.segment_count = index->count;
-    a->end.segment_bytes = arena_calloc(&a->arena, (index->count + 1) * sizeof(uint64_t));
-    for (uint32_t i = 0; i < index->count; i++) {
-        a->end.segment_bytes[i] = index->segments[i].length;
-    }
-}
-
 static int run_map(struct attempt *a, struct err *e)
 {
     const char *made = arena_printf(&a->arena, "%s/output", a->temp);
@@ -161,9 +151,6 @@ static int run_map(struct attempt *a, struct err *e)
     r = r < 0 ? r : map_task_run(&task, &a->result, e);
     if (r == 0) {
         r = map_only ? commit_output(a, task.output, e) : place_map_output(a, made, e);
-    }
-    if (r == 0) {
-        list_segments(a);
     }
     sink_free(task.output);
     close_splits(a, splits);
@@ -266,7 +253,9 @@ static const char *last_words(struct attempt *a)
 int attempt_run(struct attempt *a, struct err *e)
 {
     struct err why = ERR_INIT;
-    int r = attempt_setup(a, &why);
+    int r = task_report_progress(&a->report, 0, &why); /* from here on it is the attempt that ends,
+                                                          not a process that could not start */
+    r = r < 0 ? r : attempt_setup(a, &why);
     r = r < 0 ? r : a->assignment->reduce ? run_reduce(a, &why) : run_map(a, &why);
     a->end.attempt = a->assignment->attempt;
     a->end.code = r;

@@ -173,9 +173,6 @@ static int run(struct process *p, struct err *e)
     }
     const struct assignment *assignment = &p->message.assign[0];
     attempt_init(&p->attempt, &p->env, assignment, TASK_PIPE_FD);
-    for (size_t i = 0; i < assignment->map_done_count && assignment->reduce && r == 0; i++) {
-        r = shuffle_told(p->attempt.shuffle, &assignment->map_done[i], e);
-    }
     r = r < 0 ? r : start_reader(p, e);
     return r < 0 ? r : attempt_run(&p->attempt, e);
 }

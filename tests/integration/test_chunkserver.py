@@ -16,8 +16,8 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 try:
     import grpc
-    from chunks import (BLOCK, CHUNK, MESSAGE, Append, Server, block_crcs, chunk_pb2, error_name, fs_pb2, put,
-                        random_bytes, wait_until)
+    from chunks import (BLOCK, CHUNK, MESSAGE, Append, Server, block_crcs, chunk_pb2, common_pb2, error_name,
+                        fs_pb2, put, random_bytes, wait_until)
 except ImportError as e:
     print(f"skipped: {e}")
     sys.exit(77)
@@ -84,6 +84,59 @@ class TestWrite(Fixture):
         self.assertTrue(stream.finish(len(data)).sealed)
         for server in self.servers:
             self.check(server, 1, data)
+
+    def test_finish_travels_with_the_last_bytes(self):
+        for chunk, size in enumerate((1, 4096, BLOCK, BLOCK + 1, MESSAGE), 1):
+            data = random_bytes(size)
+            stream = Append(self.servers, chunk)
+            stream.data(data, 0, size, finish=True)
+            ack = stream.wait(lambda a: a.sealed or a.failure.error_name)
+            self.assertTrue(ack.sealed, ack)
+            self.assertEqual((ack.written, ack.durable), (size, size))
+            for server in self.servers:
+                self.check(server, chunk, data)
+        stream = Append(self.servers, 99)
+        stream.data(data, 0, BLOCK)
+        stream.data(data, 0, BLOCK - 1, finish=True)
+        ack = stream.wait(lambda a: a.sealed or a.failure.error_name)
+        self.assertEqual((ack.failure.error_name, ack.blamed), ("ERR_INVALID", 0))
+
+    def test_a_small_chunk_is_one_message(self):
+        for chunk, size in enumerate((0, 1, 4096, BLOCK + 1, MESSAGE), 1):
+            data = random_bytes(size)
+            ack = Append(self.servers, chunk, first=data, finish=True).wait(lambda a: a.sealed or a.failure.error_name)
+            self.assertTrue(ack.sealed, ack)
+            for server in self.servers:
+                self.check(server, chunk, data)
+        data = random_bytes(2 * MESSAGE)
+        stream = Append(self.servers, 9, first=data[:BLOCK])  # bytes, and more later
+        stream.write(data, start=BLOCK)
+        self.assertTrue(stream.finish(len(data)).sealed)
+        self.check(self.servers[1], 9, data)
+        ack = Append(self.servers, 9, first=data[:10], finish=True).wait(lambda a: a.failure.error_name)
+        self.assertEqual(ack.failure.error_name, "ERR_SEALED")
+        self.check(self.servers[1], 9, data)
+
+    def test_second_open_is_refused(self):
+        stream = Append(self.servers, 1, first=b"x")
+        stream.put(chunk_pb2.AppendHeader(open=chunk_pb2.AppendOpen(chunk=common_pb2.ChunkRef(id=1, version=1))))
+        ack = stream.wait(lambda a: a.failure.error_name)
+        self.assertEqual((ack.failure.error_name, ack.blamed), ("ERR_INVALID", 0))
+
+    def test_sealed_chunk_of_an_open_file_is_shown_only_if_it_cannot_be_given_up(self):
+        """A writer that knows of no acknowledged byte gives the chunk up when the answer to its finish is lost."""
+        data = random_bytes(2 * BLOCK)
+        stream = Append(self.servers, 1)
+        stream.data(data, 0, len(data), finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.servers[0].read(1, open_chunk=True)[1].readable, 0)
+        self.assertEqual(self.servers[0].read(1)[1].readable, len(data))  # the master says that it is sealed
+        stream = Append(self.servers, 2)
+        stream.data(data, 0, BLOCK)
+        stream.wait(lambda a: a.written == BLOCK)
+        stream.data(data, BLOCK, BLOCK, acked=BLOCK, finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.servers[0].read(2, open_chunk=True)[1].readable, len(data))
 
     def test_small_writes_move_from_the_index_to_a_file(self):
         data = random_bytes(BLOCK + 500)
@@ -392,6 +445,26 @@ class TestCare(Fixture):
             self.assertEqual(ask(s, 9, 0)[0], 2)   # ERR_NOT_FOUND
             s.send(b"garbage")
             self.assertEqual(s.recv(100), b"", "cut off")
+
+    def test_checksums_without_bytes(self):
+        for chunk, size in enumerate([0, 1, BLOCK, BLOCK + 1, 2 * MESSAGE + 5, CHUNK], 1):
+            data = random_bytes(size)
+            put(self.servers, chunk, data)
+            for server in self.servers:
+                kept = server.checksum(chunk, 1)
+                self.assertEqual((kept.length, kept.version), (size, 1))
+                self.assertEqual(list(kept.block_crcs), block_crcs(data, 0, size))
+        for chunk, version, name in [(99, 0, "ERR_NOT_FOUND"), (1, 2, "ERR_STALE"), (0, 0, "ERR_INVALID")]:
+            with self.assertRaises(grpc.RpcError) as refused:
+                self.servers[0].checksum(chunk, version)
+            self.assertEqual(error_name(refused.exception), name)
+        stream = Append(self.servers, 50)
+        stream.write(random_bytes(10))
+        wait_until(lambda: self.servers[0].stat(50).length == 10)
+        with self.assertRaises(grpc.RpcError) as refused:
+            self.servers[0].checksum(50)
+        self.assertEqual(error_name(refused.exception), "ERR_BUSY")
+        stream.close()
 
     def test_full_server_says_so(self):
         small = Server(self.directory, 9, "--capacity", "1M")

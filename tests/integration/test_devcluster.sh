@@ -17,7 +17,7 @@ addresses()
 }
 
 say "up: only assignments on stdout, everybody runs and is registered"
-"$DEVCLUSTER" up --dir "$CLUSTER" --build "$fake" --chunkservers 3 --workers 2 --hosts 3 --racks 2 \
+"$DEVCLUSTER" up --dir "$CLUSTER" --build "$fake" --masters 1 --chunkservers 3 --workers 2 --hosts 3 --racks 2 \
     --chunkserver-arg=--flavour --chunkserver-arg=plain >"$T/up"
 [ "$(grep -vcE '^(DFS|MR)_MASTER=127\.0\.0\.1:[0-9]+$|^export (DFS|MR)_MASTER$' "$T/up" || true)" = 0 ]
 [ "$(wc -l <"$T/up")" = 4 ]
@@ -104,7 +104,7 @@ grep -q 'is not empty' "$T/err"
 
 say "a store alone has no MR_MASTER"
 CLUSTER=$T/store
-cluster_up --chunkservers 1 --workers 0
+cluster_up --masters 1 --chunkservers 1 --workers 0
 [ "$(cluster_field chunkserver1 host)" = host1 ]
 expect 0 "$DEVCLUSTER" up --dir "$CLUSTER"
 [ "$(cat "$T/out")" = "$(printf 'DFS_MASTER=%s\nexport DFS_MASTER' "$DFS_MASTER")" ]

@@ -303,8 +303,22 @@ class Chunks(MasterTest):
         self.assertEqual(found.attributes.length, MIB + 100)
         self.assertEqual(self.report().chunk_count, 2)
 
+    def test_create_with_a_first_chunk(self):
+        self.add_servers(4)
+        made = self.client.create("/f", first_chunk=True, writer_host="h2", servers=[1, 1, 1])
+        self.assertEqual(len({r.id for r in made.replicas}), 3)
+        self.assertEqual(made.replicas[0].host, "h2")
+        self.assertTrue(self.client.locate("/f").extents[0].open)
+        self.client.close(made, chunk=made.chunk, length=100)
+        self.assertEqual(self.client.stat("/f").length, 100)
+        empty = self.client.create("/empty", first_chunk=True, replication=2)
+        self.assertEqual(len(empty.replicas), 2)
+        self.client.close(empty, chunk=empty.chunk, length=0)
+        self.assertEqual((self.client.stat("/empty").length, self.report().chunk_count), (0, 1))
+
     def test_few_servers(self):
-        made = self.client.create("/f")
+        made = self.client.create("/f", first_chunk=True)
+        self.assertEqual(made.chunk.id, 0)  # not waited for
         begun = time.monotonic()
         self.fails("ERR_FEW_SERVERS", self.allocate, made)
         self.assertGreater(time.monotonic() - begun, 1)

@@ -8,7 +8,7 @@ rounds=6
 if [ "$TRIREME_FULL" = 1 ]; then
     rounds=60
 fi
-cluster_up --chunkservers 4 --workers 0
+cluster_up --masters 1 --chunkservers 4 --workers 0
 random_file "$T/large" $((20 * 1024 * 1024 + 99)) 5
 for directory in /puts /dirs /names /gone /slow; do
     dfs mkdir $directory
@@ -60,7 +60,7 @@ removals()
     for ((i = 0; ; i++)); do
         running || break
         echo x | timed dfs put - "/gone/$i"
-        timed dfs rm "/gone/$i"
+        timed dfs rm -skipTrash "/gone/$i"
     done
 }
 

@@ -279,6 +279,27 @@ run_fails 1 'no sign of progress' --mapper 'sleep 1000' -i /in/words --attempts 
 run_fails 1 'MemoryError' --mapper '/usr/bin/python3 -c "bytearray(1 << 30)"' -i /in/words --attempts 1 \
     --task-memory 512M
 
+say "a worker that cannot start tasks: jobs that forgive no failure do not notice"
+printf '#!/bin/sh\nexit 7\n' >not-mrtask
+chmod +x not-mrtask
+setpriv --pdeathsig KILL mrworker --data broken-worker --masters "$DFS_MASTER" --mrmaster "$MR_MASTER" \
+    --listen 127.0.0.1:0 --host host9 --slots 8 --task-program "$T/not-mrtask" 2>broken-log &
+broken=$!
+broken_is()
+{
+    mr workers --json | /usr/bin/python3 -c "import json, sys
+w = [w for w in json.load(sys.stdin) if w['host'] == 'host9']; sys.exit(not (w and ($1)))"
+}
+wait_until 20 broken_is 'True'
+run --lib "$wordcount" -i /in -o /beside-broken -r 3 --attempts 1 --split-size 100K
+sorted_output_is /beside-broken counts
+says 'Attempts: 0 failed, [0-9]+ lost'
+broken_is 'w[0]["avoided"] and "ended with status 7 before it took a task" in w[0]["trouble"]' || fail "$(mr workers)"
+mr why | grep 'host9 at 127.0.0.1:[0-9]* cannot start tasks: ' >/dev/null || fail "mr why"
+kill $broken
+wait $broken || fail "mrworker ended with status $?"
+grep -q 'no task process.*status 7' broken-log || fail "the worker's log does not say so"
+
 say "kill; detach; Ctrl-C leaves the job"
 job=$(mr run "${faulty[@]}" -D fault=hang -o /killed --detach)
 wait_until 20 job_has "$job" 'j["maps"]["running"] > 0'
@@ -317,5 +338,14 @@ kill9 mrmaster1
 cluster_up
 wait $! || fail "$(cat "$T/begun")"
 sorted_output_is /survivor2 both-sorted
+
+say "the store is away while a job runs: mr why says so, and the job goes on"
+begin "${slow[@]}" -o /patient
+wait_until 20 job_has "$job" 'j["maps"]["done"] > 2'
+kill9 fsmaster1
+wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer: file master 127.0.0.1:[0-9]*: Connection refused'"
+cluster_up
+wait $! || fail "$(cat "$T/begun")"
+sorted_output_is /patient both-sorted
 
 say "done"

@@ -19,7 +19,7 @@ except ImportError as e:
     sys.exit(77)
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from chunks import BUILD, Append, MESSAGE, Server, chunk_pb2, fs_pb2 as fs, random_bytes  # noqa: E402
+from chunks import Append, BUILD, MESSAGE, Server, chunk_pb2, fs_pb2 as fs, random_bytes  # noqa: E402
 from master import Client, Master, wait_until  # noqa: E402
 
 WORK = tempfile.TemporaryDirectory(prefix="trireme-store-")
@@ -100,6 +100,26 @@ class Cluster(unittest.TestCase):
 
 
 class Faults(Cluster):
+    def cat(self, path):
+        """As any user reads it."""
+        command = [os.path.join(BUILD, "bin/dfs"), "--master", self.master.address, "cat", path]
+        return subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=60).stdout
+
+    def test_reader_never_sees_what_a_writer_gives_up(self):
+        """All replicas have sealed, the answer is lost: a writer that knows of nothing acknowledged gives the chunk up."""
+        data = random_bytes(100 * 1000)
+        made = self.client.create("/f", first_chunk=True)
+        stream = Append(self.chain(made), made.chunk.id, made.chunk.version, first=data, finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.cat("/f"), b"")
+        self.client.one(abandon_chunk=fs.AbandonChunk(inode=made.inode, lease_epoch=made.lease_epoch, chunk=made.chunk))
+        got = self.allocate(made, 0)
+        stream = Append(self.chain(got), got.chunk.id, got.chunk.version, first=data, finish=True)
+        self.assertTrue(stream.wait(lambda a: a.sealed or a.failure.error_name).sealed)
+        self.assertEqual(self.cat("/f"), b"")
+        self.client.close(made, chunk=got.chunk, length=len(data))
+        self.assertEqual(self.cat("/f"), data)
+
     def test_kill_in_the_middle_of_an_append(self):
         data = random_bytes(3 * MESSAGE + 12345)
         made = self.client.create("/f", chunk_bytes=MESSAGE * 8)

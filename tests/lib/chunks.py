@@ -119,6 +119,10 @@ class Server:
     def stat(self, chunk):
         return self.unary("StatChunk", chunk_pb2.StatChunkRequest(id=chunk))
 
+    def checksum(self, chunk, version=0):
+        return self.unary("ChecksumChunk", chunk_pb2.ChecksumChunkRequest(
+            chunk=common_pb2.ChunkRef(id=chunk, version=version)))
+
     def fence(self, chunk, version, new_version, term=1):
         return self.unary("Fence", chunk_pb2.FenceRequest(
             term=term, chunk=common_pb2.ChunkRef(id=chunk, version=version), new_version=new_version))
@@ -137,13 +141,13 @@ class Server:
             term=term, chunk=common_pb2.ChunkRef(id=chunk, version=version), length=length, chunk_bytes=CHUNK,
             sources=[s.proto() for s in sources]))
 
-    def read(self, chunk, version=0, offset=0, length=0, seen=0):
+    def read(self, chunk, version=0, offset=0, length=0, seen=0, open_chunk=False):
         """Returns (bytes from offset on, last header), every block verified."""
         call = self.channel.unary_stream("/trireme.v1.Chunkserver/Read",
                                          request_serializer=chunk_pb2.ReadRequest.SerializeToString,
                                          response_deserializer=chunk_pb2.ReadMessage.FromString)
         request = chunk_pb2.ReadRequest(chunk=common_pb2.ChunkRef(id=chunk, version=version), offset=offset,
-                                        length=length, seen=seen)
+                                        length=length, seen=seen, open=open_chunk)
         data, header, start = [], None, None
         for message in call(request, timeout=60):
             header = message.header
@@ -163,7 +167,7 @@ def error_name(error):
 class Append:
     """An Append stream through a chain of servers."""
 
-    def __init__(self, chain, chunk, version=1, create=True, chunk_bytes=CHUNK):
+    def __init__(self, chain, chunk, version=1, create=True, chunk_bytes=CHUNK, first=b"", finish=False):
         self.out = queue.SimpleQueue()
         self.sent = 0  # data sent so far, as bytes of the chunk
         self.acks = []
@@ -175,7 +179,8 @@ class Append:
         self.call = method(iter(self.out.get, None))
         self.put(chunk_pb2.AppendHeader(open=chunk_pb2.AppendOpen(
             chunk=common_pb2.ChunkRef(id=chunk, version=version), chain=[s.proto() for s in chain],
-            chunk_bytes=chunk_bytes, create=create, wire_version=1)))
+            chunk_bytes=chunk_bytes, create=create, wire_version=1), finish=finish,
+            block_crcs=block_crcs(first, 0, len(first))), first)
         threading.Thread(target=self.listen, daemon=True).start()
 
     def put(self, header, data=b""):
@@ -204,8 +209,8 @@ class Append:
             assert self.acks or self.ended, "no acknowledgement at all"
             return self.last
 
-    def data(self, chunk, offset, length, acked=0, sync=False, crcs=None):
-        self.put(chunk_pb2.AppendHeader(offset=offset, acked=acked, sync=sync,
+    def data(self, chunk, offset, length, acked=0, sync=False, finish=False, crcs=None):
+        self.put(chunk_pb2.AppendHeader(offset=offset, acked=acked, sync=sync, finish=finish,
                                         block_crcs=crcs or block_crcs(chunk, offset, length)),
                  chunk[offset:offset + length])
 

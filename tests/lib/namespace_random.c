@@ -79,15 +79,37 @@ static struct chunk_ref pick_chunk(struct random_entries *r, uint32_t file)
     }
 }
 
+/* SERVER_COUNT of them; wrong: some are not known. */
+static const server_id *pick_servers(struct random_entries *r, bool wrong)
+{
+    server_id *servers = arena_alloc(r->arena, SERVER_COUNT * sizeof(server_id));
+    for (uint32_t i = 0; i < SERVER_COUNT; i++) {
+        servers[i] = i + 1 + (wrong && coin(r) ? 7 : 0);
+    }
+    return servers;
+}
+
+static void make_create(struct random_entries *r, struct operation *op)
+{
+    op->create = (struct op_create){.path = pick(r, 4) ? pick_path(r) : "",
+                                    .replication = pick(r, 4),
+                                    .chunk_bytes = CHUNK_BYTES_MIN,
+                                    .replace = coin(r),
+                                    .parents = pick(r, 4) > 0,
+                                    .first_chunk = coin(r),
+                                    .writer_host = ""};
+    if (op->create.first_chunk) {
+        op->create.servers = pick_servers(r, pick(r, 8) == 0);
+        op->create.server_count = pick(r, SERVER_COUNT + 1);
+    }
+}
+
 static void make_allocate(struct random_entries *r, struct operation *op)
 {
     uint64_t off = 0;
     uint32_t file = pick_file(r, &off);
-    server_id *servers = arena_alloc(r->arena, SERVER_COUNT * sizeof(server_id));
     uint64_t length = pick_length(r);
-    for (uint32_t i = 0; i < SERVER_COUNT; i++) {
-        servers[i] = i + 1 + (off && coin(r) ? 7 : 0);
-    }
+    const server_id *servers = pick_servers(r, off != 0);
     op->allocate = (struct op_allocate){
         .inode = r->files[file].inode,
         .lease_epoch = r->files[file].epoch + off,
@@ -147,12 +169,7 @@ static void make_operation(struct random_entries *r, struct operation *op)
         op->mkdir = (struct op_mkdir){pick_path(r), 0, pick(r, 4) > 0};
         break;
     case OPERATION_CREATE:
-        op->create = (struct op_create){pick(r, 4) ? pick_path(r) : "",
-                                        0,
-                                        pick(r, 4),
-                                        CHUNK_BYTES_MIN,
-                                        coin(r),
-                                        pick(r, 4) > 0};
+        make_create(r, op);
         break;
     case OPERATION_ACQUIRE_LEASE:
         op->acquire_lease.path = pick_path(r);
@@ -293,7 +310,7 @@ static void learn_operation(struct random_entries *r, const struct operation *op
         r->file_at = (r->file_at + 1) % RANDOM_FILE_COUNT;
         r->files[r->file_at].inode = result->inode;
         r->files[r->file_at].epoch = result->lease_epoch;
-        r->files[r->file_at].chunk = result->open_chunk;
+        r->files[r->file_at].chunk = result->chunk.id ? result->chunk : result->open_chunk;
         r->files[r->file_at].end = result->length;
     }
     for (uint32_t i = 0; i < RANDOM_FILE_COUNT; i++) {

@@ -72,10 +72,10 @@ static void check_quorum(struct raft_cluster *c, struct member *m, bool led)
 
 void oracle_update(struct raft_cluster *c, struct member *m, const struct raft_update *u)
 {
-    bool led = m->status.role == RAFT_LEADER;
+    term_no led_in = m->status.role == RAFT_LEADER ? m->status.term : 0;
     check_role(c, m, u);
     check_commit(m, u);
-    check_quorum(c, m, led);
+    check_quorum(c, m, led_in == m->status.term); /* else it commits as another's follower */
 }
 
 void oracle_applied(struct raft_cluster *c, struct member *m, const struct log_entry *entry)

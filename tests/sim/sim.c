@@ -158,7 +158,7 @@ static void event_done(struct sim *s, struct event *ev)
 
 sim_us sim_patience(const struct sim *s)
 {
-    sim_us timeout = 1000ULL * s->plan.election_ms * (100 + s->plan.drift_percent) / 100;
+    sim_us timeout = 1000ULL * s->plan.election_ms * 100 / (100 - s->plan.drift_percent);
     return PATIENCE_TIMEOUTS * timeout + 1000ULL * s->plan.disk_hung_ms;
 }
 
@@ -302,7 +302,7 @@ static struct plan draw_plan(struct sim *s)
     p.persist_count = (uint32_t)sim_between(s, 10, sim_chance(s, 50) ? 60 : 300);
     p.log_bound = (uint32_t)sim_between(s, 5, sim_chance(s, 50) ? 60 : 500);
     p.filler_bytes = sim_chance(s, 25) ? 600 : 60;
-    p.drift_percent = (uint32_t)sim_between(s, 1, 10);
+    p.drift_percent = (uint32_t)sim_between(s, 1, sim_chance(s, 30) ? 30 : 10);
     p.fault_ms = sim_chance(s, 15) ? (uint32_t)sim_between(s, 200, 800)
                                    : (uint32_t)sim_between(s, 800, 3500);
     p.admin_ms = sim_chance(s, 15) ? 0 : (uint32_t)sim_between(s, 500, 3000);

@@ -149,9 +149,54 @@ static void test_writers_faults_are_refused(void **state)
     m = data(9, 0, NULL);
     m.finish = true; /* not at the end */
     expect_refused(m);
-    m = data(10, 10, crcs);
-    m.finish = true; /* with data */
+    m = data(0, 9, crcs);
+    m.finish = true; /* the same with data */
     expect_refused(m);
+}
+
+/* All that a small chunk is: one message after the open. */
+static void test_finish_comes_with_the_last_bytes(void **state)
+{
+    (void)state;
+    struct append a = make(1, 2);
+    struct append_update u;
+    struct append_message m = data(0, 10, crcs);
+    m.finish = true;
+    append_message(&a, &m, 1000, &u);
+    assert_true(u.write);
+    assert_true(u.seal);
+    assert_true(u.forward);
+    assert_int_equal(u.todo.length, 10);
+    append_message(&a, &m, 1000, &u); /* a retry */
+    assert_false(u.write);
+    assert_false(u.seal);
+    assert_false(u.end);
+    struct append_ack down = {.written = 10, .durable = 10, .sealed = true};
+    append_down_ack(&a, &down, NULL, 1001, &u);
+    assert_false(u.ack);
+    append_own_done(&a, (struct append_progress){.written = 10, .durable = 10, .sealed = true},
+                    1002, &u);
+    assert_true(u.end);
+    assert_true(u.reply.sealed);
+    assert_int_equal(u.reply.written, 10);
+    append_check(&a);
+}
+
+static void test_finish_may_repeat_bytes_before_the_last(void **state)
+{
+    (void)state;
+    struct append a = make(3, 0);
+    struct append_update u;
+    struct append_message m = data(0, BLOCK, crcs);
+    append_message(&a, &m, 1000, &u);
+    m = data(0, BLOCK + 5, crcs);
+    m.finish = true;
+    append_message(&a, &m, 1000, &u);
+    assert_true(u.seal);
+    assert_int_equal(u.todo.offset, BLOCK);
+    assert_int_equal(u.todo.skip, BLOCK);
+    assert_int_equal(u.todo.length, 5);
+    append_check(&a);
 }
 
 static void test_finish_seals_once_all_have(void **state)
@@ -190,6 +235,15 @@ static void test_data_after_finish_is_refused(void **state)
     struct append_message m = {.finish = true};
     append_message(&a, &m, 1000, &u);
     m = data(0, 1, crcs);
+    append_message(&a, &m, 1000, &u);
+    assert_int_equal(u.reply.failure, ERR_INVALID);
+
+    a = make(3, 0);
+    m = data(0, 5, crcs);
+    m.finish = true;
+    append_message(&a, &m, 1000, &u);
+    m = data(0, 6, crcs); /* another final length */
+    m.finish = true;
     append_message(&a, &m, 1000, &u);
     assert_int_equal(u.reply.failure, ERR_INVALID);
 }
@@ -488,8 +542,10 @@ static void model_writer(struct model *s)
     m.acked = s->acked;
     m.sync = rng_below(&s->rng, 10) == 0;
     s->sent = MAX(s->sent, offset + length);
+    m.finish = offset + length == s->target && rng_below(&s->rng, 2) == 0;
+    s->finished = m.finish;
     out->m[out->m_tail++] = m;
-    if (s->sent == s->target) {
+    if (s->sent == s->target && !s->finished) {
         out->m[out->m_tail++] = (struct append_message){.offset = s->target, .finish = true};
         s->finished = true;
     }
@@ -617,6 +673,8 @@ int main(void)
         cmocka_unit_test(test_retry_is_skipped_but_forwarded),
         cmocka_unit_test(test_writers_faults_are_refused),
         cmocka_unit_test(test_finish_seals_once_all_have),
+        cmocka_unit_test(test_finish_comes_with_the_last_bytes),
+        cmocka_unit_test(test_finish_may_repeat_bytes_before_the_last),
         cmocka_unit_test(test_data_after_finish_is_refused),
         cmocka_unit_test(test_empty_chunk_is_sealed),
         cmocka_unit_test(test_sync_is_acknowledged_when_both_are_durable),

@@ -104,7 +104,9 @@ static void test_operations(void **state)
          .preconditions = preconditions,
          .precondition_count = 4,
          .mkdir = {"/m", 0700, true}},
-        {.seq = 2, .kind = OPERATION_CREATE, .create = {"/c", 0600, 2, 1 << 20, true, true}},
+        {.seq = 2,
+         .kind = OPERATION_CREATE,
+         .create = {"/c", 0600, 2, 1 << 20, true, true, true, "host", servers, 2}},
         {.seq = 3, .kind = OPERATION_ACQUIRE_LEASE, .acquire_lease = {"/l"}},
         {.seq = 4,
          .kind = OPERATION_ALLOCATE,
@@ -140,6 +142,10 @@ static void test_operations(void **state)
         assert_string_equal(op[0].preconditions[i].name, preconditions[i].name);
         assert_int_equal(op[0].preconditions[i].number, preconditions[i].number);
     }
+    assert_true(op[1].create.first_chunk);
+    assert_string_equal(op[1].create.writer_host, "host");
+    assert_int_equal(op[1].create.server_count, 2);
+    assert_int_equal(op[1].create.servers[1], 5);
     assert_string_equal(op[3].allocate.writer_host, "host");
     assert_int_equal(op[3].allocate.previous.id, 3);
     assert_int_equal(op[3].allocate.servers[1], 5);
@@ -169,6 +175,13 @@ static void test_request(void **state)
     struct cmd_mutate cmd;
     assert_int_equal(command_from_request(&request.base, &arena, &cmd, NULL), 0);
     assert_int_equal(cmd.operations[0].allocate.server_count, 0); /* the leader's to choose */
+    Trireme__V1__Create create = TRIREME__V1__CREATE__INIT;
+    create.servers = servers;
+    create.n_servers = 3;
+    op.kind_case = TRIREME__V1__OPERATION__KIND_CREATE;
+    op.create = &create;
+    assert_int_equal(command_from_request(&request.base, &arena, &cmd, NULL), 0);
+    assert_int_equal(cmd.operations[0].create.server_count, 0);
     request.n_operations = NAMESPACE_BATCH_COUNT_MAX + 1;
     assert_int_equal(command_from_request(&request.base, &arena, &cmd, NULL), ERR_TOO_LARGE);
     Trireme__V1__Precondition precondition = TRIREME__V1__PRECONDITION__INIT;

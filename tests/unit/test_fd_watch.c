@@ -1,5 +1,5 @@
-/* Descriptors watched for a loop: events come again and again, ends are heard, and a watch can end
- * at any moment, in its own callback too. */
+/* Descriptors watched for a loop, for reading and for room to write: events come again and again,
+ * ends are heard, and a watch can end at any moment, in its own callback too. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -142,6 +142,95 @@ static void a_watch_ends_in_every_state(void **state)
     }
 }
 
+static void on_writable(void *arg)
+{
+    struct side *side = arg;
+    assert_false(side->gone);
+    side->wanted = true;
+}
+
+static void on_writer_gone(void *arg)
+{
+    struct side *side = arg;
+    assert_false(side->gone);
+    side->gone = true;
+}
+
+/* Both ends of a socket whose sending side takes no more. */
+static void fill(struct side *side)
+{
+    static const char bytes[4096];
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    side->fd = fds[0];
+    side->peer = fds[1];
+    while (send(side->fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+}
+
+static void drain(const struct side *side)
+{
+    static char bytes[65536];
+    while (recv(side->peer, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+}
+
+/* Room in a full pipe is told once for each time that it was asked for. */
+static void room_to_write_is_told(void **state)
+{
+    struct world *w = *state;
+    struct side side = {0};
+    fill(&side);
+    assert_int_equal(
+        fd_watch_new_writer(w->watcher, side.fd, on_writable, &side, &side.watch, NULL), 0);
+    for (int round = 0; round < 3; round++) {
+        fd_watch_want(side.watch);
+        fd_watch_want(side.watch);
+        assert_false(rpc_loop_until(w->loop, &side.wanted, 0)); /* it is full */
+        drain(&side);
+        until(w, &side.wanted);
+        side.wanted = false;
+        (void)rpc_loop_step(w->loop, 0);
+        assert_false(side.wanted);
+        while (send(side.fd, "x", 1, MSG_DONTWAIT) > 0) {
+        }
+    }
+    fd_watch_want(side.watch);
+    (void)close(side.peer);
+    until(w, &side.wanted); /* a broken pipe is told too */
+    fd_watch_end(side.watch, on_writer_gone, &side);
+    until(w, &side.gone);
+    (void)close(side.fd);
+}
+
+/* Never asked, waiting, and with an event under way; the reader beside it may end first. */
+static void a_writer_ends_in_every_state(void **state)
+{
+    struct world *w = *state;
+    for (int round = 0; round < 200; round++) {
+        struct side side = {0};
+        fill(&side);
+        assert_int_equal(
+            fd_watch_new_writer(w->watcher, side.fd, on_writable, &side, &side.watch, NULL), 0);
+        if (round % 2) {
+            fd_watch_want(side.watch);
+        }
+        if (round % 4 >= 2) {
+            drain(&side);
+            (void)rpc_loop_step(w->loop, 0);
+        }
+        if (round % 8 >= 4) {
+            (void)close(side.fd);
+        }
+        fd_watch_end(side.watch, on_writer_gone, &side);
+        until(w, &side.gone);
+        if (round % 8 < 4) {
+            (void)close(side.fd);
+        }
+        (void)close(side.peer);
+    }
+}
+
 static void many_watches(void **state)
 {
     enum { COUNT = 100 };
@@ -171,6 +260,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(bytes_before_the_end_come_first, setup, teardown),
         cmocka_unit_test_setup_teardown(a_callback_may_end_its_watch, setup, teardown),
         cmocka_unit_test_setup_teardown(a_watch_ends_in_every_state, setup, teardown),
+        cmocka_unit_test_setup_teardown(room_to_write_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_writer_ends_in_every_state, setup, teardown),
         cmocka_unit_test_setup_teardown(many_watches, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

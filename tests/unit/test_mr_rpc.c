@@ -231,16 +231,13 @@ static void test_beat(void **state)
 {
     (void)state;
     struct attempt_progress running = {"attempt_1_1_m_000000_0", 333, "reading"};
-    uint64_t segments[] = {1, UINT64_MAX, 0};
     uint32_t lost[] = {4, 2};
     const char *lost_attempts[] = {"a", "b"};
     struct attempt_end ends[] = {{.attempt = "ok",
                                   .text = "",
                                   .stderr_tail = "",
                                   .counters = {counters, 2},
-                                  .locality = locality,
-                                  .segment_bytes = segments,
-                                  .segment_count = 3},
+                                  .locality = locality},
                                  {.attempt = "bad",
                                   .code = ERR_TASK,
                                   .text = "mr_fail",
@@ -265,8 +262,6 @@ static void test_beat(void **state)
     const struct attempt_end *ok = &back.beat->ended[0];
     assert_int_equal(ok->code, 0);
     assert_counters(&ok->counters);
-    assert_int_equal(ok->segment_count, 3);
-    assert_memory_equal(ok->segment_bytes, segments, sizeof(segments));
     assert_memory_equal(&ok->locality, &locality, sizeof(locality));
     const struct attempt_end *bad = &back.beat->ended[1];
     assert_int_equal(bad->code, ERR_TASK);
@@ -284,9 +279,7 @@ static void test_beat(void **state)
 static void test_hello(void **state)
 {
     (void)state;
-    const char *held[] = {"attempt_1_1_m_000000_0"};
-    struct worker_hello hello = {
-        .host = "h", .rack = "r", .address = "h:1", .slots = 2, .held = held, .held_count = 1};
+    struct worker_hello hello = {.host = "h", .rack = "r", .address = "h:1", .slots = 2};
     struct worker_message message = {.hello = &hello};
     struct worker_message back;
     struct buf bytes = BUF_INIT;
@@ -298,13 +291,58 @@ static void test_hello(void **state)
     assert_memory_equal(&back.hello->key, &hello.key, sizeof(hello.key));
     assert_string_equal(back.hello->address, "h:1");
     assert_int_equal(back.hello->slots, 2);
-    assert_string_equal(back.hello->held[0], held[0]);
     hello.slots = WORKER_SLOT_COUNT_MAX + 1;
     buf_clear(&bytes);
     worker_message_pack(&message, &bytes);
     assert_int_equal(worker_message_unpack(span_of(&bytes), &arena, &back, NULL), ERR_INVALID);
     assert_int_equal(worker_message_unpack((struct span){"", 0}, &arena, &back, NULL),
                      ERR_INVALID); /* neither of the two */
+    arena_deinit(&arena);
+    buf_deinit(&bytes);
+}
+
+static void test_past(void **state)
+{
+    (void)state;
+    const char *jobs[] = {"job_1_0001", "job_1_0002"};
+    struct past_attempt attempts[] = {{.end = {.attempt = "attempt_1_0001_m_000000_0",
+                                               .text = "",
+                                               .stderr_tail = "",
+                                               .counters = {counters, 2}},
+                                       .state = "succeeded",
+                                       .started_ms = 5,
+                                       .ended_ms = 6,
+                                       .held = true,
+                                       .plan = UINT64_MAX},
+                                      {.end = {.attempt = "b",
+                                               .code = ERR_UNAVAILABLE,
+                                               .text = "none",
+                                               .stderr_tail = "",
+                                               .not_started = true},
+                                       .state = "lost"}};
+    struct worker_past past = {jobs, 2, attempts, 2, true};
+    struct worker_message message = {.past = &past};
+    struct worker_message back;
+    struct buf bytes = BUF_INIT;
+    struct arena arena = ARENA_INIT;
+    worker_message_pack(&message, &bytes);
+    assert_int_equal(worker_message_unpack(span_of(&bytes), &arena, &back, NULL), 0);
+    assert_null(back.hello);
+    assert_null(back.beat);
+    assert_true(back.past->last);
+    assert_int_equal(back.past->job_count, 2);
+    assert_string_equal(back.past->jobs[1], "job_1_0002");
+    assert_int_equal(back.past->attempt_count, 2);
+    const struct past_attempt *first = &back.past->attempts[0];
+    assert_string_equal(first->end.attempt, attempts[0].end.attempt);
+    assert_counters(&first->end.counters);
+    assert_string_equal(first->state, "succeeded");
+    assert_int_equal(first->started_ms, 5);
+    assert_int_equal(first->ended_ms, 6);
+    assert_true(first->held);
+    assert_true(first->plan == UINT64_MAX);
+    assert_true(back.past->attempts[1].end.not_started);
+    assert_false(back.past->attempts[1].held);
     arena_deinit(&arena);
     buf_deinit(&bytes);
 }
@@ -324,13 +362,12 @@ static void test_master_message(void **state)
                                    .split_count = 2,
                                    .maps = 9,
                                    .reduces = 10,
-                                   .map_done = done,
-                                   .map_done_count = 1,
                                    .hidden_directory = "/._mr_o",
                                    .output_name = "part-00008",
                                    .fence_name = "mrmaster",
                                    .fence_epoch = 3,
-                                   .user = "ada"},
+                                   .user = "ada",
+                                   .plan = UINT64_MAX - 1},
                                   {.job = "j",
                                    .attempt = "y",
                                    .hidden_directory = "",
@@ -363,12 +400,11 @@ static void test_master_message(void **state)
     assert_string_equal(a->fence_name, "mrmaster");
     assert_int_equal(a->fence_epoch, 3);
     assert_string_equal(a->user, "ada");
-    const struct map_done *both[] = {&a->map_done[0], &back.map_done[0]};
-    for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(both[i]->map, 5);
-        assert_string_equal(both[i]->address, "h:1");
-        assert_true(both[i]->withdrawn);
-    }
+    assert_true(a->plan == UINT64_MAX - 1);
+    assert_int_equal(back.map_done_count, 1);
+    assert_int_equal(back.map_done[0].map, 5);
+    assert_string_equal(back.map_done[0].address, "h:1");
+    assert_true(back.map_done[0].withdrawn);
     assert_int_equal(back.kill_count, 2);
     assert_string_equal(back.kill[1], "k2");
     assert_string_equal(back.forget_jobs[0], "f1");
@@ -439,10 +475,11 @@ static void test_attempt_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spec),          cmocka_unit_test(test_record),
-        cmocka_unit_test(test_status),        cmocka_unit_test(test_beat),
-        cmocka_unit_test(test_hello),         cmocka_unit_test(test_master_message),
-        cmocka_unit_test(test_refused_specs), cmocka_unit_test(test_attempt_names),
+        cmocka_unit_test(test_spec),           cmocka_unit_test(test_record),
+        cmocka_unit_test(test_status),         cmocka_unit_test(test_beat),
+        cmocka_unit_test(test_hello),          cmocka_unit_test(test_past),
+        cmocka_unit_test(test_master_message), cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_attempt_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

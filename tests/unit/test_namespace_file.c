@@ -262,6 +262,78 @@ static void test_allocate_servers(void **state)
     assert_int_equal(fixture_run(f, op).code, 0);
 }
 
+static struct op_result create_with_chunk(struct fixture *f, const char *path, uint32_t count)
+{
+    static const server_id servers[] = {3, 1, 2, 2};
+    return fixture_run(f, (struct operation){.kind = OPERATION_CREATE,
+                                             .create = {.path = path,
+                                                        .chunk_bytes = FIXTURE_MIB,
+                                                        .first_chunk = true,
+                                                        .servers = servers,
+                                                        .server_count = count}});
+}
+
+/* A small file: two commands. */
+static void test_create_with_a_first_chunk(void **state)
+{
+    struct fixture *f = *state;
+    struct op_result file = create_with_chunk(f, "/tmp/f", 3);
+    assert_int_equal(file.code, 0);
+    assert_int_not_equal(file.chunk.id, 0);
+    assert_int_equal(file.chunk_bytes, FIXTURE_MIB);
+    assert_int_equal(file.replica_count, 3);
+    assert_int_equal(file.replicas[0].id, 3);
+    assert_int_equal(fixture_effects(f, EFFECT_CHUNK_ALLOCATED), 1);
+    assert_int_equal(fixture_effects(f, EFFECT_LEASE_GRANTED), 1);
+    assert_int_equal(fixture_allocate(f, &file, 0, no_chunk, 0).code, ERR_PRECONDITION);
+    assert_int_equal(fixture_close(f, &file, file.chunk, 7, "").length, 7);
+    assert_int_equal(length_of(f, "/tmp/f"), 7);
+
+    file = create_with_chunk(f, "/tmp/g", 0); /* too few servers: the file alone */
+    assert_int_equal(file.code, 0);
+    assert_int_equal(file.chunk.id, 0);
+    assert_int_equal(fixture_allocate(f, &file, 0, no_chunk, 0).code, 0);
+
+    assert_int_equal(create_with_chunk(f, "/tmp/h", 4).code, ERR_INVALID); /* one named twice */
+    struct op_result absent = fixture_create(f, "/tmp/h");
+    assert_int_equal(absent.code, 0); /* nothing was made */
+}
+
+static void test_first_chunk_that_no_byte_needed(void **state)
+{
+    struct fixture *f = *state;
+    struct op_result file = create_with_chunk(f, "/tmp/empty", 3);
+    assert_int_equal(fixture_close(f, &file, file.chunk, 0, "").code, 0);
+    assert_int_equal(fixture_effects(f, EFFECT_CHUNK_FREED), 1);
+    assert_int_equal(length_of(f, "/tmp/empty"), 0);
+
+    file = create_with_chunk(f, "", 3); /* abandoned, it leaves nothing */
+    struct operation op = {.kind = OPERATION_ABANDON, .abandon = {file.inode, file.lease_epoch}};
+    assert_int_equal(fixture_run(f, op).code, 0);
+    assert_int_equal(fixture_effects(f, EFFECT_CHUNK_FREED), 1);
+
+    file = create_with_chunk(f, "/tmp/named", 3);
+    op = (struct operation){.kind = OPERATION_ABANDON_CHUNK,
+                            .abandon_chunk = {file.inode, file.lease_epoch, file.chunk}};
+    assert_int_equal(fixture_run(f, op).code, 0);
+    op = (struct operation){.kind = OPERATION_ABANDON, .abandon = {file.inode, file.lease_epoch}};
+    assert_int_equal(fixture_run(f, op).code, 0);
+    assert_int_equal(fixture_effects(f, EFFECT_LEASE_ENDED), 1); /* nothing is to be recovered */
+}
+
+static void test_create_with_a_chunk_is_repeated_whole(void **state)
+{
+    struct fixture *f = *state;
+    struct op_result file = create_with_chunk(f, "/tmp/f", 3);
+    f->seq--;
+    struct op_result again = create_with_chunk(f, "/tmp/f", 3);
+    assert_int_equal(again.code, 0);
+    assert_true(again.repeated);
+    assert_int_equal(again.chunk.id, file.chunk.id);
+    assert_int_equal(again.replica_count, 3);
+    assert_int_equal(again.replicas[2].id, 2);
+}
+
 static void test_seal_chunk(void **state)
 {
     struct fixture *f = *state;
@@ -586,6 +658,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unnamed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unnamed_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_allocate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_create_with_a_first_chunk, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_first_chunk_that_no_byte_needed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_create_with_a_chunk_is_repeated_whole, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_allocate_servers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_seal_chunk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease, setup, teardown),

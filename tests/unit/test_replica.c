@@ -1,6 +1,7 @@
 /* Replicas on a real directory: file, index and CRCs together; a killed process; a disk that fails;
  * a power cut that leaves less than the index says. */
 #include <errno.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -390,6 +391,83 @@ static void test_set_aside_keeps_the_longer_file(void **state)
     buf_deinit(&path);
 }
 
+struct sealing {
+    struct index_sync sync;
+    struct replica replica;
+    sem_t *done;
+    bool failed;
+};
+
+static void put_sealing(struct index_sync *sync, struct index_batch *batch)
+{
+    replica_put(&CONTAINER_OF(sync, struct sealing, sync)->replica, batch);
+}
+
+static void sealing_done(struct index_sync *sync, const struct err *failure)
+{
+    struct sealing *s = CONTAINER_OF(sync, struct sealing, sync);
+    s->failed = failure != NULL;
+    (void)sem_post(s->done);
+}
+
+/* More bytes than one write of the index takes, and among them a chunk in a file and one that comes
+ * without changes. */
+static void test_groups_write_what_they_bring_along(void **state)
+{
+    enum { COUNT = 100, IN_A_FILE = 50, NOTHING = 51 };
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    static struct sealing sealings[COUNT];
+    sem_t done;
+    assert_int_equal(sem_init(&done, 0, 0), 0);
+    for (chunk_id id = 0; id < COUNT; id++) {
+        struct sealing *s = &sealings[id];
+        *s = (struct sealing){.replica = fresh(f, id), .done = &done};
+        uint64_t length = id == IN_A_FILE ? 5 * BLOCK + 1 : BLOCK - id;
+        assert_int_equal(append(f, &s->replica, length, &e), 0);
+        assert_int_equal(replica_close_at(&s->replica, CHUNK_SEALED, 1, &e), 0);
+        s->sync.put = id == NOTHING ? NULL : put_sealing;
+        s->sync.done = sealing_done;
+        chunk_index_sync(f->disk.index, &s->sync);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(sem_wait(&done), 0);
+    }
+    disk_close(f);
+    disk_open(f);
+    for (chunk_id id = 0; id < COUNT; id++) {
+        struct chunk_record record;
+        assert_false(sealings[id].failed);
+        replica_deinit(&sealings[id].replica);
+        int r = chunk_index_get(f->disk.index, id, &record, &e);
+        assert_int_equal(r, id == NOTHING ? ERR_NOT_FOUND : 0);
+        if (r == 0) {
+            assert_int_equal(record.state, CHUNK_SEALED);
+            assert_int_equal(verified(f, id), record.length);
+            assert_int_equal(record.length, id == IN_A_FILE ? 5 * BLOCK + 1 : BLOCK - id);
+        }
+    }
+    (void)sem_destroy(&done);
+}
+
+static void test_bytes_stay_in_memory_up_to_the_bounds_of_an_inline_chunk(void **state)
+{
+    struct fixture *f = *state;
+    struct replica r = fresh(f, 1);
+    assert_true(replica_stays_inlined(&r, BLOCK));
+    assert_false(replica_stays_inlined(&r, BLOCK + 1));
+    write_and_save(f, &r, 1);
+    assert_true(replica_stays_inlined(&r, BLOCK - 1));
+    assert_false(replica_stays_inlined(&r, BLOCK));
+    for (int i = 1; i < CHUNK_INLINE_WRITES_MAX; i++) {
+        write_and_save(f, &r, 1);
+    }
+    assert_false(replica_stays_inlined(&r, 1));
+    write_and_save(f, &r, 1);
+    assert_false(r.record.inlined);
+    replica_deinit(&r);
+}
+
 #define FIXTURE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -406,6 +484,8 @@ int main(void)
         FIXTURE_TEST(test_failed_sync_makes_nothing_durable),
         FIXTURE_TEST(test_copy_replaces_an_old_replica_at_the_end),
         FIXTURE_TEST(test_set_aside_keeps_the_longer_file),
+        FIXTURE_TEST(test_groups_write_what_they_bring_along),
+        FIXTURE_TEST(test_bytes_stay_in_memory_up_to_the_bounds_of_an_inline_chunk),
     };
     return cmocka_run_group_tests_name("replica", tests, NULL, NULL);
 }

@@ -214,6 +214,54 @@ static void test_bidi(void **state)
     rpc_channel_unref(bulk);
 }
 
+/* Nothing leaves a corked stream; then everything does, in order, end included. */
+static void test_corked(void **state)
+{
+    struct rpc_fixture *f = *state;
+    struct rpc_request request = {f->channel, &echo_bidi, NULL, clock_mono_ms() + 20000};
+    for (unsigned count = 1; count <= 3; count++) {
+        struct client c = {.f = f, .to_send = count, .data_bytes = 100, .keep_reading = true};
+        c.stream = rpc_stream_open_corked(f->loop, &request, &client_ops, &c);
+        rpc_stream_read(c.stream);
+        send_some(c.stream);
+        settle(&c, 20);
+        assert_int_equal(rpc_server_stats(f->server).streams, 0);
+        assert_true(rpc_stream_queued(c.stream) > count * 100);
+        rpc_stream_uncork(c.stream);
+        wait_closed(&c);
+        assert_int_equal(c.result.code, 0);
+        assert_int_equal(c.received_bytes, count * 100);
+        wait_no_streams(f);
+    }
+    /* Also in the middle. */
+    struct client c = {.f = f, .to_send = 0, .data_bytes = 100, .keep_reading = true};
+    open_stream(&c, &echo_bidi, f->channel, NULL, 20000);
+    wait_streams(&c, 1);
+    rpc_stream_cork(c.stream);
+    c.to_send = 2;
+    send_some(c.stream);
+    settle(&c, 20);
+    assert_int_equal(c.received, 0);
+    rpc_stream_uncork(c.stream);
+    wait_closed(&c);
+    assert_int_equal(c.received_bytes, 200);
+}
+
+static void test_cancelled_while_corked(void **state)
+{
+    struct rpc_fixture *f = *state;
+    struct rpc_request request = {f->channel, &echo_bidi, NULL, clock_mono_ms() + 20000};
+    struct client c = {.f = f, .to_send = 1, .data_bytes = 100};
+    c.stream = rpc_stream_open_corked(f->loop, &request, &client_ops, &c);
+    send_some(c.stream);
+    rpc_stream_cancel(c.stream);
+    rpc_stream_uncork(c.stream);
+    wait_closed(&c);
+    assert_int_equal(c.result.code, ERR_UNKNOWN);
+    assert_int_equal(c.result.cause, ERR_CANCELLED);
+    wait_no_streams(f);
+}
+
 static void test_many_streams_on_one_connection(void **state)
 {
     struct rpc_fixture *f = *state;
@@ -484,6 +532,8 @@ int main(void)
         FIXTURE_TEST(test_server_stream),
         FIXTURE_TEST(test_server_stream_without_messages),
         FIXTURE_TEST(test_bidi),
+        FIXTURE_TEST(test_corked),
+        FIXTURE_TEST(test_cancelled_while_corked),
         FIXTURE_TEST(test_many_streams_on_one_connection),
         FIXTURE_TEST(test_back_pressure_reaches_the_sender),
         FIXTURE_TEST(test_slow_reader_gets_everything),

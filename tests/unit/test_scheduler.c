@@ -31,7 +31,10 @@ struct world {
     struct run runs[RUNS_MAX];
     size_t run_count;
     time_ms duration;
-    uint64_t slow_worker; /* ten times slower; 0: none */
+    uint64_t slow_worker;   /* ten times slower; 0: none */
+    uint64_t broken_worker; /* cannot start anything; 0: none */
+    time_ms broken_tries[64];
+    size_t broken_count;
     uint32_t locality[4];
     uint32_t withdrawn, killed, backups;
     bool job_done, job_failed;
@@ -108,6 +111,11 @@ static void carry_out(struct world *w)
         if (e->kind == SCHED_ASSIGN) {
             time_ms takes = e->worker == w->slow_worker ? 100 * w->duration : w->duration;
             takes += rng_below(&w->rng, w->duration / 4 + 1);
+            if (e->worker == w->broken_worker) {
+                takes = 5;
+                assert_true(w->broken_count < 64);
+                w->broken_tries[w->broken_count++] = w->now;
+            }
             assert_true(w->run_count < RUNS_MAX);
             w->runs[w->run_count++] = (struct run){e->attempt, e->worker, w->now + takes};
             w->locality[e->locality] += e->attempt.kind == SCHED_MAP;
@@ -150,6 +158,12 @@ static bool step(struct world *w)
     }
     struct run run = w->runs[first];
     w->now = run.ends > w->now ? run.ends : w->now;
+    if (run.worker == w->broken_worker) {
+        w->runs[first] = w->runs[--w->run_count];
+        scheduler_not_started(w->s, &run.attempt, w->now, &w->effects);
+        carry_out(w);
+        return true;
+    }
     if (run.attempt.kind == SCHED_REDUCE && w->done_told[SCHED_MAP] < w->maps) {
         w->runs[first].ends = w->now + w->duration; /* a reduce cannot end before the last map */
         return true;
@@ -293,6 +307,122 @@ static void a_failure_without_blame_never_fails_a_job(void **state)
     }
     run_all(w);
     assert_true(w->job_done);
+}
+
+/* It is given its four slots full once, then one task at a time, less and less often; the job,
+ * which forgives no failure, does not notice. */
+static void a_worker_that_cannot_start_tasks_rests(void **state)
+{
+    struct world *w = *state;
+    struct sched_worker_info broken = {9, "h9", "r9", 4};
+    scheduler_add_worker(w->s, &broken);
+    w->broken_worker = 9;
+    add_workers(w, 1);
+    struct sched_map_info maps[2000] = {0};
+    struct sched_job_info job = {
+        .job = 1, .maps = maps, .map_count = 2000, .reduce_count = 2, .attempts_max = 1};
+    w->maps = 2000;
+    scheduler_add_job(w->s, &job, w->now);
+    time_ms began = w->now;
+    run_all(w);
+    assert_true(w->job_done);
+    assert_true(w->now - began > 8 * sched_options_default.rest_ms_min);
+    assert_in_range(w->broken_count, 4 + 2, 4 + 8);
+    assert_int_equal(w->broken_tries[0], w->broken_tries[3]);
+    for (size_t i = 4; i < w->broken_count; i++) {
+        time_ms rest = sched_options_default.rest_ms_min << (i - 4);
+        assert_true(w->broken_tries[i] - w->broken_tries[i - 1] >= rest);
+    }
+    assert_true(scheduler_cannot_start(w->s, 9));
+}
+
+/* Alone it is asked again and again, never more seldom than once in rest_ms_max; when it can start
+ * tasks again it has all its slots at once. */
+static void a_worker_that_recovers_is_used_again(void **state)
+{
+    struct world *w = *state;
+    struct sched_worker_info broken = {9, "h9", "r9", 4};
+    scheduler_add_worker(w->s, &broken);
+    w->broken_worker = 9;
+    add_job(w, 20, 1, true);
+    while (w->broken_count < 4 + 12) {
+        assert_true(step(w));
+    }
+    for (size_t i = 4; i < w->broken_count; i++) {
+        assert_true(w->broken_tries[i] - w->broken_tries[i - 1] <=
+                    sched_options_default.rest_ms_max + 5);
+    }
+    w->broken_worker = 0;
+    while (w->done_told[SCHED_MAP] == 0) {
+        assert_true(step(w));
+    }
+    assert_false(scheduler_cannot_start(w->s, 9));
+    time_ms wake = 0;
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    carry_out(w);
+    assert_int_equal(w->run_count, 4);
+    run_all(w);
+    assert_true(w->job_done);
+}
+
+/* Its free slots are none: neither for lost maps whose place reduces have, nor for a job that would
+ * rather avoid the other worker. */
+static void free_slots_of_a_broken_worker_do_not_count(void **state)
+{
+    struct world *w = *state;
+    for (uint64_t i = 0; i < 2; i++) {
+        struct sched_worker_info info = {i + 1, hosts[i], racks[i], 2};
+        scheduler_add_worker(w->s, &info);
+    }
+    add_job(w, 4, 8, false);
+    while (w->done_told[SCHED_MAP] < 4) {
+        assert_true(step(w));
+    }
+    time_ms wake = 0;
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    carry_out(w);
+    struct sched_worker_info broken = {9, "h9", "r9", 2};
+    scheduler_add_worker(w->s, &broken);
+    w->broken_worker = 9;
+    kill_worker(w, 1);
+    for (uint32_t i = 0; i < sched_options_default.worker_failures_max; i++) {
+        while (w->run_count == 0 || w->runs[w->run_count - 1].worker != 2) {
+            assert_true(step(w));
+        }
+        struct run run = w->runs[--w->run_count];
+        scheduler_failed(w->s, &run.attempt, true, w->now, &w->effects);
+        carry_out(w);
+    }
+    assert_true(scheduler_avoids(w->s, 1, 2));
+    run_all(w);
+    assert_true(w->job_done);
+}
+
+/* An output from before counts once, kills what runs, is lost with its worker, and is none for a
+ * job whose reduces are done. */
+static void outputs_that_are_found_count(void **state)
+{
+    struct world *w = *state;
+    time_ms wake = 0;
+    uint32_t number = 0;
+    add_workers(w, 1);
+    add_job(w, 4, 1, true);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    carry_out(w);
+    struct sched_attempt map = {1, SCHED_MAP, 2, UINT32_MAX};
+    assert_false(scheduler_map_found(w->s, &map, 99, &w->effects, &number)); /* no such worker */
+    assert_true(scheduler_map_found(w->s, &map, 5, &w->effects, &number));
+    assert_int_equal(number, 1); /* attempt 0 runs, and is killed */
+    carry_out(w);
+    assert_int_equal(w->killed, 1);
+    assert_int_equal(w->done_told[SCHED_MAP], 1);
+    assert_false(scheduler_map_found(w->s, &map, 6, &w->effects, &number));
+    kill_worker(w, 5);
+    assert_int_equal(w->withdrawn, 1);
+    run_all(w);
+    assert_true(w->job_done);
+    assert_false(scheduler_map_found(w->s, &map, 6, &w->effects, &number));
+    scheduler_check(w->s);
 }
 
 static void a_slow_worker_is_overtaken(void **state)
@@ -533,6 +663,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             a_task_that_keeps_failing_fails_its_job_after_trying_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failure_without_blame_never_fails_a_job, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_worker_that_cannot_start_tasks_rests, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_worker_that_recovers_is_used_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(free_slots_of_a_broken_worker_do_not_count, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(outputs_that_are_found_count, setup, teardown),
         cmocka_unit_test_setup_teardown(a_slow_worker_is_overtaken, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_maps_get_a_slot_from_waiting_reduces, setup, teardown),
         cmocka_unit_test_setup_teardown(a_lost_map_output_is_taken_once, setup, teardown),

@@ -80,13 +80,13 @@ static void test_withdrawn_before_it_was_fetched(void **state)
     (void)state;
     struct fetch_plan *p = fetch_plan_new(1);
     assert_int_equal(tell(p, 0, "a0", "x:1"), 0);
-    assert_int_equal(tell(p, 0, "other", NULL), 0); /* of an attempt that nobody meant */
-    assert_int_equal(tell(p, 0, "a0", NULL), 0);
+    assert_int_equal(tell(p, 0, "", NULL), 0);
+    assert_int_equal(tell(p, 0, "", NULL), 0);
     assert_none(p, 0);
     assert_int_equal(tell(p, 0, "b0", "y:1"), 0);
     assert_next(p, 0, 0, "b0");
     fetch_plan_done(p, 0);
-    assert_int_equal(tell(p, 0, "b0", NULL), 0); /* kept */
+    assert_int_equal(tell(p, 0, "", NULL), 0); /* kept */
     assert_true(fetch_plan_complete(p));
     fetch_plan_free(p);
 }
@@ -99,8 +99,8 @@ static void test_withdrawn_while_it_is_fetched(void **state)
     assert_int_equal(tell(p, 1, "a1", "x:1"), 0);
     assert_next(p, 0, 0, "a0");
     assert_next(p, 0, 1, "a1");
-    assert_int_equal(tell(p, 0, "a0", NULL), 0);
-    assert_int_equal(tell(p, 1, "a1", NULL), 0);
+    assert_int_equal(tell(p, 0, "", NULL), 0);
+    assert_int_equal(tell(p, 1, "", NULL), 0);
     assert_int_equal(tell(p, 1, "b1", "y:1"), 0);
     assert_false(fetch_plan_failed(p, 0, true, 0)); /* not lost: nobody wants it any more */
     assert_none(p, 0);
@@ -109,7 +109,7 @@ static void test_withdrawn_while_it_is_fetched(void **state)
     fetch_plan_done(p, 1);
     assert_int_equal(tell(p, 0, "b0", "y:1"), 0);
     assert_next(p, 0, 0, "b0");
-    assert_int_equal(tell(p, 0, "b0", NULL), 0);
+    assert_int_equal(tell(p, 0, "", NULL), 0);
     fetch_plan_done(p, 0); /* it came after all: kept */
     assert_true(fetch_plan_complete(p));
     fetch_plan_free(p);
@@ -122,11 +122,33 @@ static void test_successor_withdrawn_too(void **state)
     assert_int_equal(tell(p, 0, "a0", "x:1"), 0);
     assert_next(p, 0, 0, "a0");
     assert_int_equal(tell(p, 0, "b0", "y:1"), 0);
-    assert_int_equal(tell(p, 0, "b0", NULL), 0);
+    assert_int_equal(tell(p, 0, "", NULL), 0);
     assert_false(fetch_plan_failed(p, 0, false, 0));
     assert_none(p, 0);
     assert_int_equal(tell(p, 0, "c0", "z:1"), 0);
     assert_next(p, 0, 0, "c0");
+    fetch_plan_free(p);
+}
+
+/* Its worker was away for a moment. */
+static void test_withdrawn_and_back(void **state)
+{
+    (void)state;
+    struct fetch_plan *p = fetch_plan_new(2);
+    assert_int_equal(tell(p, 0, "a0", "x:1"), 0);
+    assert_int_equal(tell(p, 1, "a1", "x:1"), 0);
+    assert_next(p, 0, 0, "a0");
+    for (uint32_t map = 0; map < 2; map++) {
+        assert_int_equal(tell(p, map, "", NULL), 0);
+    }
+    assert_none(p, 0);
+    assert_int_equal(tell(p, 0, "b0", "y:1"), 0); /* but a successor stands for a moment */
+    assert_int_equal(tell(p, 0, "a0", "x:1"), 0);
+    assert_int_equal(tell(p, 1, "a1", "x:1"), 0);
+    assert_next(p, 0, 1, "a1");
+    assert_false(fetch_plan_failed(p, 0, false, 0));
+    assert_none(p, 0); /* tried again later, as any that stands */
+    assert_next(p, TASK_FETCH_RETRY_MS, 0, "a0");
     fetch_plan_free(p);
 }
 
@@ -177,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_withdrawn_before_it_was_fetched),
         cmocka_unit_test(test_withdrawn_while_it_is_fetched),
         cmocka_unit_test(test_successor_withdrawn_too),
+        cmocka_unit_test(test_withdrawn_and_back),
         cmocka_unit_test(test_back_off_and_loss),
         cmocka_unit_test(test_gone_is_lost_at_once),
     };

@@ -97,7 +97,7 @@ static struct worker_beat *receive(int fd, struct arena *arena)
     enum task_frame_kind kind;
     struct span payload;
     int code = 0;
-    struct worker_message message = {NULL, NULL};
+    struct worker_message message = {.beat = NULL};
     ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
     if (n > 0) {
         buf_append(&in, bytes, (size_t)n);

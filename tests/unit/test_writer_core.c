@@ -52,7 +52,7 @@ static void empty_file(void **state)
     assert_int_equal(step.chunk.id, 0);
 }
 
-/* The least that a small file can cost: nothing is waited for between data and finish. */
+/* The least that a small file can cost: the finish travels with the data. */
 static void small_file(void **state)
 {
     (void)state;
@@ -62,9 +62,7 @@ static void small_file(void **state)
     writer_close(&w);
     ASSERT_STEP(&w, WRITER_ALLOCATE, 0, 0);
     writer_allocated(&w, (struct chunk_ref){5, 1});
-    ASSERT_STEP(&w, WRITER_SEND, 0, 100);
-    do_send(&w);
-    ASSERT_STEP(&w, WRITER_FINISH, 100, 0);
+    ASSERT_STEP(&w, WRITER_FINISH, 0, 100);
     do_send(&w);
     assert_int_equal(next(&w).what, WRITER_WAIT);
     assert_int_equal(writer_acked(&w, 100, 0, false), 0);
@@ -85,9 +83,8 @@ static void messages_end_at_blocks(void **state)
     writer_allocated(&w, (struct chunk_ref){5, 1});
     ASSERT_STEP(&w, WRITER_SEND, 0, MESSAGE);
     do_send(&w);
-    ASSERT_STEP(&w, WRITER_SEND, MESSAGE, MESSAGE);
-    do_send(&w);
-    ASSERT_STEP(&w, WRITER_FINISH, CHUNK, 0);
+    assert_int_equal(writer_acked(&w, MESSAGE, 0, false), 0);
+    ASSERT_STEP(&w, WRITER_FINISH, MESSAGE, MESSAGE);
     do_send(&w);
     assert_int_equal(writer_acked(&w, CHUNK, CHUNK, true), 0);
     struct writer_step step = next(&w);
@@ -95,6 +92,42 @@ static void messages_end_at_blocks(void **state)
     assert_int_equal(step.offset, CHUNK);
     assert_int_equal(step.chunk.id, 5);
     assert_int_equal(step.length, CHUNK);
+}
+
+/* A chunk that fills is shown to readers when it is sealed, so it must not be one that a failure
+ * gives up. */
+static void full_chunk_is_finished_once_some_of_it_is_acknowledged(void **state)
+{
+    (void)state;
+    struct writer w;
+    writer_init(&w, 0, CHUNK);
+    writer_took(&w, 3 * MESSAGE);
+    writer_allocated(&w, (struct chunk_ref){5, 1});
+    do_send(&w);
+    ASSERT_STEP(&w, WRITER_SEND, MESSAGE, MESSAGE);
+    do_send(&w);
+    assert_int_equal(next(&w).what, WRITER_WAIT);
+    assert_int_equal(writer_acked(&w, 1, 0, false), 0);
+    ASSERT_STEP(&w, WRITER_FINISH, CHUNK, 0);
+    do_send(&w);
+    writer_failed(&w);
+    assert_int_equal(next(&w).what, WRITER_RECOVER);
+}
+
+static void finish_makes_durable_without_a_sync(void **state)
+{
+    (void)state;
+    struct writer w;
+    writer_init(&w, 0, CHUNK);
+    writer_took(&w, 100);
+    writer_sync(&w);
+    writer_close(&w);
+    writer_allocated(&w, (struct chunk_ref){5, 1});
+    ASSERT_STEP(&w, WRITER_FINISH, 0, 100);
+    assert_false(next(&w).sync);
+    do_send(&w);
+    assert_int_equal(writer_acked(&w, 100, 100, true), 0);
+    assert_true(writer_synced(&w));
 }
 
 static void sync_sends_what_is_there(void **state)
@@ -184,6 +217,7 @@ struct model {
     uint64_t held; /* ... of which all replicas hold this much */
     uint64_t told; /* ... and the writer was told of this much */
     bool finished;
+    bool shown; /* ... and readers may see all of it, if the finish goes through */
 };
 
 static void model_allocate(struct model *m, struct writer *w, const struct writer_step *step)
@@ -199,7 +233,7 @@ static void model_allocate(struct model *m, struct writer *w, const struct write
     m->open = true;
     m->chunk = (struct chunk_ref){m->next_id++, 1};
     m->held = m->told = 0;
-    m->finished = false;
+    m->finished = m->shown = false;
     writer_allocated(w, m->chunk);
 }
 
@@ -209,6 +243,7 @@ static void model_settle(struct model *m, struct writer *w, const struct writer_
     m->open = false;
     if (step->what == WRITER_ABANDON) {
         assert_int_equal(m->told, 0);
+        assert_false(m->shown);
         writer_abandoned(w);
         return;
     }
@@ -270,6 +305,9 @@ static void run(uint64_t seed)
             assert_true(step.length <= MESSAGE);
             uint64_t end = step.offset + step.length;
             assert_true(end % CHUNK_BLOCK_BYTES == 0 || w.base + end == w.end);
+            /* The first server shows a sealed chunk whose writer has told it a watermark. */
+            m.shown = step.what == WRITER_FINISH && w.acked > 0;
+            assert_true(step.what == WRITER_SEND || w.closing || m.shown);
             writer_sent(&w, &step);
         } else if (step.what == WRITER_RECOVER || step.what == WRITER_ABANDON) {
             model_settle(&m, &w, &step);
@@ -299,6 +337,8 @@ int main(void)
         cmocka_unit_test(empty_file),
         cmocka_unit_test(small_file),
         cmocka_unit_test(messages_end_at_blocks),
+        cmocka_unit_test(full_chunk_is_finished_once_some_of_it_is_acknowledged),
+        cmocka_unit_test(finish_makes_durable_without_a_sync),
         cmocka_unit_test(sync_sends_what_is_there),
         cmocka_unit_test(nothing_acknowledged_is_abandoned),
         cmocka_unit_test(the_rest_goes_into_a_new_chunk),

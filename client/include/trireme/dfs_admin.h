@@ -32,6 +32,7 @@ struct dfs_master_status {
 struct dfs_group {
     char cluster_id[64];
     uint64_t asked;  /* id of the member whose view this is */
+    char key[40];    /* of its data directory */
     char role[16];   /* its role */
     uint64_t leader; /* id; 0: it knows none */
     uint64_t term;
