@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -26,7 +27,7 @@ from master import Client, Failed, Master  # noqa: E402
 CUT_COUNT = 300 if os.environ.get("TRIREME_FULL") == "1" else 30
 WRITER_COUNT = 4
 CUT_STATUS = 99
-ARGUMENTS = ("--persist", "64K", "--log-segment", "64K", "--no-audit")  # all that a disk sees happens often
+ARGUMENTS = ("--persist", "16K", "--log-segment", "64K", "--no-audit")  # all that a disk sees happens often
 SEED = int(os.environ.get("TRIREME_SEED") or random.randrange(1000, 10000))
 choices = random.Random(SEED)
 
@@ -193,6 +194,7 @@ def lie_once(master):
 
 def main():
     print(f"--- seed: TRIREME_SEED={SEED}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for part in (cut_again_and_again, lie_once):
         directory = tempfile.mkdtemp(prefix="trireme-power-")
         master = FragileMaster(directory)

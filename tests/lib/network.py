@@ -26,10 +26,17 @@ def enter():
     for options in (contained, ["--user", "--map-root-user", *contained]):
         probe = ["unshare", *options, "ip", "link", "add", "br0", "type", "bridge"]
         if subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode == 0:
-            os.environ["TRIREME_TEST_NETWORK"] = "inside"
-            os.execvp("unshare", ["unshare", *options, sys.executable, *sys.argv])
+            run_again(options)
     print("skipped: no network namespaces here (root, or unprivileged user namespaces, and a bridge are needed)")
     sys.exit(77)
+
+
+def run_again(options):
+    """unshare takes no notice of SIGTERM, so somebody must who can end it."""
+    again = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "unshare", *options, sys.executable, *sys.argv],
+                             env={**os.environ, "TRIREME_TEST_NETWORK": "inside"})
+    signal.signal(signal.SIGTERM, lambda *_: again.kill())
+    sys.exit(again.wait())
 
 
 def ip(*words, inside=()):
