@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
 #include "bench/lib/data.h"
 #include "bench/lib/floor.h"

@@ -356,6 +356,26 @@ int chunk_index_get_crcs(struct chunk_index *index, chunk_id id, uint32_t segmen
     return r;
 }
 
+int chunk_index_get_all_crcs(struct chunk_index *index, chunk_id id, uint64_t length,
+                             uint32_t *ret_crcs, struct err *e)
+{
+    uint32_t count = block_count(length);
+    for (uint32_t at = 0; at < count; at += CRC_SEGMENT_BLOCKS) {
+        struct crc_segment segment;
+        uint32_t part = MIN(count - at, CRC_SEGMENT_BLOCKS);
+        int r = chunk_index_get_crcs(index, id, at / CRC_SEGMENT_BLOCKS, &segment, e);
+        if (r < 0) {
+            return r;
+        }
+        if (segment.count < part) {
+            return err_set(e, ERR_CORRUPT, "chunk %" PRIu64 ": %u checksums for %u blocks", id,
+                           at + segment.count, count);
+        }
+        memcpy(ret_crcs + at, segment.values, part * sizeof(*ret_crcs));
+    }
+    return 0;
+}
+
 int chunk_index_get_inline(struct chunk_index *index, chunk_id id, struct buf *value,
                            struct inline_data *ret, struct err *e)
 {

@@ -65,6 +65,10 @@ int chunk_index_get(struct chunk_index *index, chunk_id id, struct chunk_record 
                     struct err *e) MUST_CHECK;
 int chunk_index_get_crcs(struct chunk_index *index, chunk_id id, uint32_t segment,
                          struct crc_segment *ret, struct err *e) MUST_CHECK;
+/* The CRCs of all blocks of a chunk of that length that is in a file. ERR_CORRUPT: fewer are kept.
+ */
+int chunk_index_get_all_crcs(struct chunk_index *index, chunk_id id, uint64_t length,
+                             uint32_t *ret_crcs, struct err *e) MUST_CHECK;
 /* ret->bytes lies in `value`. */
 int chunk_index_get_inline(struct chunk_index *index, chunk_id id, struct buf *value,
                            struct inline_data *ret, struct err *e) MUST_CHECK;

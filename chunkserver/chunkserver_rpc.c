@@ -66,6 +66,66 @@ static int stat_on_owner(struct rpc_call *call, void *service)
     return 0;
 }
 
+/* ---- ChecksumChunk ---- */
+
+static int check_checksums(const struct chunk_record *record, uint64_t version, struct err *e)
+{
+    if (version != 0 && record->ref.version != version) {
+        return err_set(e, ERR_STALE, "chunk %" PRIu64 " is at version %" PRIu64 ", not %" PRIu64,
+                       record->ref.id, record->ref.version, version);
+    }
+    if (record->damaged) {
+        return err_set(e, ERR_CORRUPT, "chunk %" PRIu64 " is damaged on this server",
+                       record->ref.id);
+    }
+    return record->state == CHUNK_SEALED
+               ? 0
+               : err_set(e, ERR_BUSY, "chunk %" PRIu64 " is being written", record->ref.id);
+}
+
+/* An inlined chunk has one block, whose CRC lies with its bytes. */
+static int inline_crc(struct chunk_index *index, chunk_id id, uint32_t *ret, struct err *e)
+{
+    struct buf value = BUF_INIT;
+    struct inline_data data;
+    int r = chunk_index_get_inline(index, id, &value, &data, e);
+    if (r == 0) {
+        *ret = data.crc;
+    }
+    buf_deinit(&value);
+    return r;
+}
+
+/* The index alone answers, so a sealed chunk's record needs no owner. */
+static int checksum_on_worker(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__ChecksumChunkRequest *request = (const void *)rpc_call_request(call);
+    Trireme__V1__ChecksumChunkReply *reply = (void *)rpc_call_reply(call);
+    struct err *e = rpc_call_err(call);
+    struct chunk_record record;
+    if (request->chunk == NULL || request->chunk->id == 0) {
+        return err_set(e, ERR_INVALID, "a request without a chunk");
+    }
+    int r = chunk_index_get(s->disk.index, request->chunk->id, &record, e);
+    if (r == 0) {
+        r = check_checksums(&record, request->chunk->version, e);
+    }
+    if (r < 0) {
+        return r;
+    }
+    reply->version = record.ref.version;
+    reply->length = record.length;
+    reply->n_block_crcs = block_count(record.length);
+    reply->block_crcs =
+        arena_calloc(rpc_call_arena(call), (reply->n_block_crcs + 1) * sizeof(uint32_t));
+    if (record.inlined) {
+        return inline_crc(s->disk.index, record.ref.id, reply->block_crcs, e);
+    }
+    return chunk_index_get_all_crcs(s->disk.index, record.ref.id, record.length, reply->block_crcs,
+                                    e);
+}
+
 /* ---- Fence ---- */
 
 struct fence_call {
@@ -271,6 +331,8 @@ const struct rpc_service_row chunkserver_rows[] = {
     {.method = &chunkserver_methods[CHUNKSERVER_APPEND], .stream = &chain_ops},
     {.method = &chunkserver_methods[CHUNKSERVER_READ], .stream = &read_ops},
     {.method = &chunkserver_methods[CHUNKSERVER_STAT_CHUNK], .steps = OWNER_STEP(stat_on_owner)},
+    {.method = &chunkserver_methods[CHUNKSERVER_CHECKSUM_CHUNK],
+     .steps = {{RPC_WORKER, checksum_on_worker}}},
     {.method = &chunkserver_methods[CHUNKSERVER_FENCE], .steps = OWNER_STEP(fence_on_owner)},
     {.method = &chunkserver_methods[CHUNKSERVER_SEAL_REPLICA], .steps = OWNER_STEP(seal_on_owner)},
     {.method = &chunkserver_methods[CHUNKSERVER_DELETE_CHUNKS],

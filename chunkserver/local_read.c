@@ -74,22 +74,6 @@ static int check_sealed(const struct chunk_record *record, const struct chunk_re
     return record->state == CHUNK_SEALED && !record->inlined ? 0 : ERR_UNSUPPORTED;
 }
 
-static int load_crcs(struct chunk_index *index, const struct chunk_record *record, uint32_t *crcs)
-{
-    uint32_t count = block_count(record->length);
-    for (uint32_t at = 0; at < count; at += CRC_SEGMENT_BLOCKS) {
-        struct crc_segment segment;
-        uint32_t part = MIN(count - at, CRC_SEGMENT_BLOCKS);
-        int r =
-            chunk_index_get_crcs(index, record->ref.id, at / CRC_SEGMENT_BLOCKS, &segment, NULL);
-        if (r < 0 || segment.count < part) {
-            return r < 0 ? r : ERR_CORRUPT;
-        }
-        memcpy(crcs + at, segment.values, part * sizeof(*crcs));
-    }
-    return 0;
-}
-
 /* Fills the reply; *ret_file is open if its code is 0. */
 static void answer(struct local_read *l, const struct chunk_ref *wanted, struct buf *out,
                    struct chunk_file *ret_file)
@@ -107,7 +91,8 @@ static void answer(struct local_read *l, const struct chunk_ref *wanted, struct 
         reply.length = record.length;
         reply.crc_count = block_count(record.length);
         crcs = xreallocarray(NULL, (size_t)reply.crc_count + 1, sizeof(*crcs));
-        reply.code = load_crcs(disk->index, &record, crcs);
+        reply.code =
+            chunk_index_get_all_crcs(disk->index, record.ref.id, record.length, crcs, NULL);
         reply.crcs = crcs;
     }
     if (reply.code == 0) {

@@ -20,6 +20,7 @@
 
 METHOD(method_append, "Append", RPC_BIDI, append_message, append_ack);
 METHOD(method_read, "Read", RPC_SERVER_STREAM, read_request, read_message);
+METHOD(method_checksum, "ChecksumChunk", RPC_UNARY, checksum_chunk_request, checksum_chunk_reply);
 METHOD(method_stat, "StatChunk", RPC_UNARY, stat_chunk_request, stat_chunk_reply);
 
 enum { STAT_MS = 3 * 1000 };
@@ -210,28 +211,57 @@ int chunk_piece_parse(const struct rpc_bytes *message, struct chunk_piece *ret)
     return r < 0 ? ERR_CORRUPT : 0;
 }
 
+/* One short call to a chunkserver; the reply lies in the call's arena. */
+static int ask(struct call *c, const char *address, const struct rpc_request *base,
+               ProtobufCMessage **ret, struct err *e)
+{
+    struct rpc_request request = *base;
+    struct rpc_result result;
+    int r = rpc_pool_get(c->dfs->pool, address, RPC_CONTROL, &request.channel, e);
+    if (r < 0) {
+        return r;
+    }
+    request.deadline = MIN(clock_mono_ms() + STAT_MS, c->deadline);
+    r = rpc_call(c->loop, &request, &c->arena, ret, &result);
+    rpc_channel_unref(request.channel);
+    return r < 0 ? rpc_result_err(&result, address, e) : 0;
+}
+
+int chunk_checksums(struct call *c, const char *address, struct chunk_ref chunk, uint64_t length,
+                    uint32_t **ret_crcs, struct err *e)
+{
+    Trireme__V1__ChunkRef ref = TRIREME__V1__CHUNK_REF__INIT;
+    Trireme__V1__ChecksumChunkRequest message = TRIREME__V1__CHECKSUM_CHUNK_REQUEST__INIT;
+    struct rpc_request request = {.method = &method_checksum, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
+    ref.id = chunk.id;
+    ref.version = chunk.version;
+    message.chunk = &ref;
+    int r = ask(c, address, &request, &reply, e);
+    if (r < 0) {
+        return r;
+    }
+    const Trireme__V1__ChecksumChunkReply *kept = (Trireme__V1__ChecksumChunkReply *)reply;
+    size_t blocks = (size_t)((length + CHUNK_BLOCK_BYTES - 1) / CHUNK_BLOCK_BYTES);
+    if (kept->length != length || kept->n_block_crcs != blocks) {
+        return err_set(e, ERR_CORRUPT, "%s: chunk %llu has %llu bytes there, not %llu", address,
+                       (unsigned long long)chunk.id, (unsigned long long)kept->length,
+                       (unsigned long long)length);
+    }
+    *ret_crcs = xmemdup(kept->block_crcs, blocks * sizeof(**ret_crcs));
+    return 0;
+}
+
 int chunk_stat(struct call *c, const char *address, chunk_id id, uint64_t *ret_readable,
                struct err *e)
 {
     Trireme__V1__StatChunkRequest message = TRIREME__V1__STAT_CHUNK_REQUEST__INIT;
-    struct rpc_channel *channel = NULL;
+    struct rpc_request request = {.method = &method_stat, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
     message.id = id;
-    int r = rpc_pool_get(c->dfs->pool, address, RPC_CONTROL, &channel, e);
+    int r = ask(c, address, &request, &reply, e);
     if (r < 0) {
         return r;
-    }
-    struct rpc_request request = {
-        .channel = channel,
-        .method = &method_stat,
-        .message = &message.base,
-        .deadline = MIN(clock_mono_ms() + STAT_MS, c->deadline),
-    };
-    struct rpc_result result;
-    ProtobufCMessage *reply = NULL;
-    r = rpc_call(c->loop, &request, &c->arena, &reply, &result);
-    rpc_channel_unref(channel);
-    if (r < 0) {
-        return rpc_result_err(&result, address, e);
     }
     const Trireme__V1__StatChunkReply *stat = (Trireme__V1__StatChunkReply *)reply;
     *ret_readable = stat->acked; /* also where a replica has sealed: others may not have */

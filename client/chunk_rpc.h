@@ -81,6 +81,11 @@ struct chunk_piece {
 /* Takes one message apart and verifies every block. ERR_CORRUPT: malformed, or a block differs. */
 int chunk_piece_parse(const struct rpc_bytes *message, struct chunk_piece *ret) MUST_CHECK;
 
+/* The checksums that the replica keeps of a sealed chunk; *ret_crcs is freed by the caller. One
+ * attempt. ERR_CORRUPT: they are not as many as `length` bytes have blocks. */
+int chunk_checksums(struct call *c, const char *address, struct chunk_ref chunk, uint64_t length,
+                    uint32_t **ret_crcs, struct err *e) MUST_CHECK;
+
 /* Up to where an open chunk can be read at that replica. One attempt. */
 int chunk_stat(struct call *c, const char *address, chunk_id id, uint64_t *ret_readable,
                struct err *e) MUST_CHECK;

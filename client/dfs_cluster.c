@@ -6,6 +6,7 @@
 #include "client/internal.h"
 #include "client/names.h"
 #include "common/alloc.h"
+#include "common/limits.h"
 #include "common/macros.h"
 
 /* ---- Locate --------------------------------------------------------------------------------- */
@@ -110,4 +111,45 @@ void dfs_report_free(struct dfs_report *report)
         free(report->servers);
         free(report);
     }
+}
+
+/* ---- Explain -------------------------------------------------------------------------------- */
+
+int dfs_explain(struct dfs *dfs, const uint64_t *chunks, size_t count, struct dfs_explanations *ret,
+                struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    int r = 0;
+    memset(ret, 0, sizeof(*ret));
+    for (size_t at = 0; r == 0 && at < count;) {
+        struct call c;
+        size_t part = MIN(count - at, (size_t)NAMESPACE_LOCATE_COUNT_MAX);
+        call_begin(&c, dfs);
+        r = fs_explain(&c, chunks + at, part, ret, &e);
+        call_end(&c);
+        at += part;
+    }
+    if (r < 0) {
+        dfs_explanations_free(ret);
+    }
+    return dfs_finish(ret_e, r, &e);
+}
+
+void dfs_explanations_free(struct dfs_explanations *explanations)
+{
+    for (size_t i = 0; i < explanations->count; i++) {
+        struct dfs_explanation *x = &explanations->items[i];
+        for (size_t k = 0; k < x->copy_count; k++) {
+            free((char *)x->copies[k].host);
+        }
+        for (size_t k = 0; k < x->awaited_count; k++) {
+            free((char *)x->awaited[k]);
+        }
+        free((char *)x->reason);
+        free((char *)x->waits_for);
+        free(x->copies);
+        free(x->awaited);
+    }
+    free(explanations->items);
+    memset(explanations, 0, sizeof(*explanations));
 }

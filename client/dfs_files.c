@@ -251,6 +251,17 @@ int64_t dfs_pread(struct dfs_file *file, void *data, size_t length, uint64_t off
     return r < 0 ? dfs_fail(ret_e, (int)r, &e) : r;
 }
 
+int dfs_checksum(struct dfs_file *file, uint64_t offset, uint64_t length, uint32_t *ret_crc32c,
+                 struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    int r = need_reader(file, &e);
+    if (r == 0) {
+        r = file_read_checksum(file->reader, offset, length, ret_crc32c, &e);
+    }
+    return dfs_finish(ret_e, r, &e);
+}
+
 void dfs_read_stats(const struct dfs_file *file, struct dfs_read_stats *ret)
 {
     memset(ret, 0, sizeof(*ret));

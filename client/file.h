@@ -46,6 +46,8 @@ int file_read_open(struct dfs *dfs, const char *path, struct file_read **ret,
 int file_read_length(struct file_read *f, uint64_t *ret, struct err *e) MUST_CHECK;
 int64_t file_read_bytes(struct file_read *f, void *data, size_t length, uint64_t offset,
                         struct err *e) MUST_CHECK;
+int file_read_checksum(struct file_read *f, uint64_t offset, uint64_t length, uint32_t *ret,
+                       struct err *e) MUST_CHECK;
 void file_read_stats(const struct file_read *f, struct dfs_read_stats *ret);
 void file_read_free(struct file_read *f);
 

@@ -13,6 +13,7 @@
 #include "client/read_stream.h"
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/crc32c.h"
 #include "common/macros.h"
 
 enum { RETRY_MS_MIN = 20, RETRY_MS_MAX = 1000 };
@@ -34,6 +35,9 @@ struct file_read {
     struct read_stream *stream; /* NULL: none */
     chunk_id stream_chunk;
     size_t stream_replica;
+
+    uint32_t *crcs; /* one for each block of crcs_chunk; NULL: none */
+    chunk_id crcs_chunk;
 
     uint64_t next;       /* where the last read ended: the same place again means sequential */
     chunk_id seen_chunk; /* the open chunk that was read last ... */
@@ -388,6 +392,91 @@ int file_read_length(struct file_read *f, uint64_t *ret, struct err *e)
     return r;
 }
 
+/* ---- Checksums ------------------------------------------------------------------------------ */
+
+/* The extent's checksums into f->crcs, from whichever replica has them. */
+static int load_crcs(struct file_read *f, const struct fs_extent *x, struct err *e)
+{
+    struct call c; /* of its own, so that replies do not pile up */
+    int r = err_set(e, ERR_NO_REPLICA, "no live chunkserver has chunk %" PRIu64, x->chunk.id);
+    if (f->crcs && f->crcs_chunk == x->chunk.id) {
+        return 0;
+    }
+    free(f->crcs);
+    f->crcs = NULL;
+    call_begin_on(&c, f->dfs, f->loop);
+    for (size_t i = 0; i < x->replica_count && !f->crcs; i++) {
+        r = chunk_checksums(&c, x->replicas[i]->address, x->chunk, x->length, &f->crcs, e);
+    }
+    call_end_on(&c);
+    f->crcs_chunk = x->chunk.id;
+    return r;
+}
+
+/* Of bytes that lie in one block: they are read. */
+static int checksum_bytes(struct file_read *f, uint64_t offset, size_t length, uint32_t *crc,
+                          struct err *e)
+{
+    char *block = xmalloc(CHUNK_BLOCK_BYTES);
+    int64_t n = file_read_bytes(f, block, length, offset, e);
+    if (n >= 0 && (size_t)n < length) {
+        n = err_set(e, ERR_INVALID, "%s: has no byte %" PRIu64, f->name, offset + (uint64_t)n);
+    }
+    if (n >= 0) {
+        *crc = crc32c_extend(*crc, block, length);
+    }
+    free(block);
+    return n < 0 ? (int)n : 0;
+}
+
+/* From `offset` to the end of its block, its chunk or `length`, whichever comes first: returns how
+ * many bytes that were. */
+static int64_t checksum_some(struct file_read *f, struct call *c, uint64_t offset, uint64_t length,
+                             uint32_t *crc, struct err *e)
+{
+    struct fs_extent *x = NULL;
+    int r = extent_at(f, c, offset, &x, e);
+    if (r < 0) {
+        return err_wrap(e, r, "%s", f->name);
+    }
+    if (!x) {
+        return err_set(e, ERR_INVALID, "%s: has no byte %" PRIu64, f->name, offset);
+    }
+    uint64_t at = offset - x->offset;
+    uint64_t rest = CHUNK_BLOCK_BYTES - at % CHUNK_BLOCK_BYTES;
+    uint64_t there = x->open ? rest : MIN(rest, x->length - at);
+    bool whole = !x->open && at % CHUNK_BLOCK_BYTES == 0 && length >= there;
+    uint64_t part = MIN(there, length);
+    if (whole && load_crcs(f, x, NULL) == 0) {
+        *crc = crc32c_combine(*crc, f->crcs[at / CHUNK_BLOCK_BYTES], part);
+        return (int64_t)part;
+    }
+    r = checksum_bytes(f, offset, (size_t)part, crc, e);
+    return r < 0 ? r : (int64_t)part;
+}
+
+int file_read_checksum(struct file_read *f, uint64_t offset, uint64_t length, uint32_t *ret,
+                       struct err *e)
+{
+    struct call c;
+    uint32_t crc = 0;
+    int64_t n = 0;
+    call_begin_on(&c, f->dfs, f->loop);
+    while (length > 0 && n >= 0) {
+        n = checksum_some(f, &c, offset, length, &crc, e);
+        if (n > 0) {
+            offset += (uint64_t)n;
+            length -= (uint64_t)n;
+            c.deadline = clock_mono_ms() + f->dfs->timeout_ms;
+        }
+    }
+    call_end_on(&c);
+    if (n >= 0) {
+        *ret = crc;
+    }
+    return n < 0 ? (int)n : 0;
+}
+
 void file_read_stats(const struct file_read *f, struct dfs_read_stats *ret)
 {
     *ret = f->stats;
@@ -401,6 +490,7 @@ void file_read_free(struct file_read *f)
     drop_stream(f);
     read_local_deinit(&f->local);
     arena_deinit(&f->memory);
+    free(f->crcs);
     dfs_loop_return(f->dfs, f->loop);
     free(f->name);
     free(f);

@@ -27,6 +27,7 @@ METHOD(fs_method_list, "List", list_request, list_reply);
 METHOD(fs_method_locate, "Locate", locate_request, locate_reply);
 METHOD(fs_method_renew_leases, "RenewLeases", renew_leases_request, renew_leases_reply);
 METHOD(fs_method_recover_chunk, "RecoverChunk", recover_chunk_request, recover_chunk_reply);
+METHOD(fs_method_explain, "Explain", explain_request, explain_reply);
 METHOD(fs_method_report, "Report", report_request, report_reply);
 
 /* A seal may take the master RECOVERY_WAIT_MS until it says why it waits. */
@@ -288,5 +289,74 @@ int fs_report(struct call *c, struct dfs_report **ret, struct err *e)
     to->term = from->term;
     to->default_replication = from->default_replication;
     *ret = to;
+    return 0;
+}
+
+/* ---- Explain -------------------------------------------------------------------------------- */
+
+static char *server_text(const Trireme__V1__ExplainReply *reply, uint32_t place)
+{
+    bool named = place < reply->n_servers && reply->servers[place];
+    return xstrdup(named ? reply->servers[place]->host : "?");
+}
+
+static void explanation_from_wire(const Trireme__V1__ExplainReply *reply,
+                                  const Trireme__V1__ExplainReply__Chunk *from,
+                                  struct dfs_explanation *to)
+{
+    *to = (struct dfs_explanation){
+        .chunk = from->id,
+        .known = from->known,
+        .version = from->version,
+        .length = from->length,
+        .wanted = from->wanted,
+        .good = from->good,
+        .reason = xstrdup(from->reason),
+        .waits_for = xstrdup(from->waits_for),
+        .queued = from->queued,
+        .queued_ms = from->queued_ms,
+        .retry_ms = from->retry_ms,
+        .put_offs = from->put_offs,
+        .copies = xcalloc(from->n_copies + 1, sizeof(*to->copies)),
+        .copy_count = from->n_copies,
+        .awaited = xcalloc(from->n_awaited + 1, sizeof(*to->awaited)),
+        .awaited_count = from->n_awaited,
+    };
+    for (size_t i = 0; i < from->n_copies; i++) {
+        const Trireme__V1__ExplainReply__Copy *copy = from->copies[i];
+        to->copies[i] = (struct dfs_explained_copy){.host = server_text(reply, copy->server),
+                                                    .live = copy->live,
+                                                    .good = copy->good,
+                                                    .damaged = copy->damaged,
+                                                    .sealed = copy->sealed,
+                                                    .assumed = copy->assumed,
+                                                    .version = copy->version,
+                                                    .length = copy->length};
+    }
+    for (size_t i = 0; i < from->n_awaited; i++) {
+        to->awaited[i] = server_text(reply, from->awaited[i]);
+    }
+}
+
+int fs_explain(struct call *c, const uint64_t *chunks, size_t count, struct dfs_explanations *ret,
+               struct err *e)
+{
+    Trireme__V1__ExplainRequest message = TRIREME__V1__EXPLAIN_REQUEST__INIT;
+    struct master_request request = {.method = &fs_method_explain, .message = &message.base};
+    ProtobufCMessage *packed = NULL;
+    message.n_chunks = count;
+    message.chunks = (uint64_t *)chunks;
+    int r = master_call(c, &request, &packed, e);
+    if (r < 0) {
+        return r;
+    }
+    const Trireme__V1__ExplainReply *reply = (Trireme__V1__ExplainReply *)packed;
+    if (reply->n_chunks != count) {
+        return fs_malformed(e, "Explain");
+    }
+    ret->items = xreallocarray(ret->items, ret->count + count + 1, sizeof(*ret->items));
+    for (size_t i = 0; i < count; i++) {
+        explanation_from_wire(reply, reply->chunks[i], &ret->items[ret->count++]);
+    }
     return 0;
 }

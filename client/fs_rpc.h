@@ -27,6 +27,9 @@ int fs_renew_leases(struct call *c, const struct fs_lease *leases, size_t count,
                     struct err *e) MUST_CHECK;
 int fs_recover_chunk(struct call *c, const struct fs_recover *what, uint64_t *ret_length,
                      struct err *e) MUST_CHECK;
+/* At most NAMESPACE_LOCATE_COUNT_MAX chunks; *ret as dfs_explain() gives it. */
+int fs_explain(struct call *c, const uint64_t *chunks, size_t count, struct dfs_explanations *ret,
+               struct err *e) MUST_CHECK;
 int fs_report(struct call *c, struct dfs_report **ret, struct err *e) MUST_CHECK;
 
 #endif

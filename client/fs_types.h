@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
 #include "common/ids.h"
 

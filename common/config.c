@@ -6,6 +6,7 @@
  * of our line reader, which counts. */
 #include "common/config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +78,31 @@ static const struct config_row *row_by_letter(const struct config_program *p, ch
 {
     for (size_t i = 0; i < p->row_count; i++) {
         if (p->rows[i].letter == letter && letter != 0) {
+            return &p->rows[i];
+        }
+    }
+    return NULL;
+}
+
+/* "skipTrash" for "skip-trash": hyphens and case do not count. */
+static bool is_key_of_hadoop(const char *key, const char *word)
+{
+    for (; *word != 0; word++, key++) {
+        word += *word == '-';
+        key += *key == '-';
+        if (*key == 0 || tolower((unsigned char)*key) != tolower((unsigned char)*word)) {
+            return false;
+        }
+    }
+    return *key == 0;
+}
+
+/* The row that "-word" names where one dash is enough; NULL: these are letters. Only of flags for
+ * one call: find -user X of Unix must not become "act as X". */
+static const struct config_row *row_by_word(const struct config_program *p, const char *word)
+{
+    for (size_t i = 0; p->one_dash && word[1] != 0 && i < p->row_count; i++) {
+        if ((p->rows[i].flags & CONFIG_FLAG_ONLY) && is_key_of_hadoop(p->rows[i].key, word)) {
             return &p->rows[i];
         }
     }
@@ -231,6 +257,11 @@ static int unknown_flag(const struct parse *p, const char *name)
     return err_set(p->e, ERR_INVALID, "unknown option --%.100s", name);
 }
 
+static bool wants_text(const struct config *c)
+{
+    return c->wants_help || c->wants_version || c->wants_markdown || c->wants_man;
+}
+
 /* --help and its like; true if name is one that the program does not have itself. */
 static bool take_standard_flag(struct parse *p, const char *name)
 {
@@ -238,7 +269,28 @@ static bool take_standard_flag(struct parse *p, const char *name)
     c->wants_help |= strcmp(name, "help") == 0;
     c->wants_version |= strcmp(name, "version") == 0;
     c->wants_markdown |= strcmp(name, "help-markdown") == 0;
-    return c->wants_help || c->wants_version || c->wants_markdown;
+    c->wants_man |= strcmp(name, "help-man") == 0;
+    return wants_text(c);
+}
+
+static int needs_value(const struct parse *p, const char *name)
+{
+    return err_set(p->e, ERR_INVALID, "option --%s needs a value", name);
+}
+
+/* text NULL: the value is the next word. */
+static int take_value(struct parse *p, const struct config_input *in, int *at,
+                      const struct config_row *row, const char *text)
+{
+    if (text == NULL) {
+        *at += 1;
+        text = *at < in->argc ? in->argv[*at] : NULL;
+    }
+    if (text == NULL) {
+        return needs_value(p, row->key);
+    }
+    const char *where = arena_printf(&p->config->arena, "--%s", row->key);
+    return set_row(p, row, &(struct value){text, CONFIG_FROM_FLAG, where});
 }
 
 /* argv[*at] is "--name", "--name=value" or "--no-name"; a value may be the next word. */
@@ -259,22 +311,14 @@ static int take_long_flag(struct parse *p, const struct config_input *in, int *a
     if (row == NULL && !is_file) {
         return take_standard_flag(p, name) ? 0 : unknown_flag(p, name);
     }
-    if (text == NULL && row != NULL && row->type == CONFIG_BOOL) {
+    if (is_file) {
+        p->file = text != NULL ? text : *at + 1 < in->argc ? in->argv[++*at] : NULL;
+        return p->file != NULL ? 0 : needs_value(p, name);
+    }
+    if (text == NULL && row->type == CONFIG_BOOL) {
         text = negated ? "false" : "true";
     }
-    if (text == NULL) {
-        *at += 1;
-        text = *at < in->argc ? in->argv[*at] : NULL;
-    }
-    if (text == NULL) {
-        return err_set(p->e, ERR_INVALID, "option --%s needs a value", name);
-    }
-    if (is_file) {
-        p->file = text;
-        return 0;
-    }
-    const char *where = arena_printf(&p->config->arena, "--%s", name);
-    return set_row(p, row, &(struct value){text, CONFIG_FROM_FLAG, where});
+    return take_value(p, in, at, row, text);
 }
 
 /* argv[*at] is "-x", "-xvalue" or several flags in one word, of which the last may take a value. */
@@ -287,6 +331,9 @@ static int take_short_flags(struct parse *p, const struct config_input *in, int 
         if (row == NULL && *letters == 'h') {
             p->config->wants_help = true;
             return 0;
+        }
+        if (row == NULL && p->program->one_dash && letters == in->argv[*at] + 1) {
+            return err_set(p->e, ERR_INVALID, "unknown option -%.100s", letters);
         }
         if (row == NULL) {
             return err_set(p->e, ERR_INVALID, "unknown option -%c", *letters);
@@ -318,6 +365,7 @@ static int take_flags(struct parse *p, const struct config_input *in)
     int r = 0;
     for (int at = 1; r == 0 && at < in->argc; at++) {
         const char *word = in->argv[at];
+        const struct config_row *row;
         if (flags_ended || word[0] != '-' || word[1] == 0) {
             c->arguments[c->argument_count++] = word;
             flags_ended |= p->program->stop_at_argument;
@@ -325,10 +373,12 @@ static int take_flags(struct parse *p, const struct config_input *in)
             flags_ended = true;
         } else if (word[1] == '-') {
             r = take_long_flag(p, in, &at);
+        } else if ((row = row_by_word(p->program, word + 1)) != NULL) {
+            r = take_value(p, in, &at, row, row->type == CONFIG_BOOL ? "true" : NULL);
         } else {
             r = take_short_flags(p, in, &at);
         }
-        if (c->wants_help || c->wants_version || c->wants_markdown) {
+        if (wants_text(c)) {
             return 0;
         }
     }
@@ -555,7 +605,7 @@ int config_parse(struct config *c, const struct config_program *p, void *options
         parse.getenv = input->getenv;
     }
     int r = take_flags(&parse, input);
-    if (r < 0 || c->wants_help || c->wants_version || c->wants_markdown) {
+    if (r < 0 || wants_text(c)) {
         return r;
     }
     r = take_environment(&parse);

@@ -89,6 +89,8 @@ struct config_program {
     const struct config_row *rows;
     size_t row_count;
     bool stop_at_argument; /* the first argument ends the flags: programs with subcommands */
+    bool one_dash;         /* whole words after one dash, too, as Hadoop has them: -skipTrash is
+                              --skip-trash */
 };
 
 enum config_source { CONFIG_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENV, CONFIG_FROM_FLAG };
@@ -101,6 +103,7 @@ struct config {
     bool wants_help;     /* a flag asked for it; then nothing else was checked */
     bool wants_version;  /* so */
     bool wants_markdown; /* so */
+    bool wants_man;      /* so */
 };
 
 /* What is looked at, so that tests and subcommands can give their own. */
@@ -111,9 +114,9 @@ struct config_input {
     const char *file; /* default path of the file; NULL: /etc/trireme/trireme.conf */
 };
 
-/* The whole of main()'s part: parses, prints what --help, --version and --help-markdown ask for, or
- * the error with a hint on stderr. Returns -1 to go on, else the exit code: 0, or 2 for usage.
- * The rows' targets in `options` are zeroed first. */
+/* The whole of main()'s part: parses, prints what --help, --version, --help-markdown and --help-man
+ * ask for, or the error with a hint on stderr. Returns -1 to go on, else the exit code: 0, or 2 for
+ * usage. The rows' targets in `options` are zeroed first. */
 int config_start(struct config *c, const struct config_program *p, void *options, int argc,
                  char **argv);
 
@@ -131,6 +134,8 @@ int config_check_text(const struct config_program *p, const char *name, const ch
 void config_print_help(const struct config_program *p, struct buf *out);
 /* The reference page. */
 void config_print_markdown(const struct config_program *p, struct buf *out);
+/* The man page, section 1, in the man(7) macros: "dfs put" is dfs-put(1). */
+void config_print_man(const struct config_program *p, struct buf *out);
 
 /* Rows as `key = value  # source` lines, for logs and /varz; values as a user would type them. */
 void config_dump(const struct config *c, const struct config_program *p, const void *options,

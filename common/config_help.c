@@ -59,7 +59,7 @@ size_t config_target_size(const struct config_row *row)
     return 0;
 }
 
-static const char *value_name(const struct config_row *row)
+const char *config_value_name(const struct config_row *row)
 {
     static const char *const by_type[] = {
         [CONFIG_STRING] = "TEXT",   [CONFIG_INT] = "N",   [CONFIG_SIZE] = "SIZE",
@@ -91,7 +91,7 @@ static void append_wrapped(struct buf *out, const char *text, size_t indent)
 }
 
 /* "Required." "Default: 64M." "Between 1M and 1G." "One of a|b." */
-static void append_facts(struct buf *out, const struct config_row *row)
+void config_append_facts(struct buf *out, const struct config_row *row)
 {
     char least[FORMAT_TEXT_BYTES], most[FORMAT_TEXT_BYTES];
     if ((row->flags & CONFIG_REQUIRED) != 0) {
@@ -115,7 +115,7 @@ static void append_facts(struct buf *out, const struct config_row *row)
 static void print_option(struct buf *out, const struct config_row *row, struct arena *arena)
 {
     struct buf text = BUF_INIT;
-    const char *name = value_name(row);
+    const char *name = config_value_name(row);
     if (row->letter != 0) {
         buf_printf(out, "  -%c, --%s", row->letter, row->key);
     } else {
@@ -123,7 +123,7 @@ static void print_option(struct buf *out, const struct config_row *row, struct a
     }
     buf_printf(out, "%s%s\n", name[0] != 0 ? " " : "", name);
     buf_append_str(&text, row->help);
-    append_facts(&text, row);
+    config_append_facts(&text, row);
     if ((row->flags & CONFIG_FLAG_ONLY) == 0) {
         buf_printf(&text, " Environment: %s.", config_env_name(row, arena));
     }
@@ -131,12 +131,12 @@ static void print_option(struct buf *out, const struct config_row *row, struct a
     buf_deinit(&text);
 }
 
-static bool shown(const struct config_row *row)
+bool config_row_shown(const struct config_row *row)
 {
     return (row->flags & CONFIG_HIDDEN) == 0;
 }
 
-static bool has_file_rows(const struct config_program *p)
+bool config_has_file_rows(const struct config_program *p)
 {
     for (size_t i = 0; i < p->row_count; i++) {
         if (p->rows[i].type != CONFIG_HEADING && (p->rows[i].flags & CONFIG_FLAG_ONLY) == 0) {
@@ -153,7 +153,7 @@ static void print_usage(const struct config_program *p, struct buf *out)
 }
 
 /* Whether a row of the program has taken the letter. */
-static bool has_letter(const struct config_program *p, char letter)
+bool config_has_letter(const struct config_program *p, char letter)
 {
     for (size_t i = 0; i < p->row_count; i++) {
         if (p->rows[i].letter == letter) {
@@ -174,18 +174,18 @@ static void print_options(const struct config_program *p, struct buf *out)
         const struct config_row *row = &p->rows[i];
         if (row->type == CONFIG_HEADING) {
             buf_printf(out, "\n%s:\n", row->help);
-        } else if (shown(row)) {
+        } else if (config_row_shown(row)) {
             print_option(out, row, &arena);
         }
     }
-    if (has_file_rows(p)) {
+    if (config_has_file_rows(p)) {
         buf_append_str(out, "      --config FILE\n");
         append_wrapped(out,
                        "Configuration file. Default: /etc/trireme/trireme.conf, if it exists. "
                        "Environment: TRIREME_CONFIG.",
                        HELP_INDENT + 2);
     }
-    buf_append_str(out, has_letter(p, 'h') ? "      --help\n" : "  -h, --help\n");
+    buf_append_str(out, config_has_letter(p, 'h') ? "      --help\n" : "  -h, --help\n");
     append_wrapped(out, "Show this text and exit.", HELP_INDENT + 2);
     buf_append_str(out, "      --version\n");
     append_wrapped(out, "Show the version and exit.", HELP_INDENT + 2);
@@ -202,7 +202,7 @@ void config_print_help(const struct config_program *p, struct buf *out)
         append_wrapped(out, p->description, 0);
     }
     print_options(p, out);
-    if (has_file_rows(p)) {
+    if (config_has_file_rows(p)) {
         struct buf text = BUF_INIT;
         buf_printf(
             &text,
@@ -234,7 +234,7 @@ static void print_markdown_row(struct buf *out, const struct config_row *row, st
 {
     struct buf facts = BUF_INIT;
     bool flag_only = (row->flags & CONFIG_FLAG_ONLY) != 0;
-    const char *name = value_name(row);
+    const char *name = config_value_name(row);
     buf_printf(out, "| `--%s%s%s`", row->key, name[0] != 0 ? " " : "", name);
     if (row->letter != 0) {
         buf_printf(out, ", `-%c`", row->letter);
@@ -242,7 +242,7 @@ static void print_markdown_row(struct buf *out, const struct config_row *row, st
     buf_printf(out, " | %s%s%s | ", flag_only ? "" : "`",
                flag_only ? "" : config_env_name(row, arena), flag_only ? "" : "`");
     append_cell(out, row->help);
-    append_facts(&facts, row);
+    config_append_facts(&facts, row);
     append_cell(out, facts.data);
     buf_append_str(out, " |\n");
     buf_deinit(&facts);
@@ -264,7 +264,7 @@ void config_print_markdown(const struct config_program *p, struct buf *out)
         if (row->type == CONFIG_HEADING) {
             buf_printf(out, "\n### %s\n", row->help);
             in_table = false;
-        } else if (shown(row)) {
+        } else if (config_row_shown(row)) {
             buf_append_str(out, in_table ? "" : head);
             in_table = true;
             print_markdown_row(out, row, &arena);
@@ -352,6 +352,9 @@ int config_start(struct config *c, const struct config_program *p, void *options
         print(STDOUT_FILENO, &text);
     } else if (c->wants_markdown) {
         config_print_markdown(p, &text);
+        print(STDOUT_FILENO, &text);
+    } else if (c->wants_man) {
+        config_print_man(p, &text);
         print(STDOUT_FILENO, &text);
     } else if (c->wants_version) {
         buf_printf(&text, "%s (Trireme) %s\n", p->name,

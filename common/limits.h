@@ -19,6 +19,9 @@ enum {
     LIMIT_HOST_BYTES_MAX = 255,  /* host, rack and user names */
     LIMIT_ADDRESS_BYTES_MAX = 300,
 
+    /* Compressed input: what a stream may make us keep. zstd -19 --long=27 needs as much. */
+    INFLATE_WINDOW_LOG_MAX = 27,
+
     /* Chunks. */
     CHUNK_BLOCK_BYTES = 64 * 1024, /* one CRC32C each; GFS 5.2 */
     CHUNK_BYTES_MIN = 1024 * 1024,

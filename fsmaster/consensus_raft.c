@@ -230,6 +230,17 @@ static void show(const struct consensus *c)
     }
 }
 
+/* The library steps down by itself; people are told why. */
+static void watch_disk(struct consensus *c, time_ms patience_ms)
+{
+    time_ms now = clock_mono_ms();
+    if (c->writing && !c->hung_told && now >= c->write_begun_ms + patience_ms) {
+        log_warning("raft", "the log's disk hangs for_ms=%" PRIu64 " role=%s",
+                    now - c->write_begun_ms, raft_role_name(c->status.role));
+        c->hung_told = true;
+    }
+}
+
 void consensus_look(struct consensus *c)
 {
     struct raft_status was = c->status;
@@ -243,6 +254,7 @@ void consensus_look(struct consensus *c)
     }
     bool lost = was.role == RAFT_LEADER && (!leads || was.term != c->status.term);
     if (lost) {
+        watch_disk(c, RAFT_DISK_HUNG_MS - TICK_MS); /* if that is why */
         give_up_waiting(c);
         members_fail(c, ERR_UNKNOWN);
         c->read_round = 0;
@@ -455,16 +467,6 @@ void consensus_read_index(struct consensus *c, struct read_index *r)
 
 /* ---- Ticks ----------------------------------------------------------------------------------- */
 
-/* The library steps down by itself; people are told why. */
-static void watch_disk(struct consensus *c, time_ms now)
-{
-    if (c->writing && !c->hung_told && now >= c->write_begun_ms + RAFT_DISK_HUNG_MS) {
-        log_warning("raft", "the log's disk hangs for_ms=%" PRIu64 " role=%s",
-                    now - c->write_begun_ms, raft_role_name(c->status.role));
-        c->hung_told = true;
-    }
-}
-
 /* After a close: quiet once somebody else leads and nothing is owed, or after a while. */
 static void close_next(struct consensus *c, time_ms now)
 {
@@ -505,7 +507,7 @@ void consensus_tick(struct consensus *c, time_ms now)
     }
     c->ticked_ms = now;
     form_tick(c, now);
-    watch_disk(c, now);
+    watch_disk(c, RAFT_DISK_HUNG_MS);
     members_tick(c, now);
     snapshots_tick(c, now);
     apply_tick(c, now);

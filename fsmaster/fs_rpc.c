@@ -240,7 +240,7 @@ static int locate_read(struct rpc_call *call, void *service)
     return r;
 }
 
-/* The servers that a LocateReply names, each once. */
+/* The servers that a reply names, each once. */
 struct named_servers {
     struct server *server;
     struct arena *arena;
@@ -250,13 +250,13 @@ struct named_servers {
     size_t capacity;
 };
 
-/* False: not known or not live. */
-static bool name_server(struct named_servers *n, server_id id, uint32_t *ret_place)
+/* False: not known, or not live and `live` is asked for. */
+static bool name_server(struct named_servers *n, server_id id, bool live, uint32_t *ret_place)
 {
     uintptr_t place = (uintptr_t)map_get_u64(&n->places, id);
     if (place == 0) {
         const struct chunkserver *server = chunkservers_find(n->server->servers, id);
-        if (!server || server->state != CHUNKSERVER_LIVE) {
+        if (!server || (live && server->state != CHUNKSERVER_LIVE)) {
             return false;
         }
         if (n->count == n->capacity) {
@@ -300,7 +300,7 @@ static void extent_replicas(struct named_servers *n, const struct chunk_record *
     m->replicas = arena_alloc(n->arena, MAX(most, (size_t)1) * sizeof(*m->replicas));
     if (record->state != CHUNK_SEALED) {
         for (uint32_t i = 0; i < record->server_count; i++) {
-            if (name_server(n, record->servers[i], &place)) {
+            if (name_server(n, record->servers[i], true, &place)) {
                 m->replicas[m->n_replicas++] = place;
             }
         }
@@ -308,7 +308,7 @@ static void extent_replicas(struct named_servers *n, const struct chunk_record *
     }
     for (uint32_t i = 0; i < known.count; i++) {
         if (may_read(record, &known.replicas[i]) &&
-            name_server(n, known.replicas[i].server, &place)) {
+            name_server(n, known.replicas[i].server, true, &place)) {
             m->replicas[m->n_replicas++] = place;
         }
     }
@@ -511,6 +511,86 @@ static int report(struct rpc_call *call, void *service)
     a->default_replication = s->totals.default_replication;
     a->removal_queue = s->totals.removal_queue;
     a->replicas_deleting = s->deletions_waiting;
+    return 0;
+}
+
+/* ---- Explain -------------------------------------------------------------------------------- */
+
+static void explain_copies(struct named_servers *names, const struct location *chunk,
+                           Trireme__V1__ExplainReply__Chunk *m)
+{
+    m->copies = arena_alloc(names->arena, (chunk->count + 1) * sizeof(*m->copies));
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        const struct location_replica *replica = &chunk->replicas[i];
+        uint32_t place = 0;
+        if (!name_server(names, replica->server, false, &place)) {
+            continue;
+        }
+        Trireme__V1__ExplainReply__Copy *copy = arena_alloc(names->arena, sizeof(*copy));
+        trireme__v1__explain_reply__copy__init(copy);
+        copy->server = place;
+        copy->live = replica->live;
+        copy->good = replica->good;
+        copy->damaged = replica->damaged;
+        copy->sealed = replica->sealed;
+        copy->version = replica->version;
+        copy->length = replica->length;
+        copy->assumed = replica->assumed;
+        m->copies[m->n_copies++] = copy;
+    }
+}
+
+static Trireme__V1__ExplainReply__Chunk *explain_chunk(struct named_servers *names, chunk_id id)
+{
+    struct care_answer answer;
+    Trireme__V1__ExplainReply__Chunk *m = arena_alloc(names->arena, sizeof(*m));
+    trireme__v1__explain_reply__chunk__init(m);
+    m->id = id;
+    m->known = care_explain(names->server, id, &answer);
+    if (!m->known) {
+        return m;
+    }
+    const struct repair_place *place = &answer.place;
+    m->version = answer.chunk.chunk.version;
+    m->length = answer.chunk.length;
+    m->wanted = answer.chunk.wanted;
+    m->good = answer.chunk.good_count;
+    m->reason = (char *)repair_reason_name(answer.reason);
+    m->waits_for = (char *)repair_reason_text(answer.reason);
+    m->queued = place->turn != REPAIR_TURN_NONE;
+    m->queued_ms = m->queued ? answer.now_ms - MIN(place->since_ms, answer.now_ms) : 0;
+    m->retry_ms = place->due_ms > answer.now_ms ? place->due_ms - answer.now_ms : 0;
+    m->put_offs = place->put_offs;
+    explain_copies(names, &answer.chunk, m);
+    m->awaited = arena_alloc(names->arena, (answer.awaited_count + 1) * sizeof(*m->awaited));
+    for (uint32_t i = 0; i < answer.awaited_count; i++) {
+        m->n_awaited +=
+            name_server(names, answer.awaited[i], false, &m->awaited[m->n_awaited]) ? 1 : 0;
+    }
+    return m;
+}
+
+static int explain(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__ExplainRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__ExplainReply *a = (void *)rpc_call_reply(call);
+    struct named_servers names = {.server = s, .arena = rpc_call_arena(call)};
+    if (!s->status.is_leader || s->stopping) {
+        return not_leader(call, s);
+    }
+    if (q->n_chunks > NAMESPACE_LOCATE_COUNT_MAX) {
+        return err_set(rpc_call_err(call), ERR_TOO_LARGE, "Explain takes %d chunks at most",
+                       NAMESPACE_LOCATE_COUNT_MAX);
+    }
+    map_init(&names.places, 0);
+    a->chunks = arena_alloc(names.arena, (q->n_chunks + 1) * sizeof(*a->chunks));
+    for (size_t i = 0; i < q->n_chunks; i++) {
+        a->chunks[a->n_chunks++] = explain_chunk(&names, q->chunks[i]);
+    }
+    a->servers = names.messages;
+    a->n_servers = names.count;
+    map_deinit(&names.places);
     return 0;
 }
 
@@ -734,6 +814,7 @@ METHOD(method_locate, "Locate", locate_request, locate_reply);
 METHOD(method_renew, "RenewLeases", renew_leases_request, renew_leases_reply);
 METHOD(method_recover, "RecoverChunk", recover_chunk_request, recover_chunk_reply);
 METHOD(method_report, "Report", report_request, report_reply);
+METHOD(method_explain, "Explain", explain_request, explain_reply);
 METHOD(method_register, "RegisterServer", register_request, register_reply);
 METHOD(method_heartbeat, "Heartbeat", heartbeat_request, heartbeat_reply);
 METHOD(method_report_chunks, "ReportChunks", report_chunks_request, report_chunks_reply);
@@ -748,6 +829,7 @@ const struct rpc_service_row fs_service[] = {
     {&method_recover,
      .steps = {{RPC_OWNER, recover_begin}, {RPC_WORKER, recover_read}, {RPC_OWNER, recover_run}}},
     {&method_report, .steps = {{RPC_OWNER, report}}},
+    {&method_explain, .steps = {{RPC_OWNER, explain}}},
     {&method_register, .steps = {{RPC_OWNER, register_server}}},
     {&method_heartbeat, .steps = {{RPC_OWNER, heartbeat}}},
     {&method_report_chunks, .steps = {{RPC_OWNER, report_chunks}}},

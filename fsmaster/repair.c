@@ -213,6 +213,21 @@ void repair_queue_hurry(struct repair_queue *q)
     }
 }
 
+void repair_queue_look(const struct repair_queue *q, chunk_id chunk, struct repair_place *ret)
+{
+    static const enum repair_turn turns[] = {[ENTRY_DUE] = REPAIR_TURN_DUE,
+                                             [ENTRY_LATER] = REPAIR_TURN_LATER,
+                                             [ENTRY_TAKEN] = REPAIR_TURN_TAKEN};
+    const struct entry *entry = map_get_u64(&q->entries, chunk);
+    memset(ret, 0, sizeof(*ret));
+    if (entry) {
+        *ret = (struct repair_place){.turn = turns[entry->state],
+                                     .since_ms = entry->since_ms,
+                                     .due_ms = entry->state == ENTRY_LATER ? entry->due_ms : 0,
+                                     .put_offs = entry->put_offs};
+    }
+}
+
 size_t repair_queue_waiting(const struct repair_queue *q)
 {
     return q->due.count + q->later.count;
@@ -348,4 +363,85 @@ void repair_decide(const struct repair_view *view, struct repair_plan *ret)
     } else {
         decide_extra(view, ret, reported);
     }
+}
+
+/* ---- Why ------------------------------------------------------------------------------------ */
+
+/* Of a chunk that is to be copied. */
+static enum repair_reason explain_copy(const struct repair_question *q)
+{
+    if (!q->settled) {
+        return REPAIR_FOR_REPORTS;
+    }
+    return q->targets_busy      ? REPAIR_FOR_BUSY_TARGET
+           : q->view->no_target ? REPAIR_FOR_TARGET
+           : q->sources_busy    ? REPAIR_FOR_BUSY_SOURCE
+                                : REPAIR_FOR_TURN;
+}
+
+enum repair_reason repair_explain(const struct repair_question *q)
+{
+    const struct location *chunk = q->view->chunk;
+    struct repair_plan plan;
+    switch (chunk->state) {
+    case LOCATION_OPEN:
+        return REPAIR_FOR_WRITER;
+    case LOCATION_SEALING:
+        return REPAIR_FOR_SEAL;
+    case LOCATION_RUMOURED:
+        return REPAIR_FOR_LOG;
+    case LOCATION_SEALED:
+        break;
+    }
+    repair_decide(q->view, &plan);
+    if (plan.kind == REPAIR_NOTHING) {
+        return REPAIR_FOR_NOTHING;
+    }
+    if (q->turn == REPAIR_TURN_TAKEN) {
+        return REPAIR_FOR_END;
+    }
+    if (plan.kind == REPAIR_COPY || q->view->no_target) {
+        return explain_copy(q);
+    }
+    if (plan.kind != REPAIR_WAIT) {
+        return REPAIR_FOR_TURN;
+    }
+    /* Without a good copy, or with too many while not everybody was heard. */
+    return chunk->good_count == 0 && q->view->all_heard ? REPAIR_FOR_HOLDER : REPAIR_FOR_REPORTS;
+}
+
+const char *repair_reason_text(enum repair_reason reason)
+{
+    static const char *const texts[REPAIR_REASON_COUNT] = {
+        [REPAIR_FOR_NOTHING] = "nothing: it is as it should be",
+        [REPAIR_FOR_WRITER] = "its writer: it is open",
+        [REPAIR_FOR_SEAL] = "its recovery, which seals it",
+        [REPAIR_FOR_END] = "a copy that is being made",
+        [REPAIR_FOR_TURN] = "its turn",
+        [REPAIR_FOR_REPORTS] = "chunkservers to report what they hold",
+        [REPAIR_FOR_HOLDER] = "a chunkserver that has a copy to come back",
+        [REPAIR_FOR_TARGET] = "a live chunkserver that has room and no copy yet",
+        [REPAIR_FOR_BUSY_TARGET] = "chunkservers with room to end the copies that they make",
+        [REPAIR_FOR_BUSY_SOURCE] = "chunkservers that have a copy to end those that they give",
+        [REPAIR_FOR_LOG] = "nothing: no file has it",
+    };
+    return texts[reason];
+}
+
+const char *repair_reason_name(enum repair_reason reason)
+{
+    static const char *const names[REPAIR_REASON_COUNT] = {
+        [REPAIR_FOR_NOTHING] = "nothing",
+        [REPAIR_FOR_WRITER] = "writer",
+        [REPAIR_FOR_SEAL] = "seal",
+        [REPAIR_FOR_END] = "end",
+        [REPAIR_FOR_TURN] = "turn",
+        [REPAIR_FOR_REPORTS] = "reports",
+        [REPAIR_FOR_HOLDER] = "holder",
+        [REPAIR_FOR_TARGET] = "target",
+        [REPAIR_FOR_BUSY_TARGET] = "busy-target",
+        [REPAIR_FOR_BUSY_SOURCE] = "busy-source",
+        [REPAIR_FOR_LOG] = "log",
+    };
+    return names[reason];
 }

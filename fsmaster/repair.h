@@ -43,6 +43,21 @@ void repair_queue_wait(struct repair_queue *q, chunk_id chunk, time_ms now);
 /* Servers have come or gone: everything that was put off is due. */
 void repair_queue_hurry(struct repair_queue *q);
 
+/* Where a chunk stands, for those who ask why it has not been cared for. */
+enum repair_turn {
+    REPAIR_TURN_NONE,  /* not in the queue */
+    REPAIR_TURN_DUE,   /* the next when its turn comes */
+    REPAIR_TURN_LATER, /* put off, or waiting for busy servers */
+    REPAIR_TURN_TAKEN, /* something is under way */
+};
+struct repair_place {
+    enum repair_turn turn;
+    time_ms since_ms;  /* first added */
+    time_ms due_ms;    /* LATER */
+    uint32_t put_offs; /* in a row */
+};
+void repair_queue_look(const struct repair_queue *q, chunk_id chunk, struct repair_place *ret);
+
 size_t repair_queue_waiting(const struct repair_queue *q);
 size_t repair_queue_taken(const struct repair_queue *q);
 
@@ -77,5 +92,36 @@ struct repair_view {
  * all_heard. With no_target an odd replica is deleted while one good copy is reported, so that the
  * missing copy can take its place: it holds nothing that the good one lacks. */
 void repair_decide(const struct repair_view *view, struct repair_plan *ret);
+
+/* ---- Why ---- */
+
+/* What a chunk waits for before it is as it should be. */
+enum repair_reason {
+    REPAIR_FOR_NOTHING,     /* it is as it should be */
+    REPAIR_FOR_WRITER,      /* it is open */
+    REPAIR_FOR_SEAL,        /* its recovery */
+    REPAIR_FOR_END,         /* a step that is under way */
+    REPAIR_FOR_TURN,        /* nothing else: it is due */
+    REPAIR_FOR_REPORTS,     /* servers that have not said yet what they hold */
+    REPAIR_FOR_HOLDER,      /* a server that has it to come back */
+    REPAIR_FOR_TARGET,      /* a server with room and without a copy */
+    REPAIR_FOR_BUSY_TARGET, /* those that there are copy enough already */
+    REPAIR_FOR_BUSY_SOURCE, /* likewise */
+    REPAIR_FOR_LOG,         /* the log has not named it: reported only */
+    REPAIR_REASON_COUNT,
+};
+
+struct repair_question {
+    const struct repair_view *view;
+    enum repair_turn turn;
+    bool settled; /* those that can be expected have reported (chunkservers_settled()) */
+    bool targets_busy, sources_busy;
+};
+
+enum repair_reason repair_explain(const struct repair_question *q);
+/* "a server that has a copy to come back"; static memory. */
+const char *repair_reason_text(enum repair_reason reason);
+/* "holder": its name, for programs. */
+const char *repair_reason_name(enum repair_reason reason);
 
 #endif

@@ -2,6 +2,7 @@
  * files in the background. Only a leader cares. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "common/alloc.h"
 #include "common/arena.h"
@@ -389,34 +390,52 @@ static void start_delete(struct server *s, const struct location *chunk,
     repair_queue_finish(s->repair, ref.id, clock_mono_ms());
 }
 
+/* What a chunk needs now, and what stands in the way. */
+struct care_step {
+    struct location chunk;
+    struct repair_plan plan;
+    server_id target; /* COPY */
+    bool unsettled;   /* COPY: the copies that seem to be missing may be about to be reported */
+    bool busy;        /* COPY: whoever could take one copies enough already */
+    bool no_target;   /* COPY: nobody could */
+};
+
+/* False: nothing is known of the chunk. */
+static bool care_look(struct server *s, chunk_id id, time_ms now, struct care_step *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    if (!locations_find(s->locations, id, &ret->chunk)) {
+        return false;
+    }
+    struct repair_view view = {.chunk = &ret->chunk, .all_heard = care_all_heard(s)};
+    view.surplus = ret->chunk.good_count > ret->chunk.wanted ? choose_surplus(s, &ret->chunk) : 0;
+    repair_decide(&view, &ret->plan);
+    if (ret->plan.kind != REPAIR_COPY) {
+        return true;
+    }
+    ret->unsettled = !chunkservers_settled(s->servers, now);
+    if (!ret->unsettled) {
+        ret->target = choose_target(s, &ret->chunk, &ret->busy);
+    }
+    view.no_target = ret->no_target = !ret->unsettled && !ret->busy && ret->target == 0;
+    if (view.no_target) {
+        repair_decide(&view, &ret->plan);
+    }
+    return true;
+}
+
 /* False: it must wait for servers: to be heard, or to be less busy. */
 static bool care_for(struct server *s, chunk_id id, time_ms now)
 {
-    struct location chunk;
-    struct repair_plan plan;
-    server_id target = 0;
-    if (!locations_find(s->locations, id, &chunk)) {
+    struct care_step step;
+    if (!care_look(s, id, now, &step)) {
         repair_queue_finish(s->repair, id, now);
         return true;
     }
-    struct repair_view view = {.chunk = &chunk, .all_heard = care_all_heard(s)};
-    view.surplus = chunk.good_count > chunk.wanted ? choose_surplus(s, &chunk) : 0;
-    repair_decide(&view, &plan);
-    if (plan.kind == REPAIR_COPY) {
-        if (!chunkservers_settled(s->servers, now)) {
-            return false; /* the copies that seem to be missing may be about to be reported */
-        }
-        bool busy = false;
-        target = choose_target(s, &chunk, &busy);
-        if (busy) {
-            return false;
-        }
-        view.no_target = target == 0;
-        if (view.no_target) {
-            repair_decide(&view, &plan);
-        }
+    if (step.unsettled || step.busy) {
+        return false;
     }
-    switch (plan.kind) {
+    switch (step.plan.kind) {
     case REPAIR_NOTHING:
         repair_queue_finish(s->repair, id, now);
         break;
@@ -424,19 +443,51 @@ static bool care_for(struct server *s, chunk_id id, time_ms now)
         repair_queue_put_off(s->repair, id, now);
         break;
     case REPAIR_COPY:
-        return start_copy(s, &chunk, &plan, target);
+        return start_copy(s, &step.chunk, &step.plan, step.target);
     case REPAIR_ADOPT:
-        start_adoption(s, &chunk, &plan);
+        start_adoption(s, &step.chunk, &step.plan);
         break;
     case REPAIR_DELETE:
-        if (chunk.state != LOCATION_RUMOURED) {
-            start_delete(s, &chunk, &plan);
+        if (step.chunk.state != LOCATION_RUMOURED) {
+            start_delete(s, &step.chunk, &step.plan);
         } else if (era_keeps(&s->totals.era, id)) {
             repair_queue_finish(s->repair, id, now); /* a release has everything looked at again */
         } else {
             start_orphan(s, id);
         }
         break;
+    }
+    return true;
+}
+
+bool care_explain(struct server *s, chunk_id id, struct care_answer *ret)
+{
+    struct care_step step;
+    struct server_record sources[LOCATION_REPLICAS_MAX];
+    time_ms now = clock_mono_ms();
+    struct rng before = s->rng; /* asking changes nothing, not even what is drawn next */
+    memset(ret, 0, sizeof(*ret));
+    bool known = care_look(s, id, now, &step);
+    s->rng = before;
+    if (!known) {
+        return false;
+    }
+    ret->chunk = step.chunk;
+    repair_queue_look(s->repair, id, &ret->place);
+    struct repair_view view = {
+        .chunk = &step.chunk, .all_heard = care_all_heard(s), .no_target = step.no_target};
+    struct repair_question question = {
+        .view = &view,
+        .turn = ret->place.turn,
+        .settled = !step.unsettled,
+        .targets_busy = step.busy,
+        .sources_busy =
+            step.plan.kind == REPAIR_COPY && choose_sources(s, &step.plan, sources) == 0,
+    };
+    ret->reason = repair_explain(&question);
+    ret->now_ms = now;
+    if (ret->reason == REPAIR_FOR_SEAL) {
+        ret->awaited_count = recoveries_wait_for(s, id, ret->awaited);
     }
     return true;
 }

@@ -196,6 +196,9 @@ void recovery_ask(struct server *s, const struct recovery_ask *ask, struct recov
 void recoveries_resume(struct server *s);
 void recoveries_tick(struct server *s, time_ms now);
 void leases_tick(struct server *s, time_ms now);
+/* The servers that the chunk's recovery waits for; 0: none, or there is no recovery. */
+uint32_t recoveries_wait_for(const struct server *s, chunk_id chunk,
+                             server_id ret[CHUNK_REPLICAS_MAX]);
 void recoveries_free(struct server *s);
 
 /* ---- server_care.c ---- */
@@ -207,6 +210,18 @@ void care_delete(struct server *s, server_id server, struct chunk_ref chunk, uin
 void care_server_lost(struct server *s, struct chunkserver *server);
 void care_server_found(struct server *s, struct chunkserver *server);
 bool care_all_heard(const struct server *s);
+
+/* How a chunk fares and why. */
+struct care_answer {
+    struct location chunk;
+    enum repair_reason reason;
+    struct repair_place place; /* times by the clock of now_ms */
+    time_ms now_ms;
+    server_id awaited[CHUNK_REPLICAS_MAX]; /* REPAIR_FOR_SEAL */
+    uint32_t awaited_count;
+};
+/* Changes nothing. False: nothing is known of the chunk. */
+bool care_explain(struct server *s, chunk_id chunk, struct care_answer *ret);
 void care_free(struct server *s);
 
 /* ---- server_scan.c ---- */

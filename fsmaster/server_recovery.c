@@ -359,6 +359,13 @@ void recoveries_tick(struct server *s, time_ms now)
     gauge_set(s->metrics.recoveries, (int64_t)s->recoveries.count);
 }
 
+uint32_t recoveries_wait_for(const struct server *s, chunk_id chunk,
+                             server_id ret[CHUNK_REPLICAS_MAX])
+{
+    const struct recovering *r = map_get_u64(&s->recoveries, chunk);
+    return r ? recovery_waits_for(&r->core, ret) : 0;
+}
+
 void recoveries_free(struct server *s)
 {
     MAP_FOR_EACH(it, &s->recoveries)

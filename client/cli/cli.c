@@ -16,14 +16,16 @@
 
 static void clear_line(struct cli *cli)
 {
-    if (cli->waited) {
+    if (cli->waited || cli->progress.shown) {
         (void)fputs("\r\033[K", stderr);
         cli->waited = false;
+        cli->progress.shown = false;
     }
 }
 
 static void complain(struct cli *cli, const char *path, const char *text)
 {
+    sync_enter(&cli->lock);
     (void)fflush(stdout);
     clear_line(cli);
     if (path) {
@@ -32,6 +34,25 @@ static void complain(struct cli *cli, const char *path, const char *text)
         (void)fprintf(stderr, "%s: %s\n", cli->command->name, text);
     }
     cli->status = 1;
+    sync_leave(&cli->lock);
+}
+
+const char *cli_error_text(int code)
+{
+    switch (code) {
+    case DFS_ENOT_FOUND:
+        return "No such file or directory";
+    case DFS_EEXISTS:
+        return "File exists";
+    case DFS_ENOT_DIR:
+        return "Is not a directory";
+    case DFS_EIS_DIR:
+        return "Is a directory";
+    case DFS_ENOT_EMPTY:
+        return "Directory is not empty";
+    default:
+        return dfs_error_text(code);
+    }
 }
 
 void cli_error(struct cli *cli, const char *path, const char *format, ...)
@@ -53,7 +74,7 @@ static bool is_plain(int code)
 
 void cli_dfs_error(struct cli *cli, const char *path, const struct dfs_err *e)
 {
-    const char *text = is_plain(e->code) ? dfs_error_text(e->code) : e->msg;
+    const char *text = is_plain(e->code) ? cli_error_text(e->code) : e->msg;
     size_t length = path ? strlen(path) : 0;
     if (length > 0 && strncmp(text, path, length) == 0 && strncmp(text + length, ": ", 2) == 0) {
         text += length + 2; /* the path stands there already */
@@ -66,14 +87,59 @@ void cli_err(struct cli *cli, const char *path, const struct err *e)
     complain(cli, path, err_message(e));
 }
 
+void cli_not_found(struct cli *cli, const char *path)
+{
+    complain(cli, path, cli_error_text(DFS_ENOT_FOUND));
+}
+
+/* ---- Progress ------------------------------------------------------------------------------- */
+
+void cli_progress_begin(struct cli *cli, const char *verb)
+{
+    progress_begin(&cli->progress, verb, cli->err_tty && !cli->options.quiet, 0);
+}
+
+void cli_progress_expect(struct cli *cli, uint64_t bytes)
+{
+    sync_enter(&cli->lock);
+    cli->progress.total += bytes;
+    sync_leave(&cli->lock);
+}
+
+void cli_progress_add(struct cli *cli, uint64_t bytes)
+{
+    sync_enter(&cli->lock);
+    progress_add(&cli->progress, bytes);
+    sync_leave(&cli->lock);
+}
+
+void cli_progress_file(struct cli *cli)
+{
+    sync_enter(&cli->lock);
+    cli->progress.files++;
+    sync_leave(&cli->lock);
+}
+
+void cli_progress_end(struct cli *cli, bool silent)
+{
+    struct progress *p = &cli->progress;
+    progress_end(p);
+    if (cli->options.json && !silent) {
+        cli_print_json(json_pack("{s:I, s:I, s:f}", "files", (json_int_t)p->files, "bytes",
+                                 (json_int_t)p->done, "seconds", progress_seconds(p)));
+    }
+}
+
 /* ---- Connecting ----------------------------------------------------------------------------- */
 
+/* In whichever thread the call is. */
 static void waiting(void *arg, const char *what)
 {
     struct cli *cli = arg;
     if (cli->options.quiet) {
         return;
     }
+    sync_enter(&cli->lock);
     if (cli->err_tty) {
         (void)fprintf(stderr, "\r\033[K%s: waiting: %s", cli->command->name, what);
         cli->waited = true;
@@ -82,6 +148,7 @@ static void waiting(void *arg, const char *what)
         (void)fprintf(stderr, "%s: waiting: %s\n", cli->command->name, what);
     }
     (void)fflush(stderr);
+    sync_leave(&cli->lock);
 }
 
 bool cli_connect(struct cli *cli)
@@ -192,6 +259,24 @@ bool cli_is_directory(struct cli *cli, const char *path)
 {
     struct dfs_stat stat;
     return cli_stat(cli, path, &stat) > 0 && stat.directory;
+}
+
+bool cli_make_directory(struct cli *cli, const char *path)
+{
+    struct dfs_err e = {0};
+    struct dfs_stat stat;
+    int r = cli_stat(cli, path, &stat);
+    if (r > 0 && !stat.directory) {
+        cli_error(cli, path, "%s", cli_error_text(DFS_ENOT_DIR));
+    }
+    if (r != 0) {
+        return r > 0 && stat.directory;
+    }
+    if (dfs_mkdir(cli->dfs, path, 0, path[0] == '/' ? 0 : DFS_PARENTS, NULL, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+        return false;
+    }
+    return true;
 }
 
 /* ---- Showing -------------------------------------------------------------------------------- */

@@ -1,4 +1,6 @@
-/* The dfs command: what its subcommands share. One thread; main() owns the struct. */
+/* The dfs command: what its subcommands share. main() owns the struct, and its thread runs the
+ * command; those that copy many files have workers (transfer.h), which may call what is marked so.
+ */
 #ifndef CLIENT_CLI_CLI_H
 #define CLIENT_CLI_CLI_H
 
@@ -7,9 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
-#include "common/buf.h"
+#include "client/cli/progress.h"
+#include "client/sync.h"
 #include "common/config.h"
 #include "common/err.h"
 
@@ -44,8 +47,42 @@ struct cli_options {
     bool follow;
     bool wait;
     bool skip_trash;
+    bool trash;     /* rm: unless skipped */
+    bool immediate; /* expunge */
+    uint64_t trash_keep_ms;
     bool sync;
+    bool preserve;
+    bool remove_source;
+    bool hadoop; /* in the form of its tools */
+    bool files;  /* fsck; the next ones, too */
+    bool blocks;
+    bool locations;
+    bool open_files;
+    bool resume;           /* get -c */
+    bool verify;           /* checksum */
+    bool newline;          /* getmerge -nl */
+    bool skip_empty;       /* getmerge */
+    bool no_create;        /* touch -c */
+    bool atime_only;       /* touch -a */
+    bool mtime_only;       /* touch -m */
+    const char *time_text; /* touch -t */
+    bool quota;            /* count -q */
+    bool header;           /* count -v, du -v */
+    bool print0;           /* find; the next ones, too */
+    bool empty;
+    const char *name;
+    const char *iname;
+    const char *type;
+    const char *size;
+    const char *mtime;
+    const char *newer;
+    const char *of_user;
+    const char *of_group;
+    int64_t depth_min;
+    int64_t depth_max;
+    bool accepted; /* what is understood and changes nothing */
     int64_t replication;
+    int64_t threads;
     uint64_t chunk_bytes;
     uint64_t bytes;
     const char *format;
@@ -63,8 +100,9 @@ struct cli_command {
     const struct config_row *rows;
     size_t row_count;
     size_t arguments_min, arguments_max;
-    bool raw;                    /* prints a file's bytes: no --json */
-    int (*run)(struct cli *cli); /* returns the exit status */
+    bool raw;                                 /* prints a file's bytes: no --json */
+    const char *(*respell)(const char *flag); /* hadoop's way of writing one; NULL: none */
+    int (*run)(struct cli *cli);              /* returns the exit status */
 };
 
 struct cli {
@@ -76,19 +114,30 @@ struct cli {
     struct dfs *dfs; /* NULL until cli_connect() */
     bool out_tty;
     bool err_tty;
-    int status;       /* 0, or 1 once something has failed */
-    char reason[512]; /* why it waited last */
-    bool waited;      /* a line about waiting stands on the terminal */
+    struct sync_lock lock;    /* guards what follows while there are workers */
+    struct progress progress; /* of the bytes that are copied */
+    int status;               /* 0, or 1 once something has failed */
+    char reason[512];         /* why it waited last */
+    bool waited;              /* a line about waiting stands on the terminal */
 };
 
-extern const struct cli_command cli_commands[];
+extern const struct cli_command *const cli_commands[];
 extern const size_t cli_command_count;
+/* Another name of a command, most of them from hadoop fs. */
+struct cli_alias {
+    const char *name;
+    const char *command;
+    const char *flag; /* that the name implies; NULL: none */
+};
+extern const struct cli_alias cli_aliases[];
+extern const size_t cli_alias_count;
 /* By name or alias; NULL. */
 const struct cli_command *cli_find(const char *name);
 /* The command that was probably meant; NULL: nothing is near. */
 const struct cli_command *cli_nearest(const char *name);
 
-/* Parses the flags of cli->command. -1 to go on, else the exit status. */
+/* Parses the flags of cli->command; argv[0] is the name it was called by. -1 to go on, else the
+ * exit status. */
 int cli_parse(struct cli *cli, int argc, char **argv);
 /* The program of a command, for its page; release *ret_rows with free(). */
 struct config_program cli_program(const struct cli_command *command, struct config_row **ret_rows,
@@ -97,10 +146,22 @@ struct config_program cli_program(const struct cli_command *command, struct conf
 /* Connects; false: it said why not, status 1 or 2 is set. */
 bool cli_connect(struct cli *cli);
 
-/* "VERB: `PATH': text" on stderr, and status 1. */
+/* "VERB: `PATH': text" on stderr, and status 1. Any thread. */
 void cli_error(struct cli *cli, const char *path, const char *format, ...) ERR_PRINTF(3, 4);
 void cli_dfs_error(struct cli *cli, const char *path, const struct dfs_err *e);
 void cli_err(struct cli *cli, const char *path, const struct err *e);
+/* In the words of hadoop fs, which scripts look for: "No such file or directory". */
+const char *cli_error_text(int code);
+/* "No such file or directory", status 1. */
+void cli_not_found(struct cli *cli, const char *path);
+
+/* The line about progress, on a terminal and without --quiet; total 0: not known yet. */
+void cli_progress_begin(struct cli *cli, const char *verb);
+void cli_progress_expect(struct cli *cli, uint64_t bytes); /* so many more */
+void cli_progress_add(struct cli *cli, uint64_t bytes);    /* any thread */
+void cli_progress_file(struct cli *cli);                   /* one is complete; any thread */
+/* Takes the line away; with --json says what was done, unless silent: stdout has the bytes. */
+void cli_progress_end(struct cli *cli, bool silent);
 
 /* Set by SIGINT and SIGTERM once cli_catch_signals() ran; the next one ends the process. */
 bool cli_interrupted(void);
@@ -133,36 +194,13 @@ int cli_stat(struct cli *cli, const char *path, struct dfs_stat *ret);
 /* Whether `path` is an existing directory; false with status 1 after an error. */
 bool cli_is_directory(struct cli *cli, const char *path);
 
+/* An existing directory is fine. The user's own one is made on the way; elsewhere a missing parent
+ * is an error. False: it said why. */
+bool cli_make_directory(struct cli *cli, const char *path);
+
 /* "2026-03-01 12:34" in local time, as hadoop fs shows it. */
 void cli_format_time(uint64_t mtime_ms, char text[32]);
 /* "drwxr-xr-x". */
 void cli_format_mode(const struct dfs_stat *stat, char text[16]);
-
-/* ---- The subcommands ---- */
-int cli_ls(struct cli *cli);
-int cli_put(struct cli *cli);
-int cli_append(struct cli *cli);
-int cli_get(struct cli *cli);
-int cli_cat(struct cli *cli);
-int cli_head(struct cli *cli);
-int cli_tail(struct cli *cli);
-int cli_mkdir(struct cli *cli);
-int cli_rm(struct cli *cli);
-int cli_rmdir(struct cli *cli);
-int cli_mv(struct cli *cli);
-int cli_rename(struct cli *cli);
-int cli_touchz(struct cli *cli);
-int cli_chmod(struct cli *cli);
-int cli_chown(struct cli *cli);
-int cli_chgrp(struct cli *cli);
-int cli_setrep(struct cli *cli);
-int cli_test(struct cli *cli);
-int cli_stat_command(struct cli *cli);
-int cli_du(struct cli *cli);
-int cli_count(struct cli *cli);
-int cli_df(struct cli *cli);
-int cli_loc(struct cli *cli);
-int cli_report(struct cli *cli);
-int cli_admin(struct cli *cli);
 
 #endif

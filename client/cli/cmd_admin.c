@@ -6,6 +6,8 @@
 #include <trireme/dfs_admin.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
 #include "client/cli/table.h"
 #include "common/macros.h"
 #include "common/parse.h"
@@ -177,7 +179,7 @@ static const struct verb {
     {"remove", 1, 1, remove_member}, {"transfer", 0, 1, transfer},
 };
 
-int cli_admin(struct cli *cli)
+static int run_admin(struct cli *cli)
 {
     size_t rest = cli->argument_count - 2;
     for (size_t i = 0; i < ARRAY_COUNT(verbs); i++) {
@@ -190,3 +192,23 @@ int cli_admin(struct cli *cli)
     (void)fprintf(stderr, "dfs admin: no such request; `dfs help admin' shows what there is\n");
     return USAGE;
 }
+
+/* ---- Page ----------------------------------------------------------------------------------- */
+
+const struct cli_command cli_admin_page = {
+    .name = "admin",
+    .summary = "look at the group of file masters, and change it",
+    .run = run_admin,
+    .arguments = "raft status|add HOST:PORT|promote ID|remove ID|transfer [ID]",
+    .arguments_min = 2,
+    .arguments_max = 3,
+    .description =
+        "status shows each file master, how far its log is, and when the leader last heard of it. "
+        "add makes the empty file master at an address a learner: it gets the log and has no "
+        "vote. promote gives a learner that has caught up its vote. remove takes a member out. "
+        "transfer hands leadership over. Changes are made one at a time and are answered when a "
+        "majority has them; only the superuser may make them.",
+    .footer = "Examples:\n  dfs admin raft status\n"
+              "  dfs admin raft status --json | jq '.members[] | select(.role == \"leader\")'\n"
+              "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3",
+};

@@ -5,6 +5,9 @@
 
 #include "client/cli/cli.h"
 #include "client/cli/mode.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
+#include "client/cli/walk.h"
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/limits.h"
@@ -51,28 +54,12 @@ static void set_one(struct cli *cli, const char *path, const struct dfs_stat *st
     }
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion): bounded by the store's depth */
-static void set_any(struct cli *cli, const char *path, const struct dfs_stat *stat,
-                    const struct change *change, int depth)
+static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat, int depth)
 {
-    struct dfs_dir *dir = NULL;
-    struct dfs_err e = {0};
-    struct dfs_stat below;
-    const char *name = NULL;
-    set_one(cli, path, stat, change);
-    if (!stat->directory || !change->recursive || depth > LIMIT_DEPTH_MAX) {
-        return;
-    }
-    int r = dfs_dir_open(cli->dfs, path, &dir, &e);
-    while (r >= 0 && (r = dfs_dir_next(dir, &name, &below, &e)) > 0) {
-        char *child = cli_join(path, name);
-        set_any(cli, child, &below, change, depth + 1);
-        free(child);
-    }
-    dfs_dir_close(dir);
-    if (r < 0) {
-        cli_dfs_error(cli, path, &e);
-    }
+    (void)depth;
+    const struct change *change = w->arg;
+    set_one(w->cli, path, stat, change);
+    return change->recursive;
 }
 
 static int set_all(struct cli *cli, struct change *change)
@@ -80,14 +67,9 @@ static int set_all(struct cli *cli, struct change *change)
     struct cli_paths paths = {NULL, 0};
     change->done = cli->options.json ? json_array() : NULL;
     (void)cli_expand_arguments(cli, 1, cli->argument_count, &paths);
+    struct walk walk = {.cli = cli, .visit = visit, .arg = change};
     for (size_t i = 0; i < paths.count; i++) {
-        struct dfs_stat stat;
-        int r = cli_stat(cli, paths.items[i], &stat);
-        if (r == 0) {
-            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
-        } else if (r > 0) {
-            set_any(cli, paths.items[i], &stat, change, 0);
-        }
+        walk_path(&walk, paths.items[i]);
     }
     if (change->done) {
         cli_print_json(json_pack("{s:o}", "done", change->done));
@@ -96,7 +78,7 @@ static int set_all(struct cli *cli, struct change *change)
     return cli->status;
 }
 
-int cli_chmod(struct cli *cli)
+static int run_chmod(struct cli *cli)
 {
     uint32_t ignored;
     struct change change = {.mode = cli->arguments[0], .recursive = cli->options.recursive};
@@ -107,7 +89,7 @@ int cli_chmod(struct cli *cli)
     return set_all(cli, &change);
 }
 
-int cli_chown(struct cli *cli)
+static int run_chown(struct cli *cli)
 {
     char *owner = xstrdup(cli->arguments[0]);
     char *colon = strchr(owner, ':');
@@ -127,7 +109,7 @@ int cli_chown(struct cli *cli)
     return status;
 }
 
-int cli_chgrp(struct cli *cli)
+static int run_chgrp(struct cli *cli)
 {
     struct change change = {.group = cli->arguments[0], .recursive = cli->options.recursive};
     return set_all(cli, &change);
@@ -151,7 +133,7 @@ static int has_copies(struct cli *cli, const char *path, uint32_t wanted)
     return all;
 }
 
-int cli_setrep(struct cli *cli)
+static int run_setrep(struct cli *cli)
 {
     uint64_t wanted = 0;
     if (parse_u64(cli->arguments[0], &wanted, NULL) < 0 || wanted < 1 ||
@@ -170,3 +152,60 @@ int cli_setrep(struct cli *cli)
     }
     return cli->status;
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+static const struct config_row recursive_rows[] = {
+    {ONCE("recursive", CONFIG_BOOL, recursive), .letter = 'R', .help = "Everything below, too."},
+};
+
+const struct cli_command cli_chmod_page = {
+    .name = "chmod",
+    .summary = "change modes",
+    .run = run_chmod,
+    ROWS(recursive_rows),
+    .arguments = "MODE PATH...",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "MODE is octal (750) or symbolic (u=rwx,go-w).",
+    .footer = "Examples:\n  dfs chmod 750 /books\n  dfs chmod -R go-w /books",
+};
+
+const struct cli_command cli_chown_page = {
+    .name = "chown",
+    .summary = "change owners",
+    .run = run_chown,
+    ROWS(recursive_rows),
+    .arguments = "OWNER[:GROUP] PATH...",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .footer = "Examples:\n  dfs chown -R ada:readers /books",
+};
+
+const struct cli_command cli_chgrp_page = {
+    .name = "chgrp",
+    .summary = "change groups",
+    .run = run_chgrp,
+    ROWS(recursive_rows),
+    .arguments = "GROUP PATH...",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .footer = "Examples:\n  dfs chgrp readers /books",
+};
+
+static const struct config_row setrep_rows[] = {
+    {ONCE("recursive", CONFIG_BOOL, recursive), .letter = 'R',
+     .help = "Accepted for scripts of hadoop fs: directories always mean everything below."},
+    {ONCE("wait", CONFIG_BOOL, wait), .letter = 'w', .help = "Wait until the copies are there."},
+};
+
+const struct cli_command cli_setrep_page = {
+    .name = "setrep",
+    .summary = "change how many copies are kept",
+    .run = run_setrep,
+    ROWS(setrep_rows),
+    .arguments = "N PATH...",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .footer = "Examples:\n  dfs setrep -w 2 /books/book.txt",
+};

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
 #include "common/alloc.h"
 #include "common/limits.h"
 #include "common/macros.h"
@@ -180,7 +182,7 @@ static void list_directory(struct cli *cli, const char *path, json_t *json, int 
     listing_free(&l);
 }
 
-int cli_ls(struct cli *cli)
+static int run_ls(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     struct listing files = {NULL, 0};
@@ -194,7 +196,7 @@ int cli_ls(struct cli *cli)
         struct dfs_stat stat;
         int r = cli_stat(cli, paths.items[i], &stat);
         if (r == 0) {
-            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
+            cli_not_found(cli, paths.items[i]);
         } else if (r > 0 && stat.directory && !cli->options.directory) {
             cli_paths_add(&directories, paths.items[i]);
         } else if (r > 0) {
@@ -221,3 +223,34 @@ int cli_ls(struct cli *cli)
     cli_paths_free(&paths);
     return cli->status;
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+static const struct config_row ls_rows[] = {
+    {ONCE("directory", CONFIG_BOOL, directory), .letter = 'd',
+     .help = "Show directories themselves, not what is in them."},
+    ROW_HUMAN,
+    {ONCE("recursive", CONFIG_BOOL, recursive), .letter = 'R', .help = "Everything below, too."},
+    {ONCE("names", CONFIG_BOOL, names_only), .letter = 'C', .help = "Paths only."},
+    {ONCE("time", CONFIG_BOOL, by_time), .letter = 't', .help = "Newest first."},
+    {ONCE("size", CONFIG_BOOL, by_size), .letter = 'S', .help = "Largest first."},
+    {ONCE("reverse", CONFIG_BOOL, reverse), .letter = 'r', .help = "The other way round."},
+    {ACCEPTED("access"), .letter = 'u',
+     .help = "No times of access are kept; that of the last change is shown."},
+};
+
+const struct cli_command cli_ls_page = {
+    .name = "ls",
+    .summary = "list directories and files",
+    .run = run_ls,
+    ROWS(ls_rows),
+    .arguments = "[PATH]...",
+    .arguments_max = ARGUMENTS_MANY,
+    .description =
+        "Prints one line for each entry: mode, copies, owner, group, length, time of the last "
+        "change, path. Without PATH: your own directory, /user/NAME.",
+    .footer = "Examples:\n"
+              "  dfs ls /\n"
+              "  dfs ls -R -h /books\n"
+              "  dfs ls -t '/counts/part-*'      newest first",
+};

@@ -1,10 +1,15 @@
-/* Changes of names: mkdir, rm, rmdir, mv, rename, touchz. */
+/* Changes of names: mkdir, rm, rmdir, mv, rename, touchz; and touch. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
+#include "client/cli/trash.h"
 #include "common/alloc.h"
+#include "common/clock.h"
 
 /* With --json every command that changes something says what it did. */
 static json_t *begin(struct cli *cli)
@@ -27,7 +32,7 @@ static int finish(struct cli *cli, json_t *done)
     return cli->status;
 }
 
-int cli_mkdir(struct cli *cli)
+static int run_mkdir(struct cli *cli)
 {
     json_t *done = begin(cli);
     for (size_t i = 0; i < cli->argument_count; i++) {
@@ -42,31 +47,58 @@ int cli_mkdir(struct cli *cli)
     return finish(cli, done);
 }
 
-int cli_rm(struct cli *cli)
+/* To the trash, or for good. 0, or DFS_E* with *e filled; 1: it said why not. */
+static int remove_one(struct cli *cli, struct trash *trash, const char *path, struct dfs_err *e)
+{
+    const struct cli_options *o = &cli->options;
+    int flags = o->recursive ? DFS_RECURSIVE : 0;
+    char *absolute = NULL;
+    if (!o->trash || o->skip_trash) {
+        return dfs_delete(cli->dfs, path, flags, NULL, e);
+    }
+    int r = dfs_resolve_path(cli->dfs, path, &absolute, e);
+    if (r == 0 && trash_fits(trash, absolute) == TRASH_WITHIN) {
+        r = dfs_delete(cli->dfs, absolute, flags, NULL, e);
+    } else if (r == 0 && trash_fits(trash, absolute) == TRASH_CONTAINS) {
+        cli_error(cli, path, "Cannot be moved to the trash, which is in it; -skipTrash removes it");
+        r = 1;
+    } else if (r == 0) {
+        r = trash_put(trash, absolute, e);
+    }
+    free(absolute);
+    return r;
+}
+
+static int run_rm(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
+    struct trash trash;
     json_t *done = begin(cli);
-    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    bool ready = trash_init(&trash, cli);
+    if (ready) {
+        (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    }
     for (size_t i = 0; i < paths.count; i++) {
         struct dfs_err e = {0};
         const char *path = paths.items[i];
         struct dfs_stat stat;
         if (!cli->options.recursive && cli_stat(cli, path, &stat) > 0 && stat.directory) {
-            cli_error(cli, path, "%s; -r removes it", dfs_error_text(DFS_EIS_DIR));
+            cli_error(cli, path, "%s; -r removes it", cli_error_text(DFS_EIS_DIR));
             continue;
         }
-        int r = dfs_delete(cli->dfs, path, cli->options.recursive ? DFS_RECURSIVE : 0, NULL, &e);
+        int r = remove_one(cli, &trash, path, &e);
         if (r < 0 && !(r == DFS_ENOT_FOUND && cli->options.force)) {
             cli_dfs_error(cli, path, &e);
         } else if (r == 0) {
             did(done, path);
         }
     }
+    trash_deinit(&trash);
     cli_paths_free(&paths);
     return finish(cli, done);
 }
 
-int cli_rmdir(struct cli *cli)
+static int run_rmdir(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *done = begin(cli);
@@ -76,7 +108,7 @@ int cli_rmdir(struct cli *cli)
         struct dfs_stat stat;
         const char *path = paths.items[i];
         if (cli_stat(cli, path, &stat) > 0 && !stat.directory) {
-            cli_error(cli, path, "%s", dfs_error_text(DFS_ENOT_DIR));
+            cli_error(cli, path, "%s", cli_error_text(DFS_ENOT_DIR));
         } else if (dfs_delete(cli->dfs, path, 0, NULL, &e) < 0) {
             cli_dfs_error(cli, path, &e);
         } else {
@@ -104,7 +136,7 @@ static void rename_one(struct cli *cli, const char *source, const char *target, 
     }
 }
 
-int cli_mv(struct cli *cli)
+static int run_mv(struct cli *cli)
 {
     struct cli_paths sources = {NULL, 0};
     json_t *done = begin(cli);
@@ -113,7 +145,7 @@ int cli_mv(struct cli *cli)
     bool expanded = cli_expand_arguments(cli, 0, last, &sources);
     bool into = cli_is_directory(cli, target);
     if (sources.count > 1 && !into) {
-        cli_error(cli, target, "%s", dfs_error_text(DFS_ENOT_DIR));
+        cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
     } else if (expanded || into) {
         for (size_t i = 0; i < sources.count; i++) {
             char *name = cli_base_name(sources.items[i]);
@@ -127,34 +159,214 @@ int cli_mv(struct cli *cli)
     return finish(cli, done);
 }
 
-int cli_rename(struct cli *cli)
+static int run_rename(struct cli *cli)
 {
     json_t *done = begin(cli);
     rename_one(cli, cli->arguments[0], cli->arguments[1], done);
     return finish(cli, done);
 }
 
-int cli_touchz(struct cli *cli)
+/* ---- touchz and touch ----------------------------------------------------------------------- */
+
+/* Whether it is there now. */
+static bool make_empty(struct cli *cli, const char *path)
+{
+    struct dfs_err e = {0};
+    struct dfs_file *file = NULL;
+    if (dfs_create(cli->dfs, path, NULL, &file, &e) < 0 || dfs_close(file, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+        return false;
+    }
+    return true;
+}
+
+static int run_touchz(struct cli *cli)
 {
     json_t *done = begin(cli);
     for (size_t i = 0; i < cli->argument_count; i++) {
-        struct dfs_err e = {0};
-        struct dfs_file *file = NULL;
         struct dfs_stat stat;
         const char *path = cli->arguments[i];
         int r = cli_stat(cli, path, &stat);
         if (r > 0 && (stat.directory || stat.length > 0)) {
             cli_error(cli, path, "%s",
-                      stat.directory ? dfs_error_text(DFS_EIS_DIR) : "is not empty");
+                      stat.directory ? cli_error_text(DFS_EIS_DIR) : "Not a zero-length file");
         }
         if (r != 0) {
             continue;
         }
-        if (dfs_create(cli->dfs, path, NULL, &file, &e) < 0 || dfs_close(file, &e) < 0) {
-            cli_dfs_error(cli, path, &e);
-        } else {
+        if (make_empty(cli, path)) {
             did(done, path);
         }
     }
     return finish(cli, done);
 }
+
+/* "20260301:123456" in local time, as hadoop fs -touch has it. */
+static bool parse_time(const char *text, uint64_t *ret_ms)
+{
+    struct tm broken = {.tm_isdst = -1};
+    const char *end = strptime(text, "%Y%m%d:%H%M%S", &broken);
+    time_t seconds = end && *end == '\0' ? mktime(&broken) : -1;
+    if (seconds < 0) {
+        return false;
+    }
+    *ret_ms = (uint64_t)seconds * 1000;
+    return true;
+}
+
+static void touch_one(struct cli *cli, const char *path, uint64_t mtime_ms, json_t *done)
+{
+    const struct cli_options *o = &cli->options;
+    struct dfs_err e = {0};
+    struct dfs_stat stat;
+    struct dfs_attributes a = {.set_mtime = true, .mtime_ms = mtime_ms};
+    int r = cli_stat(cli, path, &stat);
+    if (r < 0 || (r == 0 && (o->no_create || !make_empty(cli, path)))) {
+        return;
+    }
+    /* No times of access are kept, so there is nothing to do for them. */
+    if ((o->mtime_only || !o->atime_only) && dfs_set_attributes(cli->dfs, path, &a, &e) < 0) {
+        cli_dfs_error(cli, path, &e);
+        return;
+    }
+    did(done, path);
+}
+
+static int run_touch(struct cli *cli)
+{
+    uint64_t mtime_ms = clock_wall_ms();
+    const char *text = cli->options.time_text;
+    if (text && !parse_time(text, &mtime_ms)) {
+        cli_error(cli, NULL, "`%s' is no time: 20260301:123456 is one", text);
+        return 2;
+    }
+    json_t *done = begin(cli);
+    struct cli_paths paths = {NULL, 0};
+    (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    for (size_t i = 0; i < paths.count; i++) {
+        touch_one(cli, paths.items[i], mtime_ms, done);
+    }
+    cli_paths_free(&paths);
+    return finish(cli, done);
+}
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+static const struct config_row mkdir_rows[] = {
+    {ONCE("parents", CONFIG_BOOL, parents), .letter = 'p',
+     .help = "Make missing parents; a directory that exists is fine."},
+};
+
+const struct cli_command cli_mkdir_page = {
+    .name = "mkdir",
+    .summary = "make directories",
+    .run = run_mkdir,
+    ROWS(mkdir_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .footer = "Examples:\n  dfs mkdir -p /books/2026/03",
+};
+
+static const struct config_row rm_rows[] = {
+    {ONCE("recursive", CONFIG_BOOL, recursive), .letter = 'r',
+     .help = "Directories and all that is in them."},
+    {ROW("R", CONFIG_BOOL, recursive), .letter = 'R', .flags = CONFIG_FLAG_ONLY | CONFIG_HIDDEN,
+     .help = "The same."},
+    {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "What does not exist is fine."},
+    {ONCE("skip-trash", CONFIG_BOOL, skip_trash),
+     .help = "For good and at once, whatever --trash says. Also -skipTrash."},
+    ROW_TRASH,
+    ROW_TRASH_KEEP,
+    {ACCEPTED("safely"), .help = "There is the trash."},
+};
+
+const struct cli_command cli_rm_page = {
+    .name = "rm",
+    .summary = "remove files and directories",
+    .run = run_rm,
+    ROWS(rm_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Moves files and directories to your trash, from where they go a day after or "
+                   "later (--trash-keep); what is in the trash already is deleted. With "
+                   "-skipTrash the names are gone at once, however much lies below them, and the "
+                   "space comes back in the background.",
+    .footer = "Examples:\n  dfs rm /books/book.txt\n  dfs rm -r -f '/tmp/job-*'",
+};
+
+const struct cli_command cli_rmdir_page = {
+    .name = "rmdir",
+    .summary = "remove empty directories",
+    .run = run_rmdir,
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .footer = "Examples:\n  dfs rmdir /books/empty",
+};
+
+static const struct config_row mv_rows[] = {
+    {ONCE("force", CONFIG_BOOL, force), .letter = 'f',
+     .help = "Replace a file by a file, an empty directory by a directory."},
+};
+
+const struct cli_command cli_mv_page = {
+    .name = "mv",
+    .summary = "move or rename",
+    .run = run_mv,
+    ROWS(mv_rows),
+    .arguments = "SOURCE... TARGET",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "If TARGET is a directory, SOURCE moves into it; `dfs rename' never does "
+                   "that. Each move is atomic.",
+    .footer = "Examples:\n  dfs mv /books/a.txt /books/b.txt\n  dfs mv '/in/*.log' /archive",
+};
+
+const struct cli_command cli_rename_page = {
+    .name = "rename",
+    .summary = "give a file or directory another name",
+    .run = run_rename,
+    ROWS(mv_rows),
+    .arguments = "SOURCE TARGET",
+    .arguments_min = 2,
+    .arguments_max = 2,
+    .description = "TARGET is the new name itself. Atomic: everybody sees the old name or the "
+                   "new one. Without -f, an existing TARGET is an error and nothing changes.",
+    .footer = "Examples:\n  dfs rename /out.tmp /out\n  dfs rename -f /list.new /list",
+};
+
+const struct cli_command cli_touchz_page = {
+    .name = "touchz",
+    .summary = "make empty files",
+    .run = run_touchz,
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "A file of length 0 that exists is fine; a longer one is an error.",
+    .footer = "Examples:\n  dfs touchz /out/_SUCCESS",
+};
+
+static const struct config_row touch_rows[] = {
+    {ONCE("time", CONFIG_STRING, time_text), .letter = 't', .value_name = "YYYYMMDD:HHMMSS",
+     .help = "This time instead of the present one."},
+    {ONCE("no-create", CONFIG_BOOL, no_create), .letter = 'c', .help = "Make no files."},
+    {ONCE("modification", CONFIG_BOOL, mtime_only), .letter = 'm',
+     .help = "Set the time of the last change: what it does anyway."},
+    {ONCE("access", CONFIG_BOOL, atime_only), .letter = 'a',
+     .help = "Set the time of access only. None are kept, so that this only makes files."},
+};
+
+const struct cli_command cli_touch_page = {
+    .name = "touch",
+    .summary = "set times, make empty files",
+    .run = run_touch,
+    ROWS(touch_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Sets the time of the last change of files and directories. A path that does "
+                   "not exist becomes an empty file.",
+    .footer = "Examples:\n  dfs touch /jobs/ready\n  dfs touch -c -t 20260301:120000 /books/a.txt",
+};

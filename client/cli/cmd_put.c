@@ -1,59 +1,51 @@
-/* dfs put: a file is uploaded without a name and linked when it is complete and durable. */
+/* dfs put and append. A file that is put is uploaded without a name and linked when it is complete
+ * and durable. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/cli/cli.h"
-#include "client/cli/progress.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
+#include "client/cli/preserve.h"
+#include "client/cli/transfer.h"
 #include "common/alloc.h"
 #include "common/limits.h"
-#include "common/macros.h"
 #include "common/sys.h"
-
-enum { BUFFER_BYTES = 1024 * 1024 };
-
-struct upload {
-    struct cli *cli;
-    struct progress progress;
-    char *buffer;
-};
 
 /* ---- One file ------------------------------------------------------------------------------- */
 
 /* Everything from fd into the file. */
-static bool copy_in(struct upload *u, int fd, const char *source, struct dfs_file *file)
+static bool copy_in(struct cli *cli, int fd, const char *source, struct dfs_file *file,
+                    char *buffer)
 {
     struct dfs_err e = {0};
     for (;;) {
         if (cli_interrupted()) {
-            u->cli->status = CLI_INTERRUPTED;
             return false;
         }
-        ssize_t n = read(fd, u->buffer, BUFFER_BYTES);
+        ssize_t n = read(fd, buffer, TRANSFER_BUFFER_BYTES);
         if (n < 0 && errno == EINTR) {
             continue;
         }
         if (n < 0) {
-            cli_error(u->cli, source, "%s", strerror(errno));
+            cli_error(cli, source, "%s", strerror(errno));
             return false;
         }
         if (n == 0) {
             return true;
         }
-        if (dfs_write(file, u->buffer, (size_t)n, &e) < 0) {
-            cli_dfs_error(u->cli, source, &e);
+        if (dfs_write(file, buffer, (size_t)n, &e) < 0 ||
+            (cli->options.sync && dfs_sync(file, &e) < 0)) {
+            cli_dfs_error(cli, source, &e);
             return false;
         }
-        if (u->cli->options.sync && dfs_sync(file, &e) < 0) {
-            cli_dfs_error(u->cli, source, &e);
-            return false;
-        }
-        progress_add(&u->progress, (uint64_t)n);
+        cli_progress_add(cli, (uint64_t)n);
     }
 }
 
@@ -63,18 +55,18 @@ static bool may_link(struct cli *cli, const char *target)
     struct dfs_stat stat;
     int r = cli_stat(cli, target, &stat);
     if (r > 0 && stat.directory) {
-        cli_error(cli, target, "%s", dfs_error_text(DFS_EIS_DIR));
+        cli_error(cli, target, "%s", cli_error_text(DFS_EIS_DIR));
     } else if (r > 0 && !cli->options.force) {
-        cli_error(cli, target, "%s", dfs_error_text(DFS_EEXISTS));
+        cli_error(cli, target, "%s", cli_error_text(DFS_EEXISTS));
     }
     return r == 0 || (r > 0 && !stat.directory && cli->options.force);
 }
 
-static bool upload_fd(struct upload *u, int fd, const char *source, const char *target)
+static bool upload_fd(struct cli *cli, int fd, const struct transfer_item *item, char *buffer)
 {
-    struct cli *cli = u->cli;
     struct dfs_err e = {0};
     struct dfs_file *file = NULL;
+    const char *target = item->target;
     struct dfs_create_options options = {.replication = (uint32_t)cli->options.replication,
                                          .chunk_bytes = cli->options.chunk_bytes};
     /* A user's own directory is made on the way; elsewhere a missing parent is an error. */
@@ -86,7 +78,7 @@ static bool upload_fd(struct upload *u, int fd, const char *source, const char *
         cli_dfs_error(cli, target, &e);
         return false;
     }
-    if (!copy_in(u, fd, source, file)) {
+    if (!copy_in(cli, fd, item->source, file, buffer)) {
         dfs_abandon(file);
         return false;
     }
@@ -94,22 +86,34 @@ static bool upload_fd(struct upload *u, int fd, const char *source, const char *
         cli_dfs_error(cli, target, &e);
         return false;
     }
-    u->progress.files++;
+    cli_progress_file(cli);
     return true;
 }
 
-static bool upload_file(struct upload *u, const char *source, const char *target)
+static void upload(struct cli *cli, const struct transfer_item *item, char *buffer)
 {
     struct err e = ERR_INIT;
-    int fd = sys_open(source, O_RDONLY, 0, &e);
+    struct stat st;
+    struct preserved p;
+    if (item->at_stdio) {
+        (void)upload_fd(cli, STDIN_FILENO, item, buffer);
+        return;
+    }
+    int fd = sys_open(item->source, O_RDONLY, 0, &e);
     if (fd < 0) {
-        cli_err(u->cli, NULL, &e);
-        return false;
+        cli_err(cli, NULL, &e);
+        return;
     }
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    bool ok = upload_fd(u, fd, source, target);
+    bool ok = upload_fd(cli, fd, item, buffer);
+    if (ok && cli->options.preserve && fstat(fd, &st) == 0) {
+        preserved_from_local(&p, &st);
+        preserve_in_store(cli, item->target, &p);
+    }
     sys_close(&fd);
-    return ok;
+    if (ok && cli->options.remove_source && unlink(item->source) < 0) {
+        cli_error(cli, item->source, "%s", strerror(errno));
+    }
 }
 
 /* ---- Trees ---------------------------------------------------------------------------------- */
@@ -119,42 +123,35 @@ static int not_dots(const struct dirent *d)
     return strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
 }
 
-static bool make_directory(struct cli *cli, const char *target)
+static void remove_directory(struct cli *cli, const char *path, const struct preserved *p)
 {
-    struct dfs_err e = {0};
-    struct dfs_stat stat;
-    int r = cli_stat(cli, target, &stat);
-    if (r > 0 && !stat.directory) {
-        cli_error(cli, target, "%s", dfs_error_text(DFS_ENOT_DIR));
+    (void)p;
+    /* It is not empty if something in it could not be put; that has been said. */
+    if (rmdir(path) < 0 && errno != ENOTEMPTY && errno != EEXIST) {
+        cli_error(cli, path, "%s", strerror(errno));
     }
-    if (r != 0) {
-        return r > 0 && stat.directory;
-    }
-    if (dfs_mkdir(cli->dfs, target, 0, target[0] == '/' ? 0 : DFS_PARENTS, NULL, &e) < 0) {
-        cli_dfs_error(cli, target, &e);
-        return false;
-    }
-    return true;
 }
 
-static void upload_any(struct upload *u, const char *source, const char *target, int depth);
+static void upload_any(struct cli *cli, struct transfer *t, const char *source, const char *target,
+                       int depth);
 
 /* NOLINTNEXTLINE(misc-no-recursion): bounded by depth, also where links make a circle */
-static void upload_tree(struct upload *u, const char *source, const char *target, int depth)
+static void upload_tree(struct cli *cli, struct transfer *t, const char *source, const char *target,
+                        int depth)
 {
     struct dirent **names = NULL;
-    if (depth > LIMIT_DEPTH_MAX || !make_directory(u->cli, target)) {
+    if (depth > LIMIT_DEPTH_MAX || !cli_make_directory(cli, target)) {
         return;
     }
     int count = scandir(source, &names, not_dots, alphasort);
     if (count < 0) {
-        cli_error(u->cli, source, "%s", strerror(errno));
+        cli_error(cli, source, "%s", strerror(errno));
     }
     for (int i = 0; i < count; i++) {
         if (!cli_interrupted()) {
             char *from = cli_join(source, names[i]->d_name);
             char *to = cli_join(target, names[i]->d_name);
-            upload_any(u, from, to, depth + 1);
+            upload_any(cli, t, from, to, depth + 1);
             free(from);
             free(to);
         }
@@ -164,122 +161,115 @@ static void upload_tree(struct upload *u, const char *source, const char *target
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): upload_tree() bounds it */
-static void upload_any(struct upload *u, const char *source, const char *target, int depth)
+static void upload_any(struct cli *cli, struct transfer *t, const char *source, const char *target,
+                       int depth)
 {
     struct stat st;
+    struct preserved p;
     if (stat(source, &st) < 0) {
-        cli_error(u->cli, source, "%s", strerror(errno));
-    } else if (S_ISDIR(st.st_mode)) {
-        upload_tree(u, source, target, depth);
-    } else {
-        (void)upload_file(u, source, target);
-    }
-}
-
-/* Bytes below a local path, for the progress bar. */
-/* NOLINTNEXTLINE(misc-no-recursion): bounded by depth, as upload_tree() */
-static uint64_t size_of(const char *path, int depth)
-{
-    struct stat st;
-    struct dirent **names = NULL;
-    uint64_t sum = 0;
-    if (depth > LIMIT_DEPTH_MAX || stat(path, &st) < 0) {
-        return 0;
+        cli_error(cli, source, "%s", strerror(errno));
+        return;
     }
     if (!S_ISDIR(st.st_mode)) {
-        return S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+        cli_progress_expect(cli, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
+        transfer_take_file(t, xstrdup(source), xstrdup(target));
+        return;
     }
-    int count = scandir(path, &names, not_dots, NULL);
-    for (int i = 0; i < count; i++) {
-        char *below = cli_join(path, names[i]->d_name);
-        sum += size_of(below, depth + 1);
-        free(below);
-        free(names[i]);
+    preserved_from_local(&p, &st);
+    if (cli->options.remove_source) {
+        transfer_late(t, source, &p, remove_directory);
     }
-    free(names);
-    return sum;
+    if (cli->options.preserve) {
+        transfer_late(t, target, &p, preserve_in_store);
+    }
+    upload_tree(cli, t, source, target, depth);
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
-static void upload_all(struct upload *u, size_t sources, const char *target, bool into)
+/* The shell has replaced patterns already, unless they were in quotes or nothing matched them. */
+static void expand_local(const char *pattern, struct cli_paths *paths)
 {
-    for (size_t i = 0; i < sources && !cli_interrupted(); i++) {
-        const char *source = u->cli->arguments[i];
-        if (strcmp(source, "-") == 0) {
-            if (into) {
-                cli_error(u->cli, target, "%s", dfs_error_text(DFS_EIS_DIR));
-            } else {
-                (void)upload_fd(u, STDIN_FILENO, "standard input", target);
-            }
-            continue;
-        }
-        char *name = cli_base_name(source);
-        char *to = into ? cli_join(target, name) : xstrdup(target);
-        upload_any(u, source, to, 0);
-        free(name);
-        free(to);
+    glob_t found = {0};
+    struct stat st;
+    if (strcmp(pattern, "-") == 0 || lstat(pattern, &st) == 0 ||
+        glob(pattern, 0, NULL, &found) != 0) {
+        cli_paths_add(paths, pattern);
     }
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        cli_paths_add(paths, found.gl_pathv[i]);
+    }
+    globfree(&found);
 }
 
-int cli_put(struct cli *cli)
+static void upload_one(struct cli *cli, struct transfer *t, const char *source, const char *target,
+                       bool into)
 {
-    size_t sources = cli->argument_count > 1 ? cli->argument_count - 1 : 1;
-    const char *target = cli->argument_count > 1 ? cli->arguments[cli->argument_count - 1] : ".";
-    struct upload u = {.cli = cli};
-    uint64_t total = 0;
+    if (strcmp(source, "-") == 0 && into) {
+        cli_error(cli, target, "%s", cli_error_text(DFS_EIS_DIR));
+        return;
+    }
+    if (strcmp(source, "-") == 0) {
+        transfer_stdio(t, "standard input", target);
+        return;
+    }
+    char *name = cli_base_name(source);
+    char *to = into ? cli_join(target, name) : xstrdup(target);
+    upload_any(cli, t, source, to, 0);
+    free(name);
+    free(to);
+}
+
+static int run_put(struct cli *cli)
+{
+    struct cli_paths sources = {NULL, 0};
+    size_t last = cli->argument_count > 1 ? cli->argument_count - 1 : 1;
+    const char *target = cli->argument_count > 1 ? cli->arguments[last] : ".";
     /* The user's own directory need not exist yet. */
     bool into = strcmp(target, ".") == 0 || cli_is_directory(cli, target);
     if (cli->status) {
         return cli->status;
     }
-    if (sources > 1 && !into) {
-        cli_error(cli, target, "%s", dfs_error_text(DFS_ENOT_DIR));
+    for (size_t i = 0; i < last; i++) {
+        expand_local(cli->arguments[i], &sources);
+    }
+    if (sources.count > 1 && !into) {
+        cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
+        cli_paths_free(&sources);
         return cli->status;
     }
-    bool shows = cli->err_tty && !cli->options.quiet;
-    for (size_t i = 0; shows && i < sources; i++) {
-        total += size_of(cli->arguments[i], 0);
+    struct transfer *t = transfer_new(cli, upload);
+    for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
+        upload_one(cli, t, sources.items[i], target, into);
     }
-    u.buffer = xmalloc(BUFFER_BYTES);
-    cli_catch_signals();
-    progress_begin(&u.progress, "put", shows, total);
-    upload_all(&u, sources, target, into);
-    progress_end(&u.progress);
-    if (cli->options.json) {
-        cli_print_json(json_pack("{s:I, s:I, s:f}", "files", (json_int_t)u.progress.files, "bytes",
-                                 (json_int_t)u.progress.done, "seconds",
-                                 progress_seconds(&u.progress)));
-    }
-    free(u.buffer);
-    return cli_interrupted() ? CLI_INTERRUPTED : cli->status;
+    cli_paths_free(&sources);
+    return transfer_finish(t, false);
 }
 
 /* ---- append --------------------------------------------------------------------------------- */
 
-static bool append_one(struct upload *u, const char *source, struct dfs_file *file)
+static bool append_one(struct cli *cli, const char *source, struct dfs_file *file, char *buffer)
 {
     struct err e = ERR_INIT;
     if (strcmp(source, "-") == 0) {
-        return copy_in(u, STDIN_FILENO, "standard input", file);
+        return copy_in(cli, STDIN_FILENO, "standard input", file, buffer);
     }
     int fd = sys_open(source, O_RDONLY, 0, &e);
     if (fd < 0) {
-        cli_err(u->cli, NULL, &e);
+        cli_err(cli, NULL, &e);
         return false;
     }
-    bool ok = copy_in(u, fd, source, file);
+    bool ok = copy_in(cli, fd, source, file, buffer);
     sys_close(&fd);
     return ok;
 }
 
 /* What was appended stays, also when it ends early: a file that has its name is closed, not given
  * up. */
-int cli_append(struct cli *cli)
+static int run_append(struct cli *cli)
 {
     size_t sources = cli->argument_count - 1;
     const char *target = cli->arguments[sources];
-    struct upload u = {.cli = cli};
     struct dfs_err e = {0};
     struct dfs_file *file = NULL;
     int r = dfs_append(cli->dfs, target, &file, &e);
@@ -290,21 +280,79 @@ int cli_append(struct cli *cli)
         cli_dfs_error(cli, target, &e);
         return cli->status;
     }
-    u.buffer = xmalloc(BUFFER_BYTES);
+    char *buffer = xmalloc(TRANSFER_BUFFER_BYTES);
     cli_catch_signals();
-    progress_begin(&u.progress, "append", cli->err_tty && !cli->options.quiet, 0);
+    cli_progress_begin(cli, "append");
     bool ok = true;
     for (size_t i = 0; ok && i < sources; i++) {
-        ok = append_one(&u, cli->arguments[i], file);
+        ok = append_one(cli, cli->arguments[i], file, buffer);
+        if (ok) {
+            cli_progress_file(cli);
+        }
     }
     if (dfs_close(file, &e) < 0) {
         cli_dfs_error(cli, target, &e);
     }
-    progress_end(&u.progress);
-    if (cli->options.json) {
-        cli_print_json(json_pack("{s:I, s:f}", "bytes", (json_int_t)u.progress.done, "seconds",
-                                 progress_seconds(&u.progress)));
-    }
-    free(u.buffer);
+    cli_progress_end(cli, false);
+    free(buffer);
     return cli_interrupted() ? CLI_INTERRUPTED : cli->status;
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+static const struct config_row put_rows[] = {
+    {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "Replace files that exist."},
+    {ONCE("replication", CONFIG_INT, replication), .value_name = "N", .min = 1, .max = 16,
+     .help = "Copies of each chunk. Default: the cluster's."},
+    {ONCE("chunk-size", CONFIG_SIZE, chunk_bytes), .value_name = "SIZE", .min = 1 << 20,
+     .max = 1 << 30, .help = "Bytes of a chunk, a multiple of 64K. Default: 64M."},
+    {ONCE("preserve", CONFIG_BOOL, preserve), .letter = 'p',
+     .help = "Keep modes and times, and for the superuser owners and groups."},
+    ROW_THREADS,
+    {ONCE("move", CONFIG_BOOL, remove_source),
+     .help = "Remove each local file when it is in the store. moveFromLocal implies this."},
+    {ACCEPTED("direct"), .letter = 'd', .help = "Never an intermediate file: always so here."},
+    {ACCEPTED("lazy-persist"), .letter = 'l', .help = "Nothing is lazy."},
+};
+
+const struct cli_command cli_put_page = {
+    .name = "put",
+    .summary = "copy local files into the store",
+    .run = run_put,
+    ROWS(put_rows),
+    .arguments = "SOURCE... TARGET",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description =
+        "Copies files, and directories with all that is in them. If TARGET is a directory, they "
+        "go into it. `-' as SOURCE is standard input. A file appears whole and at once, when all "
+        "its bytes are durable on all their servers; an upload that is cut off leaves nothing to "
+        "see. Patterns in quotes are matched here. With one argument, TARGET is your own "
+        "directory. Also called copyFromLocal; moveFromLocal removes the sources.",
+    .footer = "Examples:\n"
+              "  dfs put book.txt /books/book.txt\n"
+              "  dfs put *.txt /books\n"
+              "  zcat dump.gz | dfs put -f - /dumps/today\n"
+              "  dfs put --replication 2 --chunk-size 4M logs /logs\n"
+              "  dfs put -p -t 16 photos /archive",
+};
+
+static const struct config_row append_rows[] = {
+    {ONCE("sync", CONFIG_BOOL, sync), .letter = 's',
+     .help = "Make every piece durable, and visible to readers, as soon as it has been read."},
+};
+
+const struct cli_command cli_append_page = {
+    .name = "append",
+    .summary = "write at the end of a file",
+    .run = run_append,
+    ROWS(append_rows),
+    .arguments = "SOURCE... TARGET",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Adds local files, or standard input as `-', to the end of TARGET, which is "
+                   "made if it does not exist. One writer at a time. Also called appendToFile.",
+    .footer = "Examples:\n"
+              "  dfs append today.log /logs/all\n"
+              "  journalctl -f | dfs append --sync - /logs/journal",
+};

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/hadoop.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
 #include "client/cli/table.h"
 #include "common/alloc.h"
 #include "common/macros.h"
@@ -105,7 +108,7 @@ static void report_text(const struct cli *cli, const struct dfs_report *r)
     }
 }
 
-int cli_report(struct cli *cli)
+static int run_report(struct cli *cli)
 {
     struct dfs_err e = {0};
     struct dfs_report *report = NULL;
@@ -115,6 +118,8 @@ int cli_report(struct cli *cli)
     }
     if (cli->options.json) {
         report_json(report);
+    } else if (cli->options.hadoop) {
+        hadoop_print_report(report);
     } else {
         report_text(cli, report);
     }
@@ -178,7 +183,7 @@ static void extents_text(const struct cli *cli, const struct dfs_extents *extent
     table_end(table);
 }
 
-int cli_loc(struct cli *cli)
+static int run_loc(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *json = cli->options.json ? json_array() : NULL;
@@ -208,3 +213,35 @@ int cli_loc(struct cli *cli)
     cli_paths_free(&paths);
     return cli->status;
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+const struct cli_command cli_loc_page = {
+    .name = "loc",
+    .summary = "show on which servers a file's chunks are",
+    .run = run_loc,
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "One line for each chunk: its number, its version, where in the file it "
+                   "begins, its length, and the hosts that hold it.",
+    .footer = "Examples:\n  dfs loc /books/book.txt\n  dfs loc --json /books/book.txt",
+};
+
+static const struct config_row report_rows[] = {
+    {ONCE("hadoop", CONFIG_BOOL, hadoop), .help = "In the form of hdfs dfsadmin -report."},
+    {ACCEPTED("live"), .help = "Live and dead servers are always shown."},
+    {ACCEPTED("dead"), .help = "The same."},
+};
+
+const struct cli_command cli_report_page = {
+    .name = "report",
+    .summary = "show the cluster's servers and health",
+    .run = run_report,
+    ROWS(report_rows),
+    .arguments = NULL,
+    .description = "The chunkservers with their state and space, and what the file master knows "
+                   "about the chunks.",
+    .footer = "Examples:\n  dfs report\n"
+              "  dfs report --json | jq '.servers[] | select(.live | not) | .host'",
+};

@@ -5,6 +5,8 @@
 #include <time.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
 #include "common/alloc.h"
 #include "common/limits.h"
 #include "common/macros.h"
@@ -116,7 +118,7 @@ static void print_long(const char *path, const struct dfs_stat *s)
     }
 }
 
-int cli_stat_command(struct cli *cli)
+static int run_stat(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *json = cli->options.json ? json_array() : NULL;
@@ -130,7 +132,7 @@ int cli_stat_command(struct cli *cli)
         struct dfs_stat stat;
         int r = cli_stat(cli, paths.items[i], &stat);
         if (r == 0) {
-            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
+            cli_not_found(cli, paths.items[i]);
         } else if (r > 0 && json) {
             (void)json_array_append_new(json, cli_stat_json(paths.items[i], &stat));
         } else if (r > 0 && format) {
@@ -148,7 +150,7 @@ int cli_stat_command(struct cli *cli)
 
 /* ---- test ----------------------------------------------------------------------------------- */
 
-int cli_test(struct cli *cli)
+static int run_test(struct cli *cli)
 {
     const struct cli_options *o = &cli->options;
     struct dfs_stat s;
@@ -195,7 +197,7 @@ static void du_of(struct cli *cli, const char *path, struct usages *u)
     const char *name = NULL;
     int r = cli_stat(cli, path, &stat);
     if (r == 0) {
-        cli_error(cli, path, "%s", dfs_error_text(DFS_ENOT_FOUND));
+        cli_not_found(cli, path);
     }
     if (r <= 0) {
         return;
@@ -216,13 +218,20 @@ static void du_of(struct cli *cli, const char *path, struct usages *u)
 
 static void print_usages(struct cli *cli, const struct usages *u)
 {
+    static const char *const heads[] = {"SIZE", "DISK_SPACE_CONSUMED_WITH_ALL_REPLICAS",
+                                        "FULL_PATH_NAME"};
     char a[FORMAT_TEXT_BYTES], b[FORMAT_TEXT_BYTES];
-    int width_a = 0, width_b = 0;
+    bool header = cli->options.header && u->count > 0;
+    int width_a = header ? (int)strlen(heads[0]) : 0;
+    int width_b = header ? (int)strlen(heads[1]) : 0;
     for (size_t i = 0; i < u->count; i++) {
         size_text(cli, u->items[i].bytes, a);
         size_text(cli, u->items[i].with_copies, b);
         width_a = MAX(width_a, (int)strlen(a));
         width_b = MAX(width_b, (int)strlen(b));
+    }
+    if (header) {
+        (void)printf("%-*s  %-*s  %s\n", width_a, heads[0], width_b, heads[1], heads[2]);
     }
     for (size_t i = 0; i < u->count; i++) {
         size_text(cli, u->items[i].bytes, a);
@@ -231,7 +240,7 @@ static void print_usages(struct cli *cli, const struct usages *u)
     }
 }
 
-int cli_du(struct cli *cli)
+static int run_du(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     struct usages u = {NULL, 0};
@@ -262,34 +271,54 @@ int cli_du(struct cli *cli)
     return cli->status;
 }
 
-int cli_count(struct cli *cli)
+/* There are no quotas yet: hadoop fs says "none" and "inf" then. */
+static void print_count_header(const struct cli_options *o)
+{
+    if (o->header && o->quota) {
+        (void)printf("%12s %15s %15s %15s ", "QUOTA", "REM_QUOTA", "SPACE_QUOTA",
+                     "REM_SPACE_QUOTA");
+    }
+    if (o->header) {
+        (void)printf("%12s %12s %18s %s\n", "DIR_COUNT", "FILE_COUNT", "CONTENT_SIZE", "PATHNAME");
+    }
+}
+
+static void count_one(struct cli *cli, const char *path, const struct dfs_stat *s, json_t *json)
+{
+    char size[FORMAT_TEXT_BYTES];
+    uint64_t directories = s->directory ? s->subtree_directories + 1 : 0;
+    uint64_t files = s->directory ? s->subtree_files : 1;
+    uint64_t bytes = s->directory ? s->subtree_bytes : s->length;
+    if (json) {
+        (void)json_array_append_new(json, json_pack("{s:s, s:I, s:I, s:I}", "path", path,
+                                                    "directories", (json_int_t)directories, "files",
+                                                    (json_int_t)files, "bytes", (json_int_t)bytes));
+        return;
+    }
+    if (cli->options.quota) {
+        (void)printf("%12s %15s %15s %15s ", "none", "inf", "none", "inf");
+    }
+    size_text(cli, bytes, size);
+    (void)printf("%12llu %12llu %18s %s\n", (unsigned long long)directories,
+                 (unsigned long long)files, size, path);
+}
+
+static int run_count(struct cli *cli)
 {
     struct cli_paths paths = {NULL, 0};
     json_t *json = cli->options.json ? json_array() : NULL;
     (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
+    if (!json) {
+        print_count_header(&cli->options);
+    }
     for (size_t i = 0; i < paths.count; i++) {
-        char size[FORMAT_TEXT_BYTES];
         struct dfs_stat s;
         int r = cli_stat(cli, paths.items[i], &s);
         if (r == 0) {
-            cli_error(cli, paths.items[i], "%s", dfs_error_text(DFS_ENOT_FOUND));
+            cli_not_found(cli, paths.items[i]);
+        } else if (r > 0) {
+            count_one(cli, paths.items[i], &s, json);
         }
-        if (r <= 0) {
-            continue;
-        }
-        uint64_t directories = s.directory ? s.subtree_directories + 1 : 0;
-        uint64_t files = s.directory ? s.subtree_files : 1;
-        uint64_t bytes = s.directory ? s.subtree_bytes : s.length;
-        if (json) {
-            (void)json_array_append_new(json,
-                                        json_pack("{s:s, s:I, s:I, s:I}", "path", paths.items[i],
-                                                  "directories", (json_int_t)directories, "files",
-                                                  (json_int_t)files, "bytes", (json_int_t)bytes));
-            continue;
-        }
-        size_text(cli, bytes, size);
-        (void)printf("%12llu %12llu %18s %s\n", (unsigned long long)directories,
-                     (unsigned long long)files, size, paths.items[i]);
     }
     if (json) {
         cli_print_json(json);
@@ -300,7 +329,7 @@ int cli_count(struct cli *cli)
 
 /* ---- df ------------------------------------------------------------------------------------- */
 
-int cli_df(struct cli *cli)
+static int run_df(struct cli *cli)
 {
     struct dfs_err e = {0};
     struct dfs_report *report = NULL;
@@ -331,3 +360,98 @@ int cli_df(struct cli *cli)
                  capacity ? (unsigned)((double)used * 100 / (double)capacity) : 0);
     return 0;
 }
+
+/* ---- Pages ---------------------------------------------------------------------------------- */
+
+static const struct config_row stat_rows[] = {
+    {ONCE("format", CONFIG_STRING, format), .letter = 'c', .value_name = "FORMAT",
+     .help = "What to print, as hadoop fs -stat has it: %a octal mode, %A mode, %b length, %F "
+             "kind, %g group, %n name, %o chunk size, %r copies, %u owner, %y time, %Y "
+             "milliseconds, %% a percent sign."},
+};
+
+const struct cli_command cli_stat_page = {
+    .name = "stat",
+    .summary = "show what is known about a path",
+    .run = run_stat,
+    ROWS(stat_rows),
+    .arguments = "[FORMAT] PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "A first argument with a percent sign is a format, as hadoop fs -stat has it.",
+    .footer = "Examples:\n  dfs stat /books\n  dfs stat '%n %b %r' '/books/*'",
+};
+
+static const struct config_row test_rows[] = {
+    {ONCE("exists", CONFIG_BOOL, exists), .letter = 'e', .help = "It exists."},
+    {ONCE("directory", CONFIG_BOOL, directory), .letter = 'd', .help = "It is a directory."},
+    {ONCE("file", CONFIG_BOOL, is_file), .letter = 'f', .help = "It is a file."},
+    {ONCE("size", CONFIG_BOOL, not_empty), .letter = 's',
+     .help = "It has at least one byte or "
+             "entry."},
+    {ONCE("zero", CONFIG_BOOL, is_empty), .letter = 'z', .help = "It is a file of length 0."},
+};
+
+const struct cli_command cli_test_page = {
+    .name = "test",
+    .summary = "ask about a path by exit status",
+    .run = run_test,
+    ROWS(test_rows),
+    .arguments = "PATH",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .description = "Exit status 0 if everything asked is so, else 1. Without a flag: -e.",
+    .footer = "Examples:\n  dfs test -e /out/_SUCCESS && dfs cat '/out/part-*'",
+};
+
+static const struct config_row du_rows[] = {
+    {ONCE("summary", CONFIG_BOOL, summary), .letter = 's', .help = "One line for each argument."},
+    ROW_HUMAN,
+    {ONCE("header", CONFIG_BOOL, header), .letter = 'v', .help = "Say what the columns are."},
+    {ACCEPTED("x"), .letter = 'x', .help = "Without snapshots: there are none."},
+};
+
+const struct cli_command cli_du_page = {
+    .name = "du",
+    .summary = "show how much space files take",
+    .run = run_du,
+    ROWS(du_rows),
+    .arguments = "[PATH]...",
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Length, space with all copies, path. Totals of directories are kept by the "
+                   "file master, so this is quick at any size.",
+    .footer = "Examples:\n  dfs du -h /books\n  dfs du -s -h /",
+};
+
+static const struct config_row count_rows[] = {
+    ROW_HUMAN,
+    {ONCE("quota", CONFIG_BOOL, quota), .letter = 'q',
+     .help = "Before the rest, quotas of names and of space, and what is left of them."},
+    {ONCE("header", CONFIG_BOOL, header), .letter = 'v', .help = "Say what the columns are."},
+    {ACCEPTED("x"), .letter = 'x', .help = "Without snapshots: there are none."},
+};
+
+const struct cli_command cli_count_page = {
+    .name = "count",
+    .summary = "count directories, files and bytes",
+    .run = run_count,
+    ROWS(count_rows),
+    .arguments = "PATH...",
+    .arguments_min = 1,
+    .arguments_max = ARGUMENTS_MANY,
+    .description = "Directories (with the path itself), files, bytes, path.",
+    .footer = "Examples:\n  dfs count /books",
+};
+
+static const struct config_row df_rows[] = {
+    ROW_HUMAN,
+};
+
+const struct cli_command cli_df_page = {
+    .name = "df",
+    .summary = "show the cluster's free space",
+    .run = run_df,
+    ROWS(df_rows),
+    .arguments = NULL,
+    .footer = "Examples:\n  dfs df -h",
+};

@@ -109,7 +109,7 @@ bool cli_expand(struct cli *cli, const char *pattern, struct cli_paths *paths)
         ok = keep_existing(cli, &found, paths);
     }
     if (ok && paths->count == before && !cli->options.force) { /* rm -f: that is fine */
-        cli_error(cli, pattern, "%s", dfs_error_text(DFS_ENOT_FOUND));
+        cli_not_found(cli, pattern);
         ok = false;
     }
     cli_paths_free(&found);

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "client/cli/cli.h"
+#include "client/cli/complete.h"
+#include "client/cli/hadoop.h"
 #include "common/macros.h"
 
 enum { USAGE = 2 };
@@ -15,13 +17,14 @@ static void print_overview(FILE *to)
                 "Work with files in a Trireme store.\n\nCommands:\n",
                 to);
     for (size_t i = 0; i < cli_command_count; i++) {
-        (void)fprintf(to, "  %-8s  %s\n", cli_commands[i].name, cli_commands[i].summary);
+        (void)fprintf(to, "  %-10s  %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     }
     (void)fputs(
         "\nEach command may be written with a leading dash (dfs -ls). Paths are absolute or start "
         "at\n/user/NAME; put patterns in quotes: dfs cat '/counts/part-*'.\n\n"
         "The store is the one that DFS_MASTER=HOST:PORT or --master names.\n"
-        "`dfs help COMMAND` tells all about one. Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+        "`dfs help COMMAND` tells all about one, `dfs help --man COMMAND` as a man page; for the "
+        "shell:\n. <(dfs completion bash). Exit status: 0 done, 1 failed, 2 wrong usage.\n",
         to);
 }
 
@@ -37,14 +40,33 @@ static int unknown(const char *name)
     return USAGE;
 }
 
+/* Pages without a command: help [--man] [COMMAND]. */
+static void print_overview_man(void)
+{
+    (void)printf(
+        ".TH DFS 1 \"\" \"Trireme %s\" \"Trireme\"\n.SH NAME\ndfs \\- work with files in a "
+        "Trireme store\n.SH SYNOPSIS\n\\fBdfs\\fR \\fICOMMAND\\fR [\\fIOPTION\\fR]... "
+        "[\\fIARGUMENT\\fR]...\n.SH COMMANDS\n",
+        config_version());
+    for (size_t i = 0; i < cli_command_count; i++) {
+        (void)printf(".TP\n\\fBdfs\\-%s\\fR(1)\n%s\n", cli_commands[i]->name,
+                     cli_commands[i]->summary);
+    }
+}
+
 static int help(int argc, char **argv)
 {
-    if (argc < 2) {
+    bool man = argc > 1 && strcmp(argv[1], "--man") == 0;
+    const char *name = argc > 1 + man ? argv[1 + man] : NULL;
+    if (!name && man) {
+        print_overview_man();
+        return 0;
+    }
+    if (!name) {
         print_overview(stdout);
         return 0;
     }
-    const char *name = argv[1][0] == '-' ? argv[1] + 1 : argv[1];
-    const struct cli_command *command = cli_find(name);
+    const struct cli_command *command = cli_find(name + (name[0] == '-'));
     if (!command) {
         return unknown(name);
     }
@@ -52,13 +74,66 @@ static int help(int argc, char **argv)
     char *full = NULL;
     struct buf text = BUF_INIT;
     struct config_program program = cli_program(command, &rows, &full);
-    config_print_help(&program, &text);
+    if (man) {
+        config_print_man(&program, &text);
+    } else {
+        config_print_help(&program, &text);
+    }
     (void)fwrite(text.data, 1, text.length, stdout);
     buf_deinit(&text);
     free(rows);
     free(full);
     return 0;
 }
+
+/* usage [COMMAND]...: one line each, as hadoop fs -usage. */
+static int usage(int argc, char **argv)
+{
+    for (size_t i = 0; argc < 2 && i < cli_command_count; i++) {
+        const struct cli_command *c = cli_commands[i];
+        (void)printf("Usage: dfs %s [OPTION]... %s\n", c->name, c->arguments ? c->arguments : "");
+    }
+    for (int i = 1; i < argc; i++) {
+        const struct cli_command *c = cli_find(argv[i] + (argv[i][0] == '-'));
+        if (!c) {
+            return unknown(argv[i]);
+        }
+        (void)printf("Usage: dfs %s [OPTION]... %s\n", c->name, c->arguments ? c->arguments : "");
+    }
+    return 0;
+}
+
+static int version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    (void)printf("dfs (Trireme) %s\n", config_version());
+    return 0;
+}
+
+static int completion(int argc, char **argv)
+{
+    struct buf text = BUF_INIT;
+    if (argc != 2 || strcmp(argv[1], "bash") != 0) {
+        (void)fputs("Usage: dfs completion bash\n"
+                    "Prints a script for bash, and for zsh after `autoload -U bashcompinit; "
+                    "bashcompinit':\n  . <(dfs completion bash)\n",
+                    stderr);
+        return USAGE;
+    }
+    complete_print_bash(&text);
+    (void)fwrite(text.data, 1, text.length, stdout);
+    buf_deinit(&text);
+    return 0;
+}
+
+/* Commands about dfs itself, which talk to no cluster. */
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} words[] = {{"help", help},   {"usage", usage},           {"version", version},
+             {"--help", help}, {"completion", completion}, {"--version", version},
+             {"-h", help}};
 
 static int run(const struct cli_command *command, int argc, char **argv)
 {
@@ -69,6 +144,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    sync_init(&cli.lock);
     if (cli_connect(&cli)) {
         cli.status = command->run(&cli);
     }
@@ -77,6 +153,7 @@ static int run(const struct cli_command *command, int argc, char **argv)
     if (fflush(stdout) != 0 || ferror(stdout)) {
         cli_error(&cli, NULL, "cannot write to standard output");
     }
+    sync_deinit(&cli.lock);
     return cli.status;
 }
 
@@ -104,24 +181,24 @@ static void bring_command_first(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    enum hadoop_name as = hadoop_name_of(argv[0]);
+    int status = as == HADOOP_NONE ? -1 : hadoop_translate(as, &argc, &argv);
+    if (status >= 0) {
+        return status;
+    }
     bring_command_first(argc, argv);
     if (argc < 2) {
         print_overview(stderr);
         return USAGE;
     }
     const char *name = argv[1];
-    if (strcmp(name, "--version") == 0) {
-        (void)printf("dfs (Trireme) %s\n", config_version());
-        return 0;
+    for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
+        if (strcmp(name, words[i].name) == 0 ||
+            (name[0] == '-' && strcmp(name + 1, words[i].name) == 0)) {
+            return words[i].run(argc - 1, argv + 1);
+        }
     }
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        print_overview(stdout);
-        return 0;
-    }
-    name += name[0] == '-';
-    if (strcmp(name, "help") == 0) {
-        return help(argc - 1, argv + 1);
-    }
-    const struct cli_command *command = cli_find(name);
-    return command ? run(command, argc - 1, argv + 1) : unknown(name);
+    argv[1] += name[0] == '-';
+    const struct cli_command *command = cli_find(argv[1]);
+    return command ? run(command, argc - 1, argv + 1) : unknown(argv[1]);
 }

@@ -446,6 +446,26 @@ class TestCare(Fixture):
             s.send(b"garbage")
             self.assertEqual(s.recv(100), b"", "cut off")
 
+    def test_checksums_without_bytes(self):
+        for chunk, size in enumerate([0, 1, BLOCK, BLOCK + 1, 2 * MESSAGE + 5, CHUNK], 1):
+            data = random_bytes(size)
+            put(self.servers, chunk, data)
+            for server in self.servers:
+                kept = server.checksum(chunk, 1)
+                self.assertEqual((kept.length, kept.version), (size, 1))
+                self.assertEqual(list(kept.block_crcs), block_crcs(data, 0, size))
+        for chunk, version, name in [(99, 0, "ERR_NOT_FOUND"), (1, 2, "ERR_STALE"), (0, 0, "ERR_INVALID")]:
+            with self.assertRaises(grpc.RpcError) as refused:
+                self.servers[0].checksum(chunk, version)
+            self.assertEqual(error_name(refused.exception), name)
+        stream = Append(self.servers, 50)
+        stream.write(random_bytes(10))
+        wait_until(lambda: self.servers[0].stat(50).length == 10)
+        with self.assertRaises(grpc.RpcError) as refused:
+            self.servers[0].checksum(50)
+        self.assertEqual(error_name(refused.exception), "ERR_BUSY")
+        stream.close()
+
     def test_full_server_says_so(self):
         small = Server(self.directory, 9, "--capacity", "1M")
         self.servers.append(small)

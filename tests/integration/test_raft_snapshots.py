@@ -93,9 +93,10 @@ class Snapshots(unittest.TestCase):
             self.g.kill(away)
             before = self.installed(away)
             self.write(1000)
+            contacts = self.g.log(away).count("raft: follower")
             self.g.start(away)
-            time.sleep(self.random.random() * 0.25)  # where the kill comes
-            wait_until(lambda b=before: self.installed(away) > b or self.random.random() < 0.1, "any moment")
+            wait_until(lambda n=contacts: self.g.log(away).count("raft: follower") > n, "it hears the leader")
+            time.sleep(self.random.random() * 1.2)  # a leader asks again after a second: any moment of that
             hit += self.installed(away) == before
         print(f"{hit} of {rounds} kills came before the end of an installation", flush=True)
         self.g.kill(away)

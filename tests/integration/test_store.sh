@@ -54,7 +54,58 @@ expect 1 dfs get /tree/x tree/x
 dfs put -f in /tree/x
 same_in_store in /tree/x
 expect 1 dfs cat /no/such
-[ "$(cat err)" = "cat: \`/no/such': no such file or directory" ] || fail "error text: $(cat err)"
+[ "$(cat err)" = "cat: \`/no/such': No such file or directory" ] || fail "error text: $(cat err)"
+
+say "many files at a time"
+mkdir -p forest
+for i in $(seq 40); do
+    mkdir -p "forest/$((i % 7))/$((i % 3))"
+    random_file "forest/$((i % 7))/$((i % 3))/$i" $((i * i * 1000)) "$i"
+done
+dfs put -t 8 --chunk-size 1M forest /
+dfs cp -t 8 /forest /wood
+dfs get -t 8 /wood
+diff -r forest wood
+rm -r wood
+dfs rm -r /wood
+
+say "checksums from the books, and from the bytes"
+dfs put in /sizes/4M
+dfs put --chunk-size 1M in /sizes/1M
+for flag in --verify --no-verify; do
+    dfs checksum $flag '/sizes/[14]M' | cut -f3 | sort -u >"out$flag"
+    [ "$(wc -l <"out$flag")" = 1 ] || fail "chunk sizes change the checksum: $(cat "out$flag")"
+done
+same_bytes out--verify out--no-verify
+
+say "a get that goes on"
+# continues BYTES: get --continue copies so many, and then fetched is as the store has it.
+continues()
+{
+    local bytes
+    bytes=$(dfs get --continue --json /sizes/5000001 fetched | /usr/bin/python3 -c 'import json, sys
+print(json.load(sys.stdin)["bytes"])')
+    [ "$bytes" = "$1" ] || fail "get --continue copied $bytes bytes instead of $1"
+    same_in_store fetched /sizes/5000001
+}
+(trap '' XFSZ; ulimit -f 3000; expect 1 dfs get --continue /sizes/5000001 fetched) # 3000 KiB, then EFBIG
+[ ! -e fetched ] || fail "fetched is there"
+[ "$(stat -c %s .fetched.dfs-part)" = $((3000 * 1024)) ] || fail "the part has $(stat -c %s .fetched.dfs-part) bytes"
+continues $((5000001 - 3000 * 1024))
+[ ! -e .fetched.dfs-part ] || fail "the part is still there"
+continues 0
+mv fetched .fetched.dfs-part
+printf x | dd of=.fetched.dfs-part bs=1 seek=$((MIB + 5)) conv=notrunc status=none
+continues $((5000001 - MIB)) # from the first piece that differs
+head -c 4999999 fetched >short
+cat short fetched >.fetched.dfs-part # longer than the file
+rm fetched
+continues $((5000001 - 4 * MIB))
+mv short fetched
+expect 1 dfs get --continue /sizes/5000001 fetched
+grep -q 'File exists' err || fail "$(cat err)"
+dfs get --continue -f /sizes/5000001 fetched
+same_in_store fetched /sizes/5000001
 
 if [ "$TRIREME_FULL" = 1 ]; then
     say "1 GiB"
@@ -65,6 +116,13 @@ if [ "$TRIREME_FULL" = 1 ]; then
     dfs rm /big
     rm big
 fi
+
+say "truncate"
+random_file in 5000001 5000001
+for size in 5000001 5000000 $((4 * MIB + 1)) $((4 * MIB)) 65537 1 0; do
+    dfs truncate $size /sizes/5000001
+    head -c $size in | cmp - <(dfs cat /sizes/5000001) || fail "truncated to $size"
+done
 
 say "append, and readers of an open file"
 random_file in 1500000 11
@@ -84,8 +142,11 @@ for i in 1 2 3; do
     [ "$(dfs cat /open | wc -l)" = "$i" ] || fail "an open file shows $(dfs cat /open)"
 done
 [ "$(dfs tail -c 7 /open)" = "line 3" ] || fail "tail of an open file"
-expect 1 dfs append part /open
-grep -q 'being written' err || fail "no word of the other writer: $(cat err)"
+for refused in "append part" "truncate 0"; do
+    # shellcheck disable=SC2086 # two words
+    expect 1 dfs $refused /open
+    grep -q 'being written' err || fail "$refused: no word of the other writer: $(cat err)"
+done
 kill9 chunkserver1
 echo "line 4" >&7
 wait_until 20 eval "dfs cat /open | grep -q 'line 4'"
@@ -307,4 +368,33 @@ c = json.load(sys.stdin)["chunks"]
 print(c["under_replicated"] + c["missing"] + c["unheard"])')" = 0 ]
 }
 wait_until 90 all_copies
+dfs fsck / >fsck.out || fail "$(cat fsck.out)"
+grep -q '^HEALTHY$' fsck.out || fail "$(cat fsck.out)"
+
+say "fsck finds what has no copy left, and that it is back"
+random_file in 3000000 21
+dfs put --replication 2 --chunk-size 1M in /few
+chunks_lost()
+{
+    ! dfs fsck / >fsck.out && grep -q 'CORRUPT' fsck.out
+}
+mapfile -t holders < <(dfs loc /few | head -1 | cut -f5 | tr , '\n')
+kill9 "${holders[@]/#host/chunkserver}"
+wait_until 60 chunks_lost
+grep -q '^/few: chunk [0-9]* at 0: missing, 0 of 2 copies$' fsck.out || fail "$(cat fsck.out)"
+dfs why /few >why.out
+grep -q '^/few: chunk [0-9]* at 0: version 1, 0 of 2 copies; waits for a chunkserver that has a copy to come back$' \
+    why.out || fail "$(cat why.out)"
+[ "$(grep -c "^    ${holders[0]}: its chunkserver is dead$" why.out)" -ge 1 ] || fail "$(cat why.out)"
+dfs why "${holders[0]}" | grep -q ': dead: nothing heard of it for' || fail "$(dfs why "${holders[0]}")"
+expect 1 hdfs fsck /few
+grep -q "The filesystem under path '/few' is CORRUPT" out || fail "$(cat out)"
+cluster_up
+wait_until 60 dfs fsck /
+same_in_store in /few
+nothing_waits()
+{
+    [ "$(dfs why /few)" = "/few: 3 chunks are as they should be, 0 wait" ]
+}
+wait_until 60 nothing_waits
 say "done"

@@ -119,6 +119,10 @@ class Server:
     def stat(self, chunk):
         return self.unary("StatChunk", chunk_pb2.StatChunkRequest(id=chunk))
 
+    def checksum(self, chunk, version=0):
+        return self.unary("ChecksumChunk", chunk_pb2.ChecksumChunkRequest(
+            chunk=common_pb2.ChunkRef(id=chunk, version=version)))
+
     def fence(self, chunk, version, new_version, term=1):
         return self.unary("Fence", chunk_pb2.FenceRequest(
             term=term, chunk=common_pb2.ChunkRef(id=chunk, version=version), new_version=new_version))

@@ -19,6 +19,7 @@ enum {
     LOST_MAX = 64,
     TURN_COUNT = 10, /* each kind has its turn in one of so many seeds in a row */
     TURN_MS = 5000,
+    WHEN_POUNCE = 2,
 };
 
 /* A fault that lasts. */
@@ -38,6 +39,7 @@ struct faults {
     raft_key lost[LOST_MAX];
     size_t lost_count;
     uint32_t turn;
+    bool pounces; /* on the next leader */
 };
 
 static struct node *any_node(struct sim *s)
@@ -195,6 +197,7 @@ static void begin_cut(struct sim *s, enum sim_fault kind)
     uint32_t side = (uint32_t)sim_below(s, 1U << s->node_count);
     bool inward = sim_chance(s, 50);
     a->holds = sim_chance(s, 40);
+    s->faults->pounces = s->faults->pounces || (kind == FAULT_ISOLATE && sim_chance(s, 50));
     for (uint32_t i = 0; i < s->node_count; i++) {
         for (uint32_t j = 0; j < s->node_count; j++) {
             bool split = (side >> i & 1) != (side >> j & 1);
@@ -391,10 +394,33 @@ static enum sim_fault draw(struct sim *s)
     return FAULT_KILL;
 }
 
-/* a: 0 a random fault, 1 those whose turn it is in this seed. */
+/* The leader falls, and the one that was cut off may come back with what it has. */
+static void pounce(struct sim *s, struct node *n)
+{
+    crash(s, n, FAULT_KILL, (enum sim_crash)sim_below(s, SIM_CRASH_COUNT));
+    for (size_t i = 0; i < ACTIVE_MAX && sim_chance(s, 80); i++) {
+        if (s->faults->all[i].kind == FAULT_ISOLATE) {
+            end(s, &s->faults->all[i]);
+        }
+    }
+}
+
+void faults_see_leader(struct sim *s, struct node *n)
+{
+    if (s->faults && s->faults->pounces && !s->calm) {
+        s->faults->pounces = false;
+        sim_after(s, sim_below(s, 100 * 1000), EVENT_FAULT, NULL)->a = WHEN_POUNCE + n->slot;
+    }
+}
+
+/* a: 0 a random fault, 1 those whose turn it is in this seed, from WHEN_POUNCE on a slot. */
 void faults_on_event(struct sim *s, struct event *ev)
 {
     if (s->calm) {
+        return;
+    }
+    if (ev->a >= WHEN_POUNCE) {
+        pounce(s, s->nodes[ev->a - WHEN_POUNCE]);
         return;
     }
     if (s->now < s->alone_until) {

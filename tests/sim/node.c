@@ -8,6 +8,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/macros.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/judge.h"
 #include "tests/sim/net.h"
 
@@ -220,6 +221,9 @@ static void note_status(struct node *n, const struct raft_status *now)
         n->sim->stats->terms = now->term > n->sim->stats->terms ? now->term : n->sim->stats->terms;
         n->read_done = 0;
         n->tick_proposed_ms = node_now(n);
+    }
+    if (now->role == RAFT_LEADER && n->status.role != RAFT_LEADER) {
+        faults_see_leader(n->sim, n);
     }
     n->status = *now;
     if (lost) {

@@ -346,6 +346,59 @@ static void subcommands_get_the_rest(void **state)
     assert_int_equal(parse(f, &bare, "--config x"), ERR_INVALID);
 }
 
+static void words_after_one_dash(void **state)
+{
+    static const struct config_row words[] = {
+        {.key = "log-level",
+         .letter = 'l',
+         .type = CONFIG_STRING,
+         .help = "x",
+         .offset = offsetof(struct options, level),
+         .flags = CONFIG_FLAG_ONLY},
+        {.key = "verbose",
+         .letter = 'v',
+         .type = CONFIG_BOOL,
+         .help = "x",
+         .offset = offsetof(struct options, verbose),
+         .flags = CONFIG_FLAG_ONLY},
+        {.key = "count",
+         .letter = 'n',
+         .type = CONFIG_INT,
+         .help = "x",
+         .offset = offsetof(struct options, count),
+         .flags = CONFIG_FLAG_ONLY},
+        {.key = "data",
+         .type = CONFIG_STRING,
+         .help = "x",
+         .offset = offsetof(struct options, data)},
+    };
+    struct config_program p = {.name = "dfs find",
+                               .summary = "x",
+                               .arguments = "PATH...",
+                               .rows = words,
+                               .row_count = ARRAY_COUNT(words),
+                               .one_dash = true};
+    struct fixture *f = *state;
+    assert_int_equal(parse(f, &p, "-logLevel debug -verbose -count 7 a"), 0);
+    assert_string_equal(f->options.level, "debug");
+    assert_true(f->options.verbose);
+    assert_int_equal(f->options.count, 7);
+    assert_int_equal(f->config.argument_count, 1);
+    assert_int_equal(parse(f, &p, "-LOG-LEVEL info"), 0);
+    assert_string_equal(f->options.level, "info");
+    assert_int_equal(parse(f, &p, "-vn 6 -ldebug"), 0); /* still letters */
+    assert_int_equal(f->options.count, 6);
+    assert_string_equal(f->options.level, "debug");
+    assert_int_equal(parse(f, &p, "-exec rm"), ERR_INVALID);
+    assert_string_equal(f->e.msg, "unknown option -exec");
+    assert_int_equal(parse(f, &p, "-count"), ERR_INVALID);
+    assert_string_equal(f->e.msg, "option --count needs a value");
+    assert_int_equal(parse(f, &p, "-data x"), ERR_INVALID); /* not a flag of one call */
+    assert_int_equal(parse(f, &p, "--data x"), 0);
+    p.one_dash = false;
+    assert_int_equal(parse(f, &p, "-count 7"), ERR_INVALID);
+}
+
 static void help_needs_nothing_else(void **state)
 {
     struct fixture *f = *state;
@@ -357,6 +410,8 @@ static void help_needs_nothing_else(void **state)
     assert_true(f->config.wants_version);
     assert_int_equal(parse(f, &program, "--help-markdown"), 0);
     assert_true(f->config.wants_markdown);
+    assert_int_equal(parse(f, &program, "--help-man"), 0);
+    assert_true(f->config.wants_man);
 }
 
 static void help_is_a_page(void **state)
@@ -422,6 +477,44 @@ static void the_reference_page_has_every_option(void **state)
     buf_deinit(&text);
 }
 
+static void the_man_page_is_of_roff(void **state)
+{
+    static const struct config_row tricky[] = {
+        {.key = "dot-dir",
+         .letter = 'd',
+         .type = CONFIG_STRING,
+         .value_name = "DIR",
+         .help = ".hidden isn't a \\request.",
+         .flags = CONFIG_FLAG_ONLY},
+    };
+    static const struct config_program p = {
+        .name = "dfs put",
+        .summary = "copy",
+        .arguments = "FILE...",
+        .rows = tricky,
+        .row_count = 1,
+        .description = "One.\n.Two.",
+        .footer = "Examples:\n  dfs put 'a-*' /b\n\nExit status:\n  0 done"};
+    static const char *const parts[] = {
+        ".TH DFS-PUT 1 \"\" \"Trireme ",
+        ".SH NAME\ndfs-put \\- copy\n",
+        "\\fBdfs put\\fR [\\fIOPTION\\fR]... FILE...\n",
+        ".SH DESCRIPTION\nOne.\n.PP\n\\&.Two.\n",
+        ".TP\n\\fB\\-d\\fR, \\fB\\-\\-dot\\-dir\\fR \\fIDIR\\fR\n"
+        "\\&.hidden isn\\(aqt a \\erequest.\n",
+        ".SH EXAMPLES\n.nf\ndfs put \\(aqa\\-*\\(aq /b\n\n.fi\n.SH EXIT STATUS\n.nf\n0 done\n.fi\n",
+    };
+    struct buf text = BUF_INIT;
+    (void)state;
+    config_print_man(&p, &text);
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++) {
+        if (strstr(text.data, parts[i]) == NULL) {
+            fail_msg("no \"%s\" in:\n%s", parts[i], text.data);
+        }
+    }
+    buf_deinit(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,10 +526,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_programs_sections_are_skipped, setup, teardown),
         cmocka_unit_test_setup_teardown(named_files_must_exist, setup, teardown),
         cmocka_unit_test_setup_teardown(subcommands_get_the_rest, setup, teardown),
+        cmocka_unit_test_setup_teardown(words_after_one_dash, setup, teardown),
         cmocka_unit_test_setup_teardown(help_needs_nothing_else, setup, teardown),
         cmocka_unit_test(help_is_a_page),
         cmocka_unit_test(help_gives_way_to_a_letter),
         cmocka_unit_test(the_reference_page_has_every_option),
+        cmocka_unit_test(the_man_page_is_of_roff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 #include "client/cli/cli.h"
 #include "client/cli/mode.h"
 #include "client/cli/progress.h"
+#include "client/cli/trash.h"
 #include "common/macros.h"
 
 static int parse(struct cli *cli, const char *command, const char *words)
@@ -61,6 +62,37 @@ static void flags_of_hadoop_fs(void **state)
     config_deinit(&cli.config);
 }
 
+static void names_of_hadoop_fs(void **state)
+{
+    (void)state;
+    struct cli cli;
+    for (size_t i = 0; i < cli_alias_count; i++) {
+        assert_non_null(cli_find(cli_aliases[i].name));
+        assert_string_equal(cli_find(cli_aliases[i].name)->name, cli_aliases[i].command);
+        assert_int_equal(parse(&cli, cli_aliases[i].name, "/a /b"),
+                         -1); /* its flag is one of ours */
+        config_deinit(&cli.config);
+    }
+    assert_int_equal(parse(&cli, "lsr", "/a"), -1);
+    assert_true(cli.options.recursive);
+    config_deinit(&cli.config);
+    assert_int_equal(parse(&cli, "ls", "/a"), -1);
+    assert_false(cli.options.recursive);
+    config_deinit(&cli.config);
+    assert_int_equal(parse(&cli, "moveFromLocal", "-f a /a"), -1);
+    assert_true(cli.options.remove_source);
+    assert_true(cli.options.force);
+    config_deinit(&cli.config);
+    assert_int_equal(parse(&cli, "cp", "-ptopax -t 9 /a /b"), -1);
+    assert_true(cli.options.preserve);
+    assert_int_equal(cli.options.threads, 9);
+    config_deinit(&cli.config);
+    assert_int_equal(parse(&cli, "get", "-p -ignoreCrc -crc /a"), -1);
+    assert_true(cli.options.preserve);
+    assert_int_equal(cli.argument_count, 1);
+    config_deinit(&cli.config);
+}
+
 static void numbers_of_arguments(void **state)
 {
     (void)state;
@@ -78,7 +110,7 @@ static void every_command_has_a_page(void **state)
 {
     (void)state;
     for (size_t i = 0; i < cli_command_count; i++) {
-        const struct cli_command *c = &cli_commands[i];
+        const struct cli_command *c = cli_commands[i];
         struct config_row *rows = NULL;
         char *name = NULL;
         struct buf text = BUF_INIT;
@@ -153,6 +185,30 @@ static void progress_line(void **state)
     assert_string_equal(text, "put  1.0 K  1.0 K/s");
 }
 
+static void trash_names(void **state)
+{
+    (void)state;
+    static const char *const not_checkpoints[] = {
+        "Current", "", "26030112345", "2603011234567", "260301x23456", "261301000000"};
+    char text[16];
+    uint64_t ms = 0;
+    trash_checkpoint_name(1772368496789, text); /* 2026-03-01 12:34:56.789 UTC */
+    assert_string_equal(text, "260301123456");
+    assert_true(trash_checkpoint_time(text, &ms));
+    assert_int_equal(ms, 1772368496000);
+    for (size_t i = 0; i < ARRAY_COUNT(not_checkpoints); i++) {
+        assert_false(trash_checkpoint_time(not_checkpoints[i], &ms));
+    }
+    struct trash t = {.top = (char *)"/user/ada/.Trash"};
+    assert_int_equal(trash_fits(&t, "/books"), TRASH_FITS);
+    assert_int_equal(trash_fits(&t, "/user/ada/book"), TRASH_FITS);
+    assert_int_equal(trash_fits(&t, "/user/ada/.Trash2"), TRASH_FITS);
+    assert_int_equal(trash_fits(&t, "/user/ada/.Trash/Current/x"), TRASH_WITHIN);
+    assert_int_equal(trash_fits(&t, "/user/ada/.Trash"), TRASH_CONTAINS);
+    assert_int_equal(trash_fits(&t, "/user/ada"), TRASH_CONTAINS);
+    assert_int_equal(trash_fits(&t, "/"), TRASH_CONTAINS);
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -174,11 +230,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flags_of_hadoop_fs),
+        cmocka_unit_test(names_of_hadoop_fs),
         cmocka_unit_test(numbers_of_arguments),
         cmocka_unit_test(every_command_has_a_page),
         cmocka_unit_test(nearest),
         cmocka_unit_test(modes),
         cmocka_unit_test(progress_line),
+        cmocka_unit_test(trash_names),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

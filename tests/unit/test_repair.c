@@ -204,10 +204,79 @@ static void test_plan_of_others(void **state)
     assert_int_equal(plan.server, 9);
 }
 
+static enum repair_reason why(const struct repair_question *base, const struct location *l,
+                              bool all_heard, bool no_target)
+{
+    struct repair_view view = {.chunk = l, .all_heard = all_heard, .no_target = no_target};
+    struct repair_question question = *base;
+    question.view = &view;
+    return repair_explain(&question);
+}
+
+static void test_reasons(void **state)
+{
+    (void)state;
+    const struct repair_question calm = {.settled = true};
+    struct location l = sealed(2);
+    assert_int_equal(why(&calm, &l, false, false), REPAIR_FOR_REPORTS); /* unheard */
+    assert_int_equal(why(&calm, &l, true, false), REPAIR_FOR_HOLDER);   /* missing */
+    add_good(&l, 5, false);
+    assert_int_equal(why(&calm, &l, true, false), REPAIR_FOR_TURN);
+    assert_int_equal(why(&calm, &l, true, true), REPAIR_FOR_TARGET);
+    struct repair_question q = {.settled = false};
+    assert_int_equal(why(&q, &l, true, false), REPAIR_FOR_REPORTS);
+    q = (struct repair_question){.settled = true, .targets_busy = true};
+    assert_int_equal(why(&q, &l, true, false), REPAIR_FOR_BUSY_TARGET);
+    q = (struct repair_question){.settled = true, .sources_busy = true};
+    assert_int_equal(why(&q, &l, true, false), REPAIR_FOR_BUSY_SOURCE);
+    q = (struct repair_question){.settled = true, .turn = REPAIR_TURN_TAKEN};
+    assert_int_equal(why(&q, &l, true, false), REPAIR_FOR_END);
+    add_good(&l, 6, false);
+    assert_int_equal(why(&calm, &l, true, false), REPAIR_FOR_NOTHING);
+    add_good(&l, 7, false); /* one too many */
+    assert_int_equal(why(&calm, &l, true, false), REPAIR_FOR_TURN);
+    assert_int_equal(why(&calm, &l, false, false), REPAIR_FOR_REPORTS);
+    l.state = LOCATION_OPEN;
+    assert_int_equal(why(&calm, &l, true, false), REPAIR_FOR_WRITER);
+    l.state = LOCATION_SEALING;
+    assert_int_equal(why(&calm, &l, true, false), REPAIR_FOR_SEAL);
+    l.state = LOCATION_RUMOURED;
+    assert_int_equal(why(&calm, &l, true, false), REPAIR_FOR_LOG);
+    for (int i = 0; i < REPAIR_REASON_COUNT; i++) {
+        assert_non_null(repair_reason_text((enum repair_reason)i));
+        assert_non_null(repair_reason_name((enum repair_reason)i));
+    }
+}
+
+static void test_look(void **state)
+{
+    (void)state;
+    struct repair_queue *q = repair_queue_new();
+    struct repair_place place;
+    repair_queue_look(q, 1, &place);
+    assert_int_equal(place.turn, REPAIR_TURN_NONE);
+    repair_queue_add(q, 1, 2, 10);
+    repair_queue_look(q, 1, &place);
+    assert_int_equal(place.turn, REPAIR_TURN_DUE);
+    assert_int_equal(place.since_ms, 10);
+    assert_int_equal(repair_queue_take(q, 20), 1);
+    repair_queue_look(q, 1, &place);
+    assert_int_equal(place.turn, REPAIR_TURN_TAKEN);
+    repair_queue_put_off(q, 1, 20);
+    repair_queue_look(q, 1, &place);
+    assert_int_equal(place.turn, REPAIR_TURN_LATER);
+    assert_int_equal(place.put_offs, 1);
+    assert_int_equal(place.due_ms, 20 + REPAIR_RETRY_MS_MIN);
+    assert_int_equal(place.since_ms, 10);
+    repair_queue_free(q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_look),
+        cmocka_unit_test(test_reasons),
         cmocka_unit_test(test_put_off),
         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_limit),

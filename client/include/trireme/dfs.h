@@ -242,6 +242,13 @@ DFS_EXPORT int dfs_length(struct dfs_file *file, uint64_t *ret, struct dfs_err *
 DFS_EXPORT int64_t dfs_pread(struct dfs_file *file, void *data, size_t length, uint64_t offset,
                              struct dfs_err *e);
 
+/* The CRC32C of [offset, offset + length), which must lie within what can be read (DFS_EINVALID).
+ * Chunks that are sealed answer from the checksums that their servers keep, so that hardly a byte
+ * is moved; only blocks of which the range has a part, and open chunks, are read. It therefore
+ * tells what the bytes are by the books; dfs_pread() compares the bytes with them. */
+DFS_EXPORT int dfs_checksum(struct dfs_file *file, uint64_t offset, uint64_t length,
+                            uint32_t *ret_crc32c, struct dfs_err *e);
+
 /* Where this file's bytes came from so far, for locality figures. Closing (dfs_close) frees a
  * read-only file too. */
 struct dfs_read_stats {
@@ -251,29 +258,6 @@ struct dfs_read_stats {
     uint64_t replicas_failed; /* replicas given up: unreachable, slow or with a wrong block */
 };
 DFS_EXPORT void dfs_read_stats(const struct dfs_file *file, struct dfs_read_stats *ret);
-
-/* ---- The cluster ----------------------------------------------------------------------------- */
-
-struct dfs_server_status {
-    uint64_t id;
-    char host[256], rack[256], address[304];
-    bool live;
-    uint64_t heartbeat_age_ms;
-    uint64_t capacity_bytes, free_bytes, used_bytes, chunk_count;
-};
-struct dfs_report {
-    char cluster_id[64];
-    struct dfs_server_status *servers;
-    size_t server_count;
-    uint64_t file_count, directory_count, byte_count;
-    uint64_t chunk_count, under_replicated, missing, unheard, repair_queue, repairing;
-    uint64_t removal_queue, replicas_deleting;
-    uint64_t applied_index, term;
-    uint32_t default_replication;
-};
-/* Release with dfs_report_free(). */
-DFS_EXPORT int dfs_report(struct dfs *dfs, struct dfs_report **ret, struct dfs_err *e);
-DFS_EXPORT void dfs_report_free(struct dfs_report *report);
 
 #ifdef __cplusplus
 }

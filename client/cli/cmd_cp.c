@@ -1,0 +1,235 @@
+/* dfs cp: copies within the store. The bytes go through this client, verified when they are read; a
+ * file appears whole, like one that is put. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cli/cli.h"
+#include "client/cli/options.h"
+#include "client/cli/pages.h"
+#include "client/cli/preserve.h"
+#include "client/cli/transfer.h"
+#include "client/cli/walk.h"
+#include "common/alloc.h"
+
+/* ---- One file ------------------------------------------------------------------------------- */
+
+static bool copy_bytes(struct cli *cli, const struct transfer_item *item, struct dfs_file *from,
+                       struct dfs_file *to, char *buffer)
+{
+    struct dfs_err e = {0};
+    uint64_t at = 0;
+    while (!cli_interrupted()) {
+        int64_t n = dfs_pread(from, buffer, TRANSFER_BUFFER_BYTES, at, &e);
+        if (n < 0) {
+            cli_dfs_error(cli, item->source, &e);
+            return false;
+        }
+        if (n == 0) {
+            return true;
+        }
+        if (dfs_write(to, buffer, (size_t)n, &e) < 0) {
+            cli_dfs_error(cli, item->target, &e);
+            return false;
+        }
+        at += (uint64_t)n;
+        cli_progress_add(cli, (uint64_t)n);
+    }
+    return false;
+}
+
+/* 1: go on, 0: no, and it said why. */
+static bool may_replace(struct cli *cli, const struct transfer_item *item,
+                        const struct dfs_stat *source)
+{
+    struct dfs_stat target;
+    int r = cli_stat(cli, item->target, &target);
+    if (r <= 0) {
+        return r == 0;
+    }
+    if (target.inode == source->inode) {
+        cli_error(cli, item->source, "is the same file as `%s'", item->target);
+    } else if (target.directory) {
+        cli_error(cli, item->target, "%s", cli_error_text(DFS_EIS_DIR));
+    } else if (!cli->options.force) {
+        cli_error(cli, item->target, "%s", cli_error_text(DFS_EEXISTS));
+    }
+    return target.inode != source->inode && !target.directory && cli->options.force;
+}
+
+static bool copy_file(struct cli *cli, const struct transfer_item *item,
+                      const struct dfs_stat *stat, char *buffer)
+{
+    struct dfs_err e = {0};
+    struct dfs_file *from = NULL, *to = NULL;
+    struct dfs_create_options options = {.replication = stat->replication,
+                                         .chunk_bytes = stat->chunk_bytes};
+    int flags = (cli->options.force ? DFS_REPLACE : 0) | (item->target[0] == '/' ? 0 : DFS_PARENTS);
+    if (dfs_open(cli->dfs, item->source, &from, &e) < 0) {
+        cli_dfs_error(cli, item->source, &e);
+        return false;
+    }
+    bool ok = dfs_create(cli->dfs, NULL, &options, &to, &e) == 0;
+    if (!ok) {
+        cli_dfs_error(cli, item->target, &e);
+    }
+    ok = ok && copy_bytes(cli, item, from, to, buffer);
+    (void)dfs_close(from, NULL);
+    if (!ok) {
+        dfs_abandon(to);
+        return false;
+    }
+    if (dfs_close_link(to, item->target, flags, NULL, NULL, &e) < 0) {
+        cli_dfs_error(cli, item->target, &e);
+        return false;
+    }
+    return true;
+}
+
+static void copy(struct cli *cli, const struct transfer_item *item, char *buffer)
+{
+    struct dfs_stat stat;
+    struct preserved p;
+    int r = cli_stat(cli, item->source, &stat);
+    if (r == 0) {
+        cli_not_found(cli, item->source);
+    }
+    if (r <= 0 || !may_replace(cli, item, &stat) || !copy_file(cli, item, &stat, buffer)) {
+        return;
+    }
+    cli_progress_file(cli);
+    if (cli->options.preserve) {
+        preserved_from_store(&p, &stat);
+        preserve_in_store(cli, item->target, &p);
+    }
+}
+
+/* ---- Trees ---------------------------------------------------------------------------------- */
+
+struct tree {
+    struct transfer *transfer;
+    const char *source;
+    const char *target; /* what source becomes */
+};
+
+static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat, int depth)
+{
+    struct tree *tree = w->arg;
+    struct preserved p;
+    const char *below = path + strlen(tree->source);
+    char *target =
+        depth == 0 ? xstrdup(tree->target) : cli_join(tree->target, below + strspn(below, "/"));
+    if (!stat->directory) {
+        transfer_take_file(tree->transfer, xstrdup(path), target);
+        return true;
+    }
+    bool into = cli_make_directory(w->cli, target);
+    if (into && w->cli->options.preserve) {
+        preserved_from_store(&p, stat);
+        transfer_late(tree->transfer, target, &p, preserve_in_store);
+    }
+    free(target);
+    return into;
+}
+
+/* A tree that is copied into itself would never end. False: it said so. */
+static bool is_outside(struct cli *cli, const char *source, const char *target)
+{
+    char *from = NULL, *to = NULL;
+    struct dfs_err e = {0};
+    bool outside = false;
+    if (dfs_resolve_path(cli->dfs, source, &from, &e) < 0 ||
+        dfs_resolve_path(cli->dfs, target, &to, &e) < 0) {
+        cli_dfs_error(cli, source, &e);
+    } else {
+        size_t length = strcmp(from, "/") == 0 ? 0 : strlen(from);
+        outside = strncmp(from, to, length) != 0 || (to[length] != '/' && to[length] != '\0');
+        if (!outside) {
+            cli_error(cli, source, "cannot be copied into itself, `%s'", target);
+        }
+    }
+    free(from);
+    free(to);
+    return outside;
+}
+
+/* ---- The command ---------------------------------------------------------------------------- */
+
+static void copy_one(struct cli *cli, struct transfer *t, const char *source, const char *target,
+                     bool into)
+{
+    struct dfs_stat stat;
+    int r = cli_stat(cli, source, &stat);
+    if (r == 0) {
+        cli_not_found(cli, source);
+    }
+    if (r <= 0) {
+        return;
+    }
+    char *name = cli_base_name(source);
+    char *to = into ? cli_join(target, name) : xstrdup(target);
+    struct tree tree = {t, source, to};
+    struct walk walk = {.cli = cli, .visit = visit, .arg = &tree};
+    if (!stat.directory || is_outside(cli, source, to)) {
+        cli_progress_expect(cli, stat.directory ? stat.subtree_bytes : stat.length);
+        walk_from(&walk, source, &stat);
+    }
+    free(name);
+    free(to);
+}
+
+static int run_cp(struct cli *cli)
+{
+    struct cli_paths sources = {NULL, 0};
+    size_t last = cli->argument_count - 1;
+    const char *target = cli->arguments[last];
+    bool into = cli_is_directory(cli, target);
+    (void)cli_expand_arguments(cli, 0, last, &sources);
+    if (sources.count > 1 && !into) {
+        cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
+        cli_paths_free(&sources);
+        return cli->status;
+    }
+    struct transfer *t = transfer_new(cli, copy);
+    for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
+        copy_one(cli, t, sources.items[i], target, into);
+    }
+    cli_paths_free(&sources);
+    return transfer_finish(t, false);
+}
+
+/* ---- Page ----------------------------------------------------------------------------------- */
+
+/* hadoop fs -cp -p[topax]: what to keep follows in the same word. It is one thing here. */
+static const char *respell(const char *flag)
+{
+    bool is_list = strncmp(flag, "-p", 2) == 0 && flag[2 + strspn(flag + 2, "topax")] == '\0';
+    return is_list ? "-p" : flag;
+}
+
+static const struct config_row cp_rows[] = {
+    {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "Replace files that exist."},
+    {ONCE("preserve", CONFIG_BOOL, preserve), .letter = 'p',
+     .help = "Keep modes and times, and for the superuser owners and groups."},
+    ROW_THREADS,
+    {ONCE("recursive", CONFIG_BOOL, recursive), .letter = 'r',
+     .help = "Accepted for the fingers' sake: directories always come with all that is in them."},
+    {ACCEPTED("direct"), .letter = 'd', .help = "Never an intermediate file: always so here."},
+};
+
+const struct cli_command cli_cp_page = {
+    .name = "cp",
+    .summary = "copy within the store",
+    .run = run_cp,
+    .respell = respell,
+    ROWS(cp_rows),
+    .arguments = "SOURCE... TARGET",
+    .arguments_min = 2,
+    .arguments_max = ARGUMENTS_MANY,
+    .description =
+        "Copies files, and directories with all that is in them. If TARGET is a directory, they go "
+        "into it. The number of copies and the chunk size are those of the source. The bytes go "
+        "through this client and are verified on the way; a file appears whole and at once.",
+    .footer = "Examples:\n"
+              "  dfs cp /books/a.txt /books/b.txt\n"
+              "  dfs cp -p -t 8 '/in/2026-*' /archive",
+};

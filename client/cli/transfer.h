@@ -1,0 +1,48 @@
+/* Files copied several at a time, for put, get and cp. The command's thread finds what to copy,
+ * makes the directories, and hands the files over; workers copy them. Errors are said as they
+ * happen and do not keep the other files from being copied. */
+#ifndef CLIENT_CLI_TRANSFER_H
+#define CLIENT_CLI_TRANSFER_H
+
+#include "client/cli/cli.h"
+#include "client/cli/preserve.h"
+#include "common/workpool.h"
+
+enum {
+    TRANSFER_BUFFER_BYTES = 1024 * 1024, /* of each worker */
+    TRANSFER_WAITING_MAX = 1024,         /* handed over and not done; then the finder waits */
+};
+
+/* One file. */
+struct transfer_item {
+    char *source;  /* owned */
+    char *target;  /* owned */
+    bool at_stdio; /* "-": runs at once, on the command's thread, so that Ctrl-C reaches its read()
+                    */
+
+    /* Private to transfer.c. */
+    struct job job;
+    struct transfer *transfer;
+};
+
+struct transfer;
+/* Copies one file with a buffer of TRANSFER_BUFFER_BYTES; says itself what goes wrong. */
+typedef void (*transfer_copy_fn)(struct cli *cli, const struct transfer_item *item, char *buffer);
+
+/* Begins the progress line under the command's name; threads as --threads says. */
+struct transfer *transfer_new(struct cli *cli, transfer_copy_fn copy);
+/* Takes both names, which came from malloc(). */
+void transfer_take_file(struct transfer *t, char *source, char *target);
+void transfer_stdio(struct transfer *t, const char *source, const char *target);
+
+/* A directory that was copied gets its attributes when all files are in it. The copy is ours; where
+ * `apply` is preserve_in_store() or preserve_locally(). */
+typedef void (*transfer_apply_fn)(struct cli *cli, const char *path, const struct preserved *p);
+void transfer_late(struct transfer *t, const char *path, const struct preserved *p,
+                   transfer_apply_fn apply);
+
+/* Waits for all files, sets the late attributes, ends the progress line (without words of JSON if
+ * `silent`), frees t. The exit status. */
+int transfer_finish(struct transfer *t, bool silent);
+
+#endif

@@ -1,0 +1,78 @@
+/* libdfs: the cluster as its operators see it. Threads, errors and connections are as in dfs.h. */
+#ifndef TRIREME_DFS_CLUSTER_H
+#define TRIREME_DFS_CLUSTER_H
+
+#include <trireme/dfs.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Servers and health ---------------------------------------------------------------------- */
+
+struct dfs_server_status {
+    uint64_t id;
+    char host[256], rack[256], address[304];
+    bool live;
+    uint64_t heartbeat_age_ms;
+    uint64_t capacity_bytes, free_bytes, used_bytes, chunk_count;
+};
+struct dfs_report {
+    char cluster_id[64];
+    struct dfs_server_status *servers;
+    size_t server_count;
+    uint64_t file_count, directory_count, byte_count;
+    uint64_t chunk_count, under_replicated, missing, unheard, repair_queue, repairing;
+    uint64_t removal_queue, replicas_deleting;
+    uint64_t applied_index, term;
+    uint32_t default_replication;
+};
+/* Release with dfs_report_free(). */
+DFS_EXPORT int dfs_report(struct dfs *dfs, struct dfs_report **ret, struct dfs_err *e);
+DFS_EXPORT void dfs_report_free(struct dfs_report *report);
+
+/* ---- Why ------------------------------------------------------------------------------------- */
+
+/* How chunks fare, and what they wait for: the file master's own reasons. */
+struct dfs_explained_copy {
+    const char *host;
+    bool live; /* its server is */
+    bool good; /* agrees with what the file master knows, on a live server */
+    bool damaged;
+    bool sealed;
+    bool assumed; /* must be so; the server has not said it itself yet */
+    uint64_t version;
+    uint64_t length;
+};
+struct dfs_explanation {
+    uint64_t chunk;
+    bool known; /* else there is no such chunk, or the master has just started */
+    uint64_t version;
+    uint64_t length;       /* 0 while it is open */
+    uint32_t wanted;       /* copies */
+    uint32_t good;         /* of them */
+    const char *reason;    /* for programs: "nothing", "holder", "target"... (proto/fs.proto) */
+    const char *waits_for; /* for people */
+    bool queued;           /* for care, and how long so far */
+    uint64_t queued_ms;
+    uint64_t retry_ms; /* 0: due */
+    uint32_t put_offs; /* how often nothing could be done, in a row */
+    struct dfs_explained_copy *copies;
+    size_t copy_count;
+    const char **awaited; /* hosts that its recovery waits for */
+    size_t awaited_count;
+};
+struct dfs_explanations {
+    struct dfs_explanation *items;
+    size_t count;
+};
+/* Same order and number. Release with dfs_explanations_free(). */
+DFS_EXPORT int dfs_explain(struct dfs *dfs, const uint64_t *chunks, size_t count,
+                           struct dfs_explanations *ret, struct dfs_err *e);
+DFS_EXPORT void dfs_explanations_free(struct dfs_explanations *explanations);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
