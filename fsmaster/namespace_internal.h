@@ -286,11 +286,9 @@ int ns_remove(struct namespace *ns, struct ns_node *node) MUST_CHECK;
 int ns_rewant(struct namespace *ns, struct ns_node *file) MUST_CHECK;
 int ns_apply_reap(struct namespace *ns, const struct cmd_reap *cmd, struct apply_result *result);
 
-/* ---- namespace_era.c ------------------------------------------------------------------------- */
-
+/* ---- namespace_era.c */
 int ns_apply_begin_era(struct namespace *ns, uint64_t floor);
 int ns_apply_release_orphans(struct namespace *ns);
-
 /* ---- namespace_session.c --------------------------------------------------------------------- */
 
 /* One request: opens or finds the session, runs what was not run before. Broken only. */
