@@ -329,6 +329,10 @@ static int apply_kind(struct namespace *ns, const struct command_entry *entry,
         return ns_apply_tick(ns, result);
     case ENTRY_REAP:
         return ns_apply_reap(ns, &entry->reap, result);
+    case ENTRY_BEGIN_ERA:
+        return ns_apply_begin_era(ns, entry->era_floor);
+    case ENTRY_RELEASE_ORPHANS:
+        return ns_apply_release_orphans(ns);
     case ENTRY_NONE:
         break;
     }
@@ -445,6 +449,7 @@ int namespace_totals(const struct kv_view *view, struct namespace_totals *ret)
             .servers = meta->next_server > 0 ? meta->next_server - 1 : 0,
             .removal_queue = meta->removal_queue,
             .rewant_queue = meta->rewant_queue,
+            .era = meta->era,
         };
         name_copy(ret->cluster_id, meta->cluster_id, LIMIT_NAME_BYTES_MAX);
     }

@@ -371,7 +371,7 @@ int ns_apply_seal_begin(struct namespace *ns, const struct cmd_seal_begin *cmd,
     if (chunk.state == CHUNK_SEALING && cmd->new_version == chunk.ref.version) {
         return 0;
     }
-    if (cmd->new_version != chunk.ref.version + 1) {
+    if (cmd->new_version != era_version(&ns->meta.era, chunk.ref.version)) {
         return ERR_STALE;
     }
     chunk.ref.version = cmd->new_version;

@@ -34,7 +34,7 @@ static void lease_grant(struct namespace *ns, struct ns_node *file)
         ns->meta_dirty = true;
     }
     file->row.flags |= INODE_LEASED;
-    file->row.lease_epoch++;
+    file->row.lease_epoch = ns_next_epoch(ns, file->row.lease_epoch);
     ns_touch(ns, file);
     lease.lease = (struct lease_record){.inode = file->id,
                                         .epoch = file->row.lease_epoch,
@@ -54,7 +54,7 @@ static void lease_grant(struct namespace *ns, struct ns_node *file)
 static void lease_orphan(struct namespace *ns, struct ns_node *file)
 {
     struct lease_row lease = {.user = ""};
-    file->row.lease_epoch++;
+    file->row.lease_epoch = ns_next_epoch(ns, file->row.lease_epoch);
     ns_touch(ns, file);
     lease.lease = (struct lease_record){
         .inode = file->id, .epoch = file->row.lease_epoch, .granted_ms = ns->meta.cluster_ms};
@@ -116,6 +116,11 @@ int ns_writer_file(struct namespace *ns, inode_id inode, uint64_t epoch, struct 
         return err_set(&ns->err, ERR_STALE,
                        "%s: the writer's lease was lost (epoch %llu, now %llu)", file->row.name,
                        (unsigned long long)epoch, (unsigned long long)file->row.lease_epoch);
+    }
+    if (epoch < ns->meta.era.floor) {
+        return err_set(&ns->err, ERR_STALE,
+                       "%s: the writer's lease is from before the state was restored",
+                       file->row.name);
     }
     r = lease_get(ns, inode, &lease);
     if (r < 0) {

@@ -139,6 +139,12 @@ struct ns_node *ns_node_new(struct namespace *ns, enum inode_kind kind, uint32_t
 /* A zeroed effect to fill in. Valid until the next call. */
 struct effect *ns_effect(struct namespace *ns, enum effect_kind kind);
 
+/* The epoch after this one, of a lease or a fence. */
+static inline uint64_t ns_next_epoch(const struct namespace *ns, uint64_t epoch)
+{
+    return epoch + 1 > ns->meta.era.floor ? epoch + 1 : ns->meta.era.floor;
+}
+
 /* Registered server for a reply; a server that a chunk names is never gone. Into arena. */
 int ns_server_get(struct namespace *ns, server_id id, struct server_record *ret) MUST_CHECK;
 
@@ -280,6 +286,9 @@ int ns_remove(struct namespace *ns, struct ns_node *node) MUST_CHECK;
 int ns_rewant(struct namespace *ns, struct ns_node *file) MUST_CHECK;
 int ns_apply_reap(struct namespace *ns, const struct cmd_reap *cmd, struct apply_result *result);
 
+/* ---- namespace_era.c */
+int ns_apply_begin_era(struct namespace *ns, uint64_t floor);
+int ns_apply_release_orphans(struct namespace *ns);
 /* ---- namespace_session.c --------------------------------------------------------------------- */
 
 /* One request: opens or finds the session, runs what was not run before. Broken only. */

@@ -260,6 +260,10 @@ static int session_of(struct namespace *ns, const struct cmd_mutate *cmd, struct
         *ret_text = "the session belongs to another user";
         return ERR_PERMISSION;
     }
+    if (r == 0 && (*ret)->row.used_ms < ns->meta.era.begun_ms) {
+        *ret_text = "the session is from before the file masters' state was restored";
+        return ERR_STALE;
+    }
     if (r != ERR_NOT_FOUND) {
         return r;
     }

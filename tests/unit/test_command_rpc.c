@@ -85,6 +85,11 @@ static void test_internal(void **state)
     e.kind = ENTRY_REAP;
     e.reap.count = 12;
     assert_int_equal(round_trip(&e).reap.count, 12);
+    e.kind = ENTRY_BEGIN_ERA;
+    e.era_floor = UINT64_C(1) << 51;
+    assert_int_equal(round_trip(&e).era_floor, UINT64_C(1) << 51);
+    e.kind = ENTRY_RELEASE_ORPHANS;
+    round_trip(&e);
 }
 
 static void test_operations(void **state)
@@ -237,7 +242,8 @@ static void test_reply(void **state)
     };
     const struct apply_result result = {.results = results, .result_count = 3};
     Trireme__V1__MutateReply reply = TRIREME__V1__MUTATE_REPLY__INIT;
-    command_to_reply(&result, &arena, &reply.base);
+    command_to_reply(&result, 77, &arena, &reply.base);
+    assert_int_equal(reply.applied_index, 77);
     assert_int_equal(reply.n_results, 3);
     assert_string_equal(reply.results[0]->outcome->error_name, "ERR_NOT_FOUND");
     assert_string_equal(reply.results[0]->outcome->error_text, "/x: no such file");
