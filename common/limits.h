@@ -159,7 +159,7 @@ enum {
     RAFT_KEEP_BYTES_MAX = 1024 * 1024 * 1024, /* of log kept for a peer that is behind */
     RAFT_STRANGER_MS = 60 * 1000, /* silence after which one that is no member is forgotten */
     RAFT_PEER_COUNT_MAX = 64,     /* members and strangers */
-    RAFT_FORM_ASK_MS = 100,       /* peers are asked who they are so often */
+    RAFT_FORM_ASK_MS = 30,        /* peers are asked who they are so often */
     RAFT_FORM_TELL_MS = 5 * 1000, /* and people are told why it takes so long */
     RAFT_IDENTIFY_MS = 1000,      /* and have so long to answer */
     STALENESS_ASK_MS = 1000,      /* the leader has so long to say how far the log is committed */

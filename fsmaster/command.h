@@ -196,8 +196,8 @@ struct cmd_register_server {
     const char *local_socket;
 };
 
-/* An open (or sealing) chunk gets version new_version = its version + 1 and is SEALING from now on:
- * its writer is refused. Again with the version that it has: 0 and nothing changes. */
+/* An open (or sealing) chunk gets version new_version = era_version() of its own and is SEALING
+ * from now on: its writer is refused. Again with the version that it has: 0 and nothing changes. */
 struct cmd_seal_begin {
     chunk_id chunk;
     uint64_t new_version;
@@ -223,13 +223,11 @@ struct cmd_expire_leases {
     uint32_t count; /* at most NAMESPACE_BATCH_COUNT_MAX */
 };
 
-/* One background step: removes what was deleted and carries out changed replication, at most
- * `count` directory entries or extents; an entry that is a small file takes its few extents along.
- */
+/* One background step: removes what was deleted and carries out changed replication, at most count
+ * directory entries or extents; with the entry of a small file go its few extents. */
 struct cmd_reap {
     uint32_t count; /* 1..NAMESPACE_REAP_COUNT_MAX */
 };
-
 /* One client request. */
 struct cmd_mutate {
     session_id session;
@@ -249,6 +247,8 @@ enum entry_kind {
     ENTRY_EXPIRE_LEASES,   /* expire_leases */
     ENTRY_TICK,            /* cluster time goes on; expires sessions, a bounded number */
     ENTRY_REAP,            /* reap */
+    ENTRY_BEGIN_ERA,       /* era_floor: a part of the history may be lost (namespace_era.c) */
+    ENTRY_RELEASE_ORPHANS, /* ends the mark that ENTRY_BEGIN_ERA set; ERR_PRECONDITION: none */
 };
 
 struct command_entry {
@@ -264,6 +264,7 @@ struct command_entry {
         struct cmd_seal_end seal_end;
         struct cmd_expire_leases expire_leases;
         struct cmd_reap reap;
+        uint64_t era_floor; /* of ENTRY_BEGIN_ERA: at least this; see struct era */
     };
 };
 

@@ -578,6 +578,8 @@ static void proto_command(const struct command_entry *entry, struct arena *arena
         [ENTRY_EXPIRE_LEASES] = TRIREME__V1__LOG_ENTRY__COMMAND_EXPIRE_LEASES,
         [ENTRY_TICK] = TRIREME__V1__LOG_ENTRY__COMMAND_TICK,
         [ENTRY_REAP] = TRIREME__V1__LOG_ENTRY__COMMAND_REAP,
+        [ENTRY_BEGIN_ERA] = TRIREME__V1__LOG_ENTRY__COMMAND_BEGIN_ERA,
+        [ENTRY_RELEASE_ORPHANS] = TRIREME__V1__LOG_ENTRY__COMMAND_RELEASE_ORPHANS,
     };
     m->command_case = cases[entry->kind];
     switch (entry->kind) {
@@ -613,6 +615,15 @@ static void proto_command(const struct command_entry *entry, struct arena *arena
         m->reap = arena_alloc(arena, sizeof(*m->reap));
         trireme__v1__log_reap__init(m->reap);
         m->reap->count = entry->reap.count;
+        break;
+    case ENTRY_BEGIN_ERA:
+        m->begin_era = arena_alloc(arena, sizeof(*m->begin_era));
+        trireme__v1__log_begin_era__init(m->begin_era);
+        m->begin_era->floor = entry->era_floor;
+        break;
+    case ENTRY_RELEASE_ORPHANS:
+        m->release_orphans = arena_alloc(arena, sizeof(*m->release_orphans));
+        trireme__v1__log_release_orphans__init(m->release_orphans);
         break;
     }
 }
@@ -734,6 +745,13 @@ static int command_of(const Trireme__V1__LogEntry *m, struct arena *arena,
     case TRIREME__V1__LOG_ENTRY__COMMAND_REAP:
         ret->kind = ENTRY_REAP;
         ret->reap = (struct cmd_reap){m->reap->count};
+        return 0;
+    case TRIREME__V1__LOG_ENTRY__COMMAND_BEGIN_ERA:
+        ret->kind = ENTRY_BEGIN_ERA;
+        ret->era_floor = m->begin_era->floor;
+        return 0;
+    case TRIREME__V1__LOG_ENTRY__COMMAND_RELEASE_ORPHANS:
+        ret->kind = ENTRY_RELEASE_ORPHANS;
         return 0;
     default:
         return err_set(e, ERR_VERSION, "log entry: an unknown command");

@@ -164,6 +164,32 @@ bool consensus_idle(const struct consensus *c); /* closed, and nothing is in fli
 /* Closed and idle before. Persists the state, so that the next start replays nothing. */
 void consensus_free(struct consensus *c); /* accepts NULL */
 
+/* ---- Offline ---------------------------------------------------------------------------------
+ */
+
+/* A member that is to go on without the others, whose quorum is lost for good. */
+struct consensus_alone {
+    const char *directory;              /* of the log; exists */
+    struct consensus_position position; /* of the state */
+    bool begin_log;          /* there is no log yet: it begins behind that position (a backup) */
+    struct raft_member self; /* address "": as in the newest configuration */
+    uint64_t segment_bytes;  /* 0: the default */
+    term_no term; /* of the two entries below, above seen_term; 0: only look, change nothing */
+    struct span command; /* entry for the machine, behind the configuration of this one member */
+};
+
+struct consensus_alone_report {
+    log_index last; /* entry of the log as it was found */
+    term_no last_term;
+    term_no seen_term;         /* the highest that this member knows of */
+    struct raft_config config; /* in force */
+};
+
+/* Blocks on the disk; nobody else uses the directory. After a crash the member is as before, or
+ * alone. ERR_CORRUPT as consensus_start(). */
+int consensus_alone(const struct consensus_alone *options, struct consensus_alone_report *ret,
+                    struct err *e) MUST_CHECK;
+
 /* ---- Verbs ---------------------------------------------------------------------------------- */
 
 void consensus_propose(struct consensus *c, struct proposal *p);

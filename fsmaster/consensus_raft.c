@@ -146,6 +146,11 @@ static void received(void *ctx, const struct raft_message *message, struct membe
     (void)from;
     bool binds = (message->kind == RAFT_APPEND && message->append.count > 0) ||
                  message->kind == RAFT_SNAPSHOT;
+    bool leads = message->kind == RAFT_APPEND || message->kind == RAFT_SNAPSHOT;
+    if (c->form == FORM_ASKING && leads) {
+        log_info("raft", "a cluster has added this directory: no other one is formed");
+        c->form = FORM_NONE; /* its leader has our key: an operator has added it */
+    }
     if (c->broken || c->form != FORM_NONE) {
         return; /* while it forms, nobody can know of it */
     }
@@ -570,6 +575,7 @@ int consensus_raft_reborn(struct consensus *c, const struct log_hard_state *hard
     struct raft_options options = raft_options_of(c);
     struct raft *raft = NULL;
     options.hard = *hard;
+    options.founder = true;
     int r = raft_new(&options, &raft, e);
     if (r == 0) {
         raft_free(c->raft);

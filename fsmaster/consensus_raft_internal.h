@@ -3,6 +3,7 @@
  *
  *   consensus_raft.c           start, raft_step() and its updates, proposals, reads, ticks
  *   consensus_raft_log.c       work for the log thread
+ *   consensus_raft_alone.c     offline: a member that goes on alone
  *   consensus_raft_apply.c     committed entries to the machine; persisting; cutting the log
  *   consensus_raft_form.c      the first configuration
  *   consensus_raft_member.c    peers' addresses, changes of members, what an operator sees
@@ -171,7 +172,7 @@ struct consensus {
     bool fetching; /* entries for apply, from the log */
     bool installing;
 
-    uint64_t unpersisted_bytes; /* of log since the last persist began */
+    uint64_t unpersisted_bytes; /* of log, applied since the last persist began */
     struct upkeep persist;      /* on a worker */
     struct upkeep upkeep;       /* on the log thread: tick and cut */
     struct upkeep forming;      /* on the log thread: the first entry */
@@ -221,6 +222,10 @@ void log_fetch_start(struct consensus *c, struct log_fetch *fetch);
 void log_upkeep_start(struct consensus *c, struct upkeep *u, enum upkeep_kind kind,
                       void (*done)(struct job *));
 int log_open(struct consensus *c, struct err *e) MUST_CHECK;
+/* Whether log and state fit together, or can be made to: docs/raft-shell.md, "State and log at
+ * start". */
+int log_reconcile(struct log_store *log, const struct consensus_position *at,
+                  struct err *e) MUST_CHECK;
 /* Whether any entry is a configuration. Blocks; before the log thread runs. */
 int log_has_config(struct consensus *c, bool *ret_has, struct err *e) MUST_CHECK;
 /* Messages that waited for writes which are durable now. */

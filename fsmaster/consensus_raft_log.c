@@ -124,7 +124,6 @@ static void write_done(struct job *job)
             histogram_observe(c->gauges.sync, w->us);
             counter_add(c->gauges.flushes, 1);
         }
-        c->unpersisted_bytes += w->run.bytes + w->run.count * LOG_RECORD_HEADER_BYTES;
         c->durable_seq = w->seq;
         log_release_held(c);
         log_write_next(c); /* the disk goes on while we think */
@@ -299,32 +298,29 @@ void log_upkeep_start(struct consensus *c, struct upkeep *u, enum upkeep_kind ki
 
 /* ---- Open and close -------------------------------------------------------------------------- */
 
-/* Whether log and state fit together, or can be made to: docs/raft-shell.md, "State and log at
- * start". */
-static int reconcile(struct consensus *c, struct err *e)
+int log_reconcile(struct log_store *log, const struct consensus_position *at, struct err *e)
 {
-    const struct consensus_position *at = &c->options.position;
-    log_index start = log_store_start(c->log);
-    log_index last = log_store_last(c->log);
+    log_index start = log_store_start(log);
+    log_index last = log_store_last(log);
     term_no term = 0;
     if (at->index < start) {
         return err_set(e, ERR_CORRUPT,
                        "the state stands at entry %" PRIu64 " but the log begins after %" PRIu64,
                        at->index, start);
     }
-    if (log_store_hard(c->log).term < at->term) {
+    if (log_store_hard(log).term < at->term) {
         return err_set(e, ERR_CORRUPT,
                        "the state stands at entry %" PRIu64 " of term %" PRIu64
                        " but the log ends at %" PRIu64 " and knows term %" PRIu64
                        ": the log is gone, and with it what was promised there",
-                       at->index, at->term, last, log_store_hard(c->log).term);
+                       at->index, at->term, last, log_store_hard(log).term);
     }
-    if (at->index > last || log_store_term(c->log, at->index, &term) < 0 || term != at->term) {
+    if (at->index > last || log_store_term(log, at->index, &term) < 0 || term != at->term) {
         log_warning("raft",
                     "the log starts anew behind an installed snapshot index=%" PRIu64
                     " term=%" PRIu64 " last=%" PRIu64,
                     at->index, at->term, last);
-        return log_store_reset(c->log, at->index, at->term, e);
+        return log_store_reset(log, at->index, at->term, e);
     }
     return 0;
 }
@@ -339,7 +335,7 @@ int log_open(struct consensus *c, struct err *e)
         .disk = c->disk, .segment_bytes = c->options.segment_bytes, .salt_seed = rng_entropy_u64()};
     r = log_store_open(&options, &c->log, e);
     if (r == 0) {
-        r = reconcile(c, e);
+        r = log_reconcile(c->log, &c->options.position, e);
     }
     return r < 0 ? err_wrap(e, r, "log in %s", c->options.directory) : 0;
 }

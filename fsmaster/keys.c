@@ -9,7 +9,10 @@
 #include "common/arena.h"
 #include "common/check.h"
 
-enum { ROW_FORMAT = 1 };
+enum {
+    ROW_FORMAT = 1,
+    META_FORMAT_ERA = 2, /* of ROW_META alone: the era stands at its end */
+};
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
 
@@ -251,7 +254,8 @@ int members_decode(struct span value, log_index *ret_index, struct span *ret_con
 
 void meta_encode(const struct meta_row *meta, struct buf *ret_value)
 {
-    begin(ret_value);
+    buf_clear(ret_value);
+    buf_append_byte(ret_value, meta->era.floor ? META_FORMAT_ERA : ROW_FORMAT);
     put_string(ret_value, meta->cluster_id);
     put_string(ret_value, meta->superuser);
     buf_append_u32le(ret_value, meta->default_replication);
@@ -265,11 +269,28 @@ void meta_encode(const struct meta_row *meta, struct buf *ret_value)
     buf_append_u64le(ret_value, meta->fences);
     buf_append_u64le(ret_value, meta->removal_queue);
     buf_append_u64le(ret_value, meta->rewant_queue);
+    if (meta->era.floor) {
+        buf_append_u64le(ret_value, meta->era.floor);
+        buf_append_u64le(ret_value, meta->era.begun_ms);
+        buf_append_u64le(ret_value, meta->era.wall_ms);
+        buf_append_byte(ret_value, meta->era.keeps_orphans);
+    }
+}
+
+static void take_era(struct reader *r, struct era *ret)
+{
+    ret->floor = cursor_u64le(&r->c);
+    ret->begun_ms = cursor_u64le(&r->c);
+    ret->wall_ms = cursor_u64le(&r->c);
+    ret->keeps_orphans = take_u8_in(r, 0, 1);
+    r->c.failed = r->c.failed || ret->floor == 0;
 }
 
 int meta_decode(struct span value, struct meta_row *ret)
 {
-    struct reader r = reader_of(value);
+    struct reader r = {cursor_of(value.data, value.length), false};
+    uint8_t format = take_u8_in(&r, ROW_FORMAT, UINT8_MAX);
+    r.newer = format > META_FORMAT_ERA;
     take_chars(&r, ret->cluster_id, LIMIT_NAME_BYTES_MAX);
     take_chars(&r, ret->superuser, LIMIT_HOST_BYTES_MAX);
     ret->default_replication = cursor_u32le(&r.c);
@@ -283,6 +304,10 @@ int meta_decode(struct span value, struct meta_row *ret)
     ret->fences = cursor_u64le(&r.c);
     ret->removal_queue = cursor_u64le(&r.c);
     ret->rewant_queue = cursor_u64le(&r.c);
+    ret->era = (struct era){0};
+    if (format == META_FORMAT_ERA) {
+        take_era(&r, &ret->era);
+    }
     return reader_finish(&r);
 }
 

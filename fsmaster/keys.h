@@ -90,6 +90,7 @@ struct meta_row {
     uint64_t fences;        /* rows of ROW_FENCE */
     uint64_t removal_queue; /* rows of ROW_REMOVAL */
     uint64_t rewant_queue;  /* rows of ROW_REWANT */
+    struct era era;         /* a value of format 2, if there was one; else of format 1 */
 };
 void meta_encode(const struct meta_row *meta, struct buf *ret_value);
 int meta_decode(struct span value, struct meta_row *ret) MUST_CHECK;

@@ -116,6 +116,15 @@ void lease_table_orphan(struct lease_table *t, inode_id inode, uint64_t epoch)
     list_push_front(&t->waiting, &entry->link);
 }
 
+void lease_table_orphan_all(struct lease_table *t)
+{
+    while (!list_empty(&t->held)) {
+        const struct lease_entry *entry =
+            LIST_ENTRY(list_first(&t->held), struct lease_entry, link);
+        lease_table_orphan(t, entry->inode, entry->epoch);
+    }
+}
+
 static bool give_out(struct lease_entry *entry, struct lease_due *ret)
 {
     entry->state = LEASE_ENDING;

@@ -35,6 +35,9 @@ bool lease_table_renew(struct lease_table *t, inode_id inode, uint64_t epoch, ti
 /* Its session is gone: due at once. */
 void lease_table_orphan(struct lease_table *t, inode_id inode, uint64_t epoch);
 
+/* None of them may be renewed any more: all are due at once. */
+void lease_table_orphan_all(struct lease_table *t);
+
 struct lease_due {
     inode_id inode;
     uint64_t epoch;

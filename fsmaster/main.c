@@ -1,5 +1,7 @@
 /* fsmaster: the file master's daemon. See docs/operations.md. */
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "common/config.h"
@@ -8,6 +10,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/rpc/rpc.h"
+#include "fsmaster/rescue.h"
 #include "fsmaster/server.h"
 
 #define AT(field) offsetof(struct server_options, field)
@@ -62,6 +65,28 @@ static const struct config_row rows[] = {
          "them. The cluster is formed once, when all of them are there and empty. Afterwards "
          "members come and go by dfs admin raft, and this only says where they are. Without it "
          "a new directory is a cluster of one."},
+    {.type = CONFIG_HEADING, .key = "", .help = "After a disaster: do this and end"},
+    {.key = "restore",
+     .type = CONFIG_STRING,
+     .offset = AT(restore),
+     .value_name = "FILE",
+     .flags = CONFIG_FLAG_ONLY,
+     .help = "Make the empty directory --data the first file master of a group of one, from a file "
+             "of dfs admin backup. Give --id and --advertise as it will be started."},
+    {.key = "recover-quorum",
+     .type = CONFIG_BOOL,
+     .offset = AT(recover_quorum),
+     .default_text = "false",
+     .flags = CONFIG_FLAG_ONLY,
+     .help =
+         "Make the file master of --data, a survivor, a group of one: the others are lost for "
+         "good and must never start again. Without --accept-loss it only says where it stands."},
+    {.key = "accept-loss",
+     .type = CONFIG_BOOL,
+     .offset = AT(accept_loss),
+     .default_text = "false",
+     .flags = CONFIG_FLAG_ONLY,
+     .help = "Yes: what was acknowledged after the backup, or without this survivor, is lost."},
     {.type = CONFIG_HEADING, .key = "", .help = "Settings of a new cluster"},
     {.key = "cluster-id",
      .type = CONFIG_STRING,
@@ -235,6 +260,70 @@ static void on_signal(void *context, int signal_number, int count)
     server_stop(served, count);
 }
 
+/* ---- After a disaster ------------------------------------------------------------------------ */
+
+static void print_rescued(const struct rescue_report *r)
+{
+    char cluster[CLUSTER_ID_TEXT_BYTES];
+    (void)printf("member %" PRIu64 " of cluster %s\n"
+                 "its log ends at entry %" PRIu64 " of term %" PRIu64 "\n"
+                 "its state stands at entry %" PRIu64 ", the log has the rest: %" PRIu64
+                 " files, %" PRIu64 " directories, %" PRIu64 " bytes\n",
+                 r->member, cluster_id_format(r->cluster, cluster), r->last.index, r->last.term,
+                 r->applied, r->totals.files, r->totals.directories, r->totals.bytes);
+}
+
+static void print_loss(const struct server_options *o)
+{
+    const char *what = o->restore && o->restore[0]
+                           ? "everything acknowledged after the backup was made"
+                           : "everything acknowledged by the other file masters without this one";
+    (void)fprintf(stderr,
+                  "May be lost: %s. All sessions and writers' leases end. No file master of\n"
+                  "the old group may ever run again on its old directory: wipe them first.\n"
+                  "Chunks that the state does not know are kept until dfs admin release-orphans.\n"
+                  "To do it, say --accept-loss as well.\n",
+                  what);
+}
+
+static int rescue_run(const struct server_options *o)
+{
+    struct err e = ERR_INIT;
+    struct rescue_report report;
+    bool told = o->advertise && o->advertise[0];
+    bool is_restore = o->restore && o->restore[0];
+    struct rescue_options options = {.data = o->data,
+                                     .backup = o->restore,
+                                     .id = (uint64_t)o->id,
+                                     .advertise = told         ? o->advertise
+                                                  : is_restore ? o->listen
+                                                               : "",
+                                     .cluster_id = o->cluster_id,
+                                     .segment_bytes = o->segment_bytes,
+                                     .accept_loss = o->accept_loss};
+    log_init(LOG_LEVEL_WARNING, NULL, NULL);
+    int r = rescue(&options, &report, &e);
+    if (report.last.index > 0) {
+        print_rescued(&report);
+    }
+    if (r == ERR_PRECONDITION) {
+        print_loss(o);
+        return 1;
+    }
+    if (r < 0) {
+        log_error("fsmaster", "%s: %s", is_restore ? "not restored" : "not recovered",
+                  err_message(&e));
+        return 1;
+    }
+    (void)printf("It is a group of one now, of %" PRIu64 " before, and begins in term %" PRIu64
+                 ".\n"
+                 "Start it as usual; then add the others, with empty directories.\n",
+                 report.members, report.term);
+    return 0;
+}
+
+/* ---- Serving --------------------------------------------------------------------------------- */
+
 static int run(const struct server_options *options)
 {
     struct err e = ERR_INIT;
@@ -271,7 +360,8 @@ int main(int argc, char **argv)
     if (exit_code >= 0) {
         return exit_code;
     }
-    exit_code = run(&options);
+    bool rescues = options.recover_quorum || (options.restore && options.restore[0]);
+    exit_code = rescues ? rescue_run(&options) : run(&options);
     config_deinit(&config);
     return exit_code;
 }

@@ -47,6 +47,8 @@ enum effect_kind {
     EFFECT_LEASE_ENDED,     /* inode, epoch */
     EFFECT_SERVER_REGISTERED, /* server */
     EFFECT_REMOVAL_QUEUED,    /* inode: propose ENTRY_REAP while namespace_totals say so */
+    EFFECT_ERA_BEGUN,         /* leases from before are nobody's */
+    EFFECT_ORPHANS_RELEASED,  /* what was kept because of that may be looked at again */
 };
 
 struct effect {
@@ -81,7 +83,8 @@ struct namespace *namespace_new(uint64_t seed);
 void namespace_free(struct namespace *ns);
 
 /* Starts a batch over view, which must live until namespace_end(); drops whatever was left of a
- * batch that was given up. */
+ * batch that was given up before its end. One that has ended counts as committed: what it read and
+ * wrote is remembered for the next one over the same view. If it is lost after that, so is ns. */
 void namespace_begin(struct namespace *ns, const struct kv_view *view);
 
 /* Applies one committed entry. `at` must be above the position before. All that *ret_result points
@@ -201,6 +204,28 @@ int namespace_locate(const struct kv_view *view, const struct caller *caller,
 /* Full path of an inode, for logs and `dfs why`: ERR_NOT_FOUND for one that has none. */
 int namespace_path(const struct kv_view *view, inode_id inode, struct buf *ret_path) MUST_CHECK;
 
+/* The state was once restored from a backup, or taken over from one survivor (ENTRY_BEGIN_ERA).
+ * Whatever was given out before, also by a history that is lost, is below floor: ids of inodes and
+ * chunks, epochs of leases and fences; chunks that get a new version get at least era_version(). */
+struct era {
+    uint64_t floor;   /* of the last era; 0: the state has never been torn from its history */
+    time_ms begun_ms; /* cluster; sessions not used since are stale */
+    time_ms wall_ms;
+    bool keeps_orphans; /* replicas of chunks below floor are not deleted: no operator has released
+                           them yet */
+};
+
+/* Above `seen` and above what any era begun earlier, by whatever copy of the state, has given out:
+ * clocks go on even where counters were set back. */
+uint64_t era_floor(uint64_t seen, time_ms wall_ms);
+/* Of a chunk that is sealed by the master: the next one, or the first one of the era. */
+uint64_t era_version(const struct era *era, uint64_t version);
+/* No replica of this chunk may be deleted. */
+static inline bool era_keeps(const struct era *era, chunk_id chunk)
+{
+    return era->keeps_orphans && chunk < era->floor;
+}
+
 /* Counters and identity of the whole, O(1). */
 struct namespace_totals {
     char cluster_id[LIMIT_NAME_BYTES_MAX + 1]; /* "" before ENTRY_FORMAT */
@@ -216,6 +241,7 @@ struct namespace_totals {
     uint64_t servers;
     uint64_t removal_queue; /* inodes that wait for ENTRY_REAP */
     uint64_t rewant_queue;  /* files whose chunks wait for a changed replication, ENTRY_REAP too */
+    struct era era;
 };
 /* Works before ENTRY_FORMAT too: all zero then but applied. */
 int namespace_totals(const struct kv_view *view, struct namespace_totals *ret) MUST_CHECK;

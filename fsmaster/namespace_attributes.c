@@ -99,7 +99,7 @@ int ns_apply_set_attributes(struct namespace *ns, const struct op_set_attributes
         return r;
     }
     struct ns_node *node = walk.node;
-    node->dirty = true;
+    ns_touch(ns, node);
     if (op->fields & ATTRIBUTE_MODE) {
         node->row.mode = op->mode;
     }
@@ -164,7 +164,7 @@ int ns_apply_raise_fence(struct namespace *ns, const struct op_raise_fence *op,
         return err_set(&ns->err, ERR_PERMISSION, "fence %s: belongs to user %s", op->name,
                        fence.owner);
     }
-    fence.epoch++;
+    fence.epoch = ns_next_epoch(ns, fence.epoch);
     fence.raised_ms = ns->meta.cluster_ms;
     struct row_key key = row_key_fence((struct span){op->name, strlen(op->name)});
     fence_encode(&fence, &ns->value);

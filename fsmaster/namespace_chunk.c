@@ -118,7 +118,7 @@ static int seal_open(struct namespace *ns, struct ns_node *file, struct chunk_re
     extent_put(ns, file->id, chunk->offset, &extent);
     file->row.length += length;
     file->row.mtime_ms = ns->wall_ms;
-    file->dirty = true;
+    ns_touch(ns, file);
     return ns_add_file(ns, file, (int64_t)length, (int64_t)(length * file->row.replication));
 }
 
@@ -371,7 +371,7 @@ int ns_apply_seal_begin(struct namespace *ns, const struct cmd_seal_begin *cmd,
     if (chunk.state == CHUNK_SEALING && cmd->new_version == chunk.ref.version) {
         return 0;
     }
-    if (cmd->new_version != chunk.ref.version + 1) {
+    if (cmd->new_version != era_version(&ns->meta.era, chunk.ref.version)) {
         return ERR_STALE;
     }
     chunk.ref.version = cmd->new_version;

@@ -18,6 +18,7 @@
 #include "common/macros.h"
 #include "common/parse.h"
 #include "common/sys.h"
+#include "fsmaster/rescue.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 
@@ -341,6 +342,7 @@ int server_start(const struct server_options *options, struct server **ret, stru
     fill_defaults(s);
     make_soft_state(s);
     int r = start_tls(s, e);
+    r = r < 0 ? r : rescue_check(options->data, e);
     r = r < 0 ? r : datadir_open(&s->datadir, options->data, "fsmaster", e);
     r = r < 0 ? r : open_state(s, e);
     r = r < 0 ? r : scan_tables(s, e);

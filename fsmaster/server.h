@@ -39,6 +39,9 @@ struct server_options {
     int64_t workers;         /* threads for reads */
     bool audit;              /* a log line for each change and each denial */
     const char *log_level;
+    const char *restore; /* of main: a backup to restore instead of serving; absent: none */
+    bool recover_quorum; /* of main: take over as a survivor instead of serving */
+    bool accept_loss;    /* of main: do it */
 };
 
 struct server;

@@ -53,7 +53,7 @@ static void chunk_freed(struct server *s, const struct effect *effect)
 {
     struct location known;
     scan_touch(s, effect->chunk.id, true, 0);
-    if (!s->status.is_leader) {
+    if (!s->status.is_leader || era_keeps(&s->totals.era, effect->chunk.id)) {
         locations_disown(s->locations, effect->chunk.id);
         return;
     }
@@ -115,6 +115,18 @@ static void run_effect(struct server *s, const struct effect *effect, time_ms no
         break;
     case EFFECT_REMOVAL_QUEUED:
         break; /* the totals say how many wait; care_tick() looks at them */
+    case EFFECT_ERA_BEGUN:
+        log_warning("fsmaster",
+                    "the state goes on without a part of its history: replicas of chunks below "
+                    "%" PRIu64 " are kept until dfs admin release-orphans",
+                    s->totals.era.floor);
+        lease_table_orphan_all(s->leases);
+        break;
+    case EFFECT_ORPHANS_RELEASED:
+        log_info("fsmaster", "orphans released");
+        locations_sweep_again(s->locations);
+        repair_queue_hurry(s->repair);
+        break;
     }
 }
 

@@ -324,7 +324,7 @@ static void orphan_done(struct job *job)
     struct server *s = o->server;
     struct location known;
     server_job_end(s);
-    if (o->code == ERR_NOT_FOUND && care_all_heard(s) &&
+    if (o->code == ERR_NOT_FOUND && care_all_heard(s) && !era_keeps(&s->totals.era, o->chunk) &&
         locations_find(s->locations, o->chunk, &known) && known.state == LOCATION_RUMOURED) {
         for (uint32_t i = 0; i < known.count; i++) {
             care_delete(s, known.replicas[i].server,
@@ -448,10 +448,12 @@ static bool care_for(struct server *s, chunk_id id, time_ms now)
         start_adoption(s, &step.chunk, &step.plan);
         break;
     case REPAIR_DELETE:
-        if (step.chunk.state == LOCATION_RUMOURED) {
-            start_orphan(s, id);
-        } else {
+        if (step.chunk.state != LOCATION_RUMOURED) {
             start_delete(s, &step.chunk, &step.plan);
+        } else if (era_keeps(&s->totals.era, id)) {
+            repair_queue_finish(s->repair, id, now); /* a release has everything looked at again */
+        } else {
+            start_orphan(s, id);
         }
         break;
     }

@@ -226,11 +226,13 @@ static struct recovering *recovering_new(struct server *s, const struct chunk_re
                                          uint64_t acked)
 {
     struct recovering *r = xcalloc(1, sizeof(*r));
-    bool begun = record->state == CHUNK_SEALING;
+    uint64_t next = era_version(&s->totals.era, record->ref.version);
+    /* A sealing that another era began is begun again: that era may have ended it otherwise. */
+    bool begun = record->state == CHUNK_SEALING && next == record->ref.version + 1;
     struct recovery_start start = {
         .chunk = {record->ref.id, record->open_version},
         .begun = begun,
-        .new_version = begun ? record->ref.version : record->ref.version + 1,
+        .new_version = begun ? record->ref.version : next,
         .set = record->servers,
         .set_count = record->server_count,
         .acked = acked,

@@ -47,7 +47,7 @@ static int take_lease(void *arg, const struct lease_record *lease)
     }
     lease_table_grant(t->server->leases, lease->inode, lease->epoch, attributes.replication,
                       t->now);
-    if (lease->session == 0) {
+    if (lease->session == 0 || lease->epoch < t->server->totals.era.floor) {
         lease_table_orphan(t->server->leases, lease->inode, lease->epoch);
     }
     return 0;

@@ -85,6 +85,11 @@ static void test_internal(void **state)
     e.kind = ENTRY_REAP;
     e.reap.count = 12;
     assert_int_equal(round_trip(&e).reap.count, 12);
+    e.kind = ENTRY_BEGIN_ERA;
+    e.era_floor = UINT64_C(1) << 51;
+    assert_int_equal(round_trip(&e).era_floor, UINT64_C(1) << 51);
+    e.kind = ENTRY_RELEASE_ORPHANS;
+    round_trip(&e);
 }
 
 static void test_operations(void **state)

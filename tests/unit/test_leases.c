@@ -38,6 +38,23 @@ static void test_due_in_order(void **state)
     lease_table_free(t);
 }
 
+static void test_all_orphaned(void **state)
+{
+    (void)state;
+    struct lease_table *t = lease_table_new(1000);
+    struct lease_due due;
+    lease_table_grant(t, 1, 1, 3, 0);
+    lease_table_grant(t, 2, 1, 3, 0);
+    lease_table_orphan_all(t);
+    lease_table_grant(t, 3, 1, 3, 1);
+    assert_false(lease_table_renew(t, 1, 1, 1));
+    assert_true(lease_table_renew(t, 3, 1, 1));
+    assert_true(lease_table_due(t, 1, &due));
+    assert_true(lease_table_due(t, 1, &due));
+    assert_false(lease_table_due(t, 1, &due));
+    lease_table_free(t);
+}
+
 static void test_orphan_and_takeover(void **state)
 {
     (void)state;
@@ -80,6 +97,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_due_in_order),
         cmocka_unit_test(test_orphan_and_takeover),
+        cmocka_unit_test(test_all_orphaned),
         cmocka_unit_test(test_new_leader_renews_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
