@@ -18,10 +18,10 @@
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/macros.h"
+#include "common/snapshot_stream.h"
 #include "common/sys.h"
 #include "fsmaster/command_rpc.h"
 #include "fsmaster/consensus.h"
-#include "fsmaster/snapshot_stream.h"
 #include "fsmaster/state.h"
 
 #define MARKER_NAME "RESTORING"
