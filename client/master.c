@@ -10,6 +10,8 @@
 enum {
     BACKOFF_MS_MIN = 20,
     BACKOFF_MS_MAX = 200,
+    FAIL_OVER_MS = 2 * 1000, /* another master leads by then; until then pauses are short: */
+    FAIL_OVER_BACKOFF_MS = 80,
     HINTS_MAX = 3, /* followed without a pause: two members may point at each other */
 };
 
@@ -57,6 +59,7 @@ int master_call(struct call *c, struct master_request *request, struct ProtobufC
 {
     char address[LIMIT_ADDRESS_BYTES_MAX], by[LIMIT_ADDRESS_BYTES_MAX];
     time_ms backoff = BACKOFF_MS_MIN;
+    time_ms failing_since = 0; /* 0: no attempt has failed yet */
     unsigned hints = 0;
     for (;;) {
         struct rpc_result result;
@@ -69,6 +72,7 @@ int master_call(struct call *c, struct master_request *request, struct ProtobufC
             return 0;
         }
         request->sent += !result.definite;
+        failing_since = failing_since ? failing_since : clock_mono_ms();
         (void)rpc_result_err(&result, by, e);
         if (!master_is_passing(code)) {
             return code;
@@ -86,6 +90,7 @@ int master_call(struct call *c, struct master_request *request, struct ProtobufC
         if (!call_pause(c, call_jitter(c, backoff))) {
             return gave_up(request, result.definite ? code : result.cause, e);
         }
-        backoff = MIN(backoff * 2, (time_ms)BACKOFF_MS_MAX);
+        bool failing_over = clock_mono_ms() < failing_since + FAIL_OVER_MS;
+        backoff = MIN(backoff * 2, (time_ms)(failing_over ? FAIL_OVER_BACKOFF_MS : BACKOFF_MS_MAX));
     }
 }

@@ -197,7 +197,8 @@ static void sort(struct table *table)
 
 static bool below(struct span a, struct span b)
 {
-    int order = memcmp(a.data, b.data, MIN(a.length, b.length));
+    size_t common = MIN(a.length, b.length); /* 0: b may be no bound, with no bytes */
+    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
     return order < 0 || (order == 0 && a.length < b.length);
 }
 

@@ -159,9 +159,12 @@ enum {
     RAFT_KEEP_BYTES_MAX = 1024 * 1024 * 1024, /* of log kept for a peer that is behind */
     RAFT_STRANGER_MS = 60 * 1000, /* silence after which one that is no member is forgotten */
     RAFT_PEER_COUNT_MAX = 64,     /* members and strangers */
-    RAFT_FORM_ASK_MS = 100,       /* peers are asked who they are so often */
+    RAFT_FORM_ASK_MS = 30,        /* peers are asked who they are so often */
     RAFT_FORM_TELL_MS = 5 * 1000, /* and people are told why it takes so long */
     RAFT_IDENTIFY_MS = 1000,      /* and have so long to answer */
+    STALENESS_ASK_MS = 1000,      /* the leader has so long to say how far the log is committed */
+    STALENESS_WAIT_MS = 3 * 1000, /* a read that allows some age waits so long to be young enough */
+    STALENESS_IDLE_MS = 5 * 1000, /* it is asked so often while nobody reads */
     RAFT_HAND_OVER_MS = 1000,     /* a leader that ends waits so long for its successor */
     RAFT_CHANGE_MS = 20 * 1000,   /* an operator's change of members is given up after this */
     RAFT_SPACE_MIN_BYTES = 192 * 1024 * 1024, /* less free on the log's disk: no new entries */

@@ -835,11 +835,12 @@ static Trireme__V1__OperationResult *proto_result(const struct op_result *result
     return m;
 }
 
-void command_to_reply(const struct apply_result *result, struct arena *arena,
+void command_to_reply(const struct apply_result *result, log_index applied, struct arena *arena,
                       ProtobufCMessage *reply)
 {
     CHECK(reply->descriptor == &trireme__v1__mutate_reply__descriptor);
     Trireme__V1__MutateReply *m = (Trireme__V1__MutateReply *)reply;
+    m->applied_index = applied;
     m->n_results = result->result_count;
     m->results = arena_alloc(arena, result->result_count * sizeof(*m->results));
     for (uint32_t i = 0; i < result->result_count; i++) {

@@ -28,9 +28,9 @@ int command_encode(const struct command_entry *entry, struct arena *arena, struc
 int command_decode(struct span bytes, struct arena *arena, struct command_entry *ret,
                    struct err *e) MUST_CHECK;
 
-/* Results of an applied ENTRY_MUTATE into reply, an initialised Trireme__V1__MutateReply whose
- * memory is arena. Borrows from result. */
-void command_to_reply(const struct apply_result *result, struct arena *arena,
+/* Results of an applied ENTRY_MUTATE, and a position that has it, into reply, an initialised
+ * Trireme__V1__MutateReply whose memory is arena. Borrows from result. */
+void command_to_reply(const struct apply_result *result, log_index applied, struct arena *arena,
                       struct ProtobufCMessage *reply);
 
 #endif

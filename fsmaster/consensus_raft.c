@@ -575,6 +575,7 @@ int consensus_raft_reborn(struct consensus *c, const struct log_hard_state *hard
     struct raft_options options = raft_options_of(c);
     struct raft *raft = NULL;
     options.hard = *hard;
+    options.founder = true;
     int r = raft_new(&options, &raft, e);
     if (r == 0) {
         raft_free(c->raft);

@@ -68,6 +68,8 @@ static void apply_done(struct job *job)
     }
     c->applied = b->entries[b->count - 1].index;
     c->applied_term = b->entries[b->count - 1].term;
+    /* Also what a start replays: else short lives in a row would each replay more. */
+    c->unpersisted_bytes += b->run.bytes + b->count * LOG_RECORD_HEADER_BYTES;
     if (c->gauges.apply) {
         histogram_observe(c->gauges.apply, b->us);
         counter_add(c->gauges.entries, b->count);

@@ -172,7 +172,7 @@ struct consensus {
     bool fetching; /* entries for apply, from the log */
     bool installing;
 
-    uint64_t unpersisted_bytes; /* of log since the last persist began */
+    uint64_t unpersisted_bytes; /* of log, applied since the last persist began */
     struct upkeep persist;      /* on a worker */
     struct upkeep upkeep;       /* on the log thread: tick and cut */
     struct upkeep forming;      /* on the log thread: the first entry */

@@ -124,7 +124,6 @@ static void write_done(struct job *job)
             histogram_observe(c->gauges.sync, w->us);
             counter_add(c->gauges.flushes, 1);
         }
-        c->unpersisted_bytes += w->run.bytes + w->run.count * LOG_RECORD_HEADER_BYTES;
         c->durable_seq = w->seq;
         log_release_held(c);
         log_write_next(c); /* the disk goes on while we think */

@@ -1,7 +1,7 @@
 /* The service trireme.v1.FsMaster: one row per method with its steps, and the conversion between
  * wire and plain structs. What a method means is elsewhere; here is only how it gets there.
  *
- * Reads: the owner says from which moment on a state will do (read index), a worker reads a
+ * Reads: the owner says from which moment on a state will do (server_reads.h), a worker reads a
  * snapshot and answers. Locate goes back to the owner, who alone knows where replicas are. */
 #include <inttypes.h>
 #include <string.h>
@@ -16,6 +16,7 @@
 #include "common/macros.h"
 #include "fsmaster/command_rpc.h"
 #include "fsmaster/server_internal.h"
+#include "fsmaster/server_reads.h"
 
 /* ---- Callers and refusals ------------------------------------------------------------------- */
 
@@ -56,48 +57,41 @@ static int mutate_run(struct rpc_call *call, void *service)
     return RPC_PENDING;
 }
 
-/* ---- Reads: the read index ------------------------------------------------------------------ */
+/* ---- Reads: from when on ------------------------------------------------------------------ */
 
-struct read_wait {
-    struct read_index index;
-    struct rpc_call *call;
-    struct server *server;
-    bool away;    /* the step has returned RPC_PENDING */
-    bool settled; /* code stands */
-    int code;
-    void *result; /* of the worker's step */
-};
-
-static void read_index_done(struct read_index *index, int code)
+static int read_begin(struct rpc_call *call, struct server *s,
+                      const Trireme__V1__Staleness *staleness)
 {
-    struct read_wait *wait = CONTAINER_OF(index, struct read_wait, index);
-    wait->settled = true;
-    wait->code = code;
-    if (!wait->away) {
-        return;
+    struct read_bound bound = {0};
+    if (staleness) {
+        bound = (struct read_bound){staleness->bound_ms, staleness->seen_index};
     }
-    if (code == 0) {
-        rpc_call_resume(wait->call);
-    } else {
-        rpc_call_set_leader(wait->call, wait->server->status.leader);
-        rpc_call_finish(wait->call, code, NULL);
-    }
+    return read_wait_begin(call, s, &bound);
 }
 
-static int read_begin(struct rpc_call *call, void *service)
+static int stat_begin(struct rpc_call *call, void *service)
 {
-    struct server *s = service;
-    struct read_wait *wait = arena_calloc(rpc_call_arena(call), sizeof(*wait));
-    wait->call = call;
-    wait->server = s;
-    wait->index.done = read_index_done;
-    rpc_call_set_state(call, wait);
-    consensus_read_index(s->consensus, &wait->index);
-    if (wait->settled) {
-        return wait->code < 0 ? not_leader(call, s) : 0;
-    }
-    wait->away = true;
-    return RPC_PENDING;
+    const Trireme__V1__StatRequest *q = (const void *)rpc_call_request(call);
+    return read_begin(call, service, q->staleness);
+}
+
+static int list_begin(struct rpc_call *call, void *service)
+{
+    const Trireme__V1__ListRequest *q = (const void *)rpc_call_request(call);
+    return read_begin(call, service, q->staleness);
+}
+
+static int locate_begin(struct rpc_call *call, void *service)
+{
+    const Trireme__V1__LocateRequest *q = (const void *)rpc_call_request(call);
+    return read_begin(call, service, q->staleness);
+}
+
+/* Where the snapshot stands, for those who remember what they have seen. */
+static int read_position(const struct state_read *read, const Trireme__V1__Staleness *staleness,
+                         log_index *ret)
+{
+    return staleness ? state_read_applied(read, ret) : 0;
 }
 
 /* A namespace error as the caller hears it. A broken storage is told with its own words. */
@@ -172,6 +166,7 @@ static int stat_read(struct rpc_call *call, void *service)
     struct state_read read;
     state_read_begin(s->state, &read);
     int r = namespace_stat(&read.view, &caller, &target, rpc_call_arena(call), &attributes);
+    r = r < 0 ? r : read_position(&read, q->staleness, &a->applied_index);
     if (r < 0) {
         r = read_error(call, &read, r, &target);
     } else {
@@ -201,6 +196,7 @@ static int list_read(struct rpc_call *call, void *service)
 {
     struct server *s = service;
     const Trireme__V1__ListRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__ListReply *a = (void *)rpc_call_reply(call);
     struct list_request request = {.path = q->path, .after = q->after, .limit = q->limit};
     struct target target = {.path = q->path};
     struct caller caller = caller_of(call, s);
@@ -208,10 +204,11 @@ static int list_read(struct rpc_call *call, void *service)
     struct state_read read;
     state_read_begin(s->state, &read);
     int r = namespace_list(&read.view, &caller, &request, rpc_call_arena(call), &page);
+    r = r < 0 ? r : read_position(&read, q->staleness, &a->applied_index);
     if (r < 0) {
         r = read_error(call, &read, r, &target);
     } else {
-        list_message(rpc_call_arena(call), &page, (void *)rpc_call_reply(call));
+        list_message(rpc_call_arena(call), &page, a);
         counter_add(s->metrics.reads[1], 1);
     }
     state_read_end(&read);
@@ -224,6 +221,7 @@ static int locate_read(struct rpc_call *call, void *service)
 {
     struct server *s = service;
     const Trireme__V1__LocateRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__LocateReply *a = (void *)rpc_call_reply(call);
     struct read_wait *wait = rpc_call_state(call);
     struct locate_request request = {
         .target = {.path = q->path, .inode = q->inode}, .offset = q->offset, .length = q->length};
@@ -232,6 +230,7 @@ static int locate_read(struct rpc_call *call, void *service)
     struct state_read read;
     state_read_begin(s->state, &read);
     int r = namespace_locate(&read.view, &caller, &request, rpc_call_arena(call), located);
+    r = r < 0 ? r : read_position(&read, q->staleness, &a->applied_index);
     if (r < 0) {
         r = read_error(call, &read, r, &request.target);
     }
@@ -824,10 +823,10 @@ METHOD(method_report_chunks, "ReportChunks", report_chunks_request, report_chunk
 
 const struct rpc_service_row fs_service[] = {
     {&method_mutate, .steps = {{RPC_POLLER, mutate_decode}, {RPC_OWNER, mutate_run}}},
-    {&method_stat, .steps = {{RPC_OWNER, read_begin}, {RPC_WORKER, stat_read}}},
-    {&method_list, .steps = {{RPC_OWNER, read_begin}, {RPC_WORKER, list_read}}},
+    {&method_stat, .steps = {{RPC_OWNER, stat_begin}, {RPC_WORKER, stat_read}}},
+    {&method_list, .steps = {{RPC_OWNER, list_begin}, {RPC_WORKER, list_read}}},
     {&method_locate,
-     .steps = {{RPC_OWNER, read_begin}, {RPC_WORKER, locate_read}, {RPC_OWNER, locate_answer}}},
+     .steps = {{RPC_OWNER, locate_begin}, {RPC_WORKER, locate_read}, {RPC_OWNER, locate_answer}}},
     {&method_renew, .steps = {{RPC_OWNER, renew_leases}}},
     {&method_recover,
      .steps = {{RPC_OWNER, recover_begin}, {RPC_WORKER, recover_read}, {RPC_OWNER, recover_run}}},

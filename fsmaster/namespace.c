@@ -55,18 +55,30 @@ void namespace_free(struct namespace *ns)
     }
 }
 
-void namespace_begin(struct namespace *ns, const struct kv_view *view)
+static void forget(struct namespace *ns)
 {
-    CHECK(view);
-    ns->view = view;
     map_clear(&ns->nodes);
     map_clear(&ns->entries);
     map_clear(&ns->sessions);
     arena_reset(&ns->memory);
+    ns->touched_nodes = NULL;
+    ns->touched_sessions = NULL;
     ns->meta_loaded = false;
     ns->meta_dirty = false;
     ns->applied_dirty = false;
     ns->broken = 0;
+}
+
+void namespace_begin(struct namespace *ns, const struct kv_view *view)
+{
+    CHECK(view);
+    if (!ns->ended || ns->storage != view->ctx ||
+        ns->nodes.count + ns->sessions.count > NS_CACHE_COUNT_MAX) {
+        forget(ns);
+    }
+    ns->view = view;
+    ns->storage = view->ctx;
+    ns->ended = false;
 }
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
@@ -110,7 +122,7 @@ int ns_node_get(struct namespace *ns, inode_id id, struct ns_node **ret_node)
     }
     node = arena_alloc(&ns->memory, sizeof(*node));
     node->id = id;
-    node->dirty = false;
+    node->touched = false;
     node->deleted = false;
     r = ns_decoded(ns, inode_decode(ns_value(ns), &node->row));
     if (r < 0) {
@@ -139,7 +151,7 @@ static struct ns_node *node_make(struct namespace *ns, enum inode_kind kind, uin
 {
     struct ns_node *node = arena_calloc(&ns->memory, sizeof(*node));
     node->id = ns->meta.next_inode++;
-    node->dirty = true;
+    ns_touch(ns, node);
     node->row.kind = kind;
     node->row.mode = mode;
     node->row.mtime_ms = ns->wall_ms;
@@ -377,18 +389,17 @@ void namespace_skip(struct namespace *ns, struct log_position at)
 
 static void nodes_flush(struct namespace *ns)
 {
-    MAP_FOR_EACH(it, &ns->nodes)
-    {
-        struct ns_node *node = it.value;
+    for (struct ns_node *node = ns->touched_nodes; node; node = node->next) {
         struct row_key key = row_key_u64(ROW_INODE, node->id);
         if (node->deleted) {
             ns_del(ns, &key);
-        } else if (node->dirty) {
+        } else {
             inode_encode(&node->row, &ns->value);
             ns_put(ns, &key);
         }
-        node->dirty = false;
+        node->touched = false;
     }
+    ns->touched_nodes = NULL;
 }
 
 int namespace_end(struct namespace *ns)
@@ -410,6 +421,7 @@ int namespace_end(struct namespace *ns)
     }
     ns->meta_dirty = false;
     ns->applied_dirty = false;
+    ns->ended = true;
     return 0;
 }
 

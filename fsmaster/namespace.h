@@ -83,7 +83,8 @@ struct namespace *namespace_new(uint64_t seed);
 void namespace_free(struct namespace *ns);
 
 /* Starts a batch over view, which must live until namespace_end(); drops whatever was left of a
- * batch that was given up. */
+ * batch that was given up before its end. One that has ended counts as committed: what it read and
+ * wrote is remembered for the next one over the same view. If it is lost after that, so is ns. */
 void namespace_begin(struct namespace *ns, const struct kv_view *view);
 
 /* Applies one committed entry. `at` must be above the position before. All that *ret_result points

@@ -99,7 +99,7 @@ int ns_apply_set_attributes(struct namespace *ns, const struct op_set_attributes
         return r;
     }
     struct ns_node *node = walk.node;
-    node->dirty = true;
+    ns_touch(ns, node);
     if (op->fields & ATTRIBUTE_MODE) {
         node->row.mode = op->mode;
     }

@@ -118,7 +118,7 @@ static int seal_open(struct namespace *ns, struct ns_node *file, struct chunk_re
     extent_put(ns, file->id, chunk->offset, &extent);
     file->row.length += length;
     file->row.mtime_ms = ns->wall_ms;
-    file->dirty = true;
+    ns_touch(ns, file);
     return ns_add_file(ns, file, (int64_t)length, (int64_t)(length * file->row.replication));
 }
 

@@ -35,7 +35,7 @@ static void lease_grant(struct namespace *ns, struct ns_node *file)
     }
     file->row.flags |= INODE_LEASED;
     file->row.lease_epoch = ns_next_epoch(ns, file->row.lease_epoch);
-    file->dirty = true;
+    ns_touch(ns, file);
     lease.lease = (struct lease_record){.inode = file->id,
                                         .epoch = file->row.lease_epoch,
                                         .session = ns->session,
@@ -55,7 +55,7 @@ static void lease_orphan(struct namespace *ns, struct ns_node *file)
 {
     struct lease_row lease = {.user = ""};
     file->row.lease_epoch = ns_next_epoch(ns, file->row.lease_epoch);
-    file->dirty = true;
+    ns_touch(ns, file);
     lease.lease = (struct lease_record){
         .inode = file->id, .epoch = file->row.lease_epoch, .granted_ms = ns->meta.cluster_ms};
     lease_put(ns, &lease);
@@ -72,7 +72,7 @@ int ns_lease_end(struct namespace *ns, struct ns_node *file)
     struct row_key key = row_key_u64(ROW_LEASE, file->id);
     ns_del(ns, &key);
     file->row.flags &= (uint8_t)~INODE_LEASED;
-    file->dirty = true;
+    ns_touch(ns, file);
     ns->meta.leases--;
     ns->meta_dirty = true;
     struct effect *effect = ns_effect(ns, EFFECT_LEASE_ENDED);
@@ -403,7 +403,7 @@ int ns_apply_close(struct namespace *ns, const struct op_close *op, struct op_re
         return r;
     }
     file->row.mtime_ms = op->mtime_ms ? op->mtime_ms : ns->wall_ms;
-    file->dirty = true;
+    ns_touch(ns, file);
     result->inode = file->id;
     result->length = file->row.length;
     return ns_lease_end(ns, file);

@@ -5,8 +5,9 @@
  * below is broken. Such a failure is remembered in ns->broken and ends the whole batch, so that no
  * code has to undo anything.
  *
- * Inodes, sessions and counters are cached for the batch and written once, at its end; all other
- * rows go through the view at once. */
+ * Inodes, sessions and counters are cached and written once in a batch, at its end; all other rows
+ * go through the view at once. The next batch finds what was cached: apply is the only writer, so
+ * it is what the view would give. */
 #ifndef FSMASTER_NAMESPACE_INTERNAL_H
 #define FSMASTER_NAMESPACE_INTERNAL_H
 
@@ -23,13 +24,15 @@ enum {
     NS_EXECUTE = 1,
     NS_MODE_MAX = 07777,
     NS_MODE_STICKY = 01000,
+    NS_CACHE_COUNT_MAX = 4096, /* inodes and sessions kept from one batch to the next */
 };
 
 /* A cached inode. Pointers to it are good for the whole batch. */
 struct ns_node {
     inode_id id;
-    bool dirty;   /* row must be written at the end of the batch */
-    bool deleted; /* its row must be deleted then; nobody finds it any more */
+    bool touched;         /* row must be written at the end of the batch */
+    bool deleted;         /* its row must be deleted then; nobody finds it any more */
+    struct ns_node *next; /* touched: the one before it */
     struct inode_row row;
 };
 
@@ -43,24 +46,29 @@ struct ns_entry {
 /* A cached session. */
 struct ns_session {
     session_id id;
-    bool dirty;
+    bool touched;
     bool deleted;
+    struct ns_session *next; /* touched: the one before it */
     struct session_row row;
 };
 
 struct namespace
 {
     const struct kv_view *view;
-    struct arena memory;  /* nodes, entries and sessions; lives for the batch */
-    struct map nodes;     /* inode_id -> struct ns_node */
-    struct map entries;   /* key of ROW_DIRENT -> struct ns_entry */
-    struct map sessions;  /* session_id -> struct ns_session */
+    const void *storage; /* context of the view, by which one knows whether it is the same */
+    struct arena memory; /* nodes, entries and sessions */
+    struct map nodes;    /* inode_id -> struct ns_node */
+    struct map entries;  /* key of ROW_DIRENT -> struct ns_entry */
+    struct map sessions; /* session_id -> struct ns_session */
+    struct ns_node *touched_nodes; /* since the batch began, newest first */
+    struct ns_session *touched_sessions;
     struct buf value;     /* scratch: the value read or written last */
     struct meta_row meta; /* cluster_id "": not formatted */
     struct log_position applied;
     bool meta_loaded; /* meta and applied are those of the view */
     bool meta_dirty;
     bool applied_dirty;
+    bool ended; /* the batch is over; the cache is as the view */
     int broken; /* 0, or what the storage gave: the batch is lost */
 
     /* The entry in progress. */
@@ -111,6 +119,20 @@ static inline int ns_decoded(struct namespace *ns, int code)
 /* ERR_NOT_FOUND, or broken. */
 int ns_node_get(struct namespace *ns, inode_id id, struct ns_node **ret_node) MUST_CHECK;
 int ns_node_get_known(struct namespace *ns, inode_id id, struct ns_node **ret_node) MUST_CHECK;
+/* It has changed: its row is written at the end of the batch. */
+static inline void ns_touch(struct namespace *ns, struct ns_node *node)
+{
+    if (!node->touched) {
+        node->touched = true;
+        node->next = ns->touched_nodes;
+        ns->touched_nodes = node;
+    }
+}
+static inline void ns_delete(struct namespace *ns, struct ns_node *node)
+{
+    node->deleted = true;
+    ns_touch(ns, node);
+}
 /* A new inode of the caller's: next number, zeroed but for kind, owner, group, mtime and mode. */
 struct ns_node *ns_node_new(struct namespace *ns, enum inode_kind kind, uint32_t mode);
 
@@ -264,11 +286,9 @@ int ns_remove(struct namespace *ns, struct ns_node *node) MUST_CHECK;
 int ns_rewant(struct namespace *ns, struct ns_node *file) MUST_CHECK;
 int ns_apply_reap(struct namespace *ns, const struct cmd_reap *cmd, struct apply_result *result);
 
-/* ---- namespace_era.c ------------------------------------------------------------------------- */
-
+/* ---- namespace_era.c */
 int ns_apply_begin_era(struct namespace *ns, uint64_t floor);
 int ns_apply_release_orphans(struct namespace *ns);
-
 /* ---- namespace_session.c --------------------------------------------------------------------- */
 
 /* One request: opens or finds the session, runs what was not run before. Broken only. */

@@ -83,7 +83,7 @@ static int remove_file(struct namespace *ns, struct ns_node *file, uint64_t *off
     int r = extents_walk(ns, file, offset, budget, release_extent, ret_done);
     if (r == 0 && *ret_done) {
         r = rewant_forget_if_queued(ns, file->id);
-        file->deleted = true;
+        ns_delete(ns, file);
     }
     return r;
 }
@@ -101,7 +101,7 @@ static void removal_enqueue(struct namespace *ns, struct ns_node *node, uint64_t
     node->row.flags = INODE_UNLINKED;
     node->row.parent = 0;
     node->row.name[0] = 0;
-    node->dirty = true;
+    ns_touch(ns, node);
     ns->meta.removal_queue++;
     ns->meta_dirty = true;
     ns_effect(ns, EFFECT_REMOVAL_QUEUED)->inode = node->id;
@@ -116,7 +116,7 @@ int ns_remove(struct namespace *ns, struct ns_node *node)
     if (r == 0 && node->row.kind == INODE_FILE) {
         r = remove_file(ns, node, &offset, &budget, &done);
     } else if (r == 0 && node->row.child_count == 0) {
-        node->deleted = true;
+        ns_delete(ns, node);
         done = true;
     }
     if (r == 0 && !done) {
@@ -193,7 +193,9 @@ static int remove_directory(struct namespace *ns, struct ns_node *directory, uin
     if (r == 0) {
         *budget -= picking.count;
         *ret_done = picking.count < asked;
-        directory->deleted = *ret_done;
+        if (*ret_done) {
+            ns_delete(ns, directory);
+        }
     }
     return r;
 }

@@ -39,10 +39,19 @@ static int session_get(struct namespace *ns, session_id id, struct ns_session **
     return 0;
 }
 
+static void touch(struct namespace *ns, struct ns_session *session)
+{
+    if (!session->touched) {
+        session->touched = true;
+        session->next = ns->touched_sessions;
+        ns->touched_sessions = session;
+    }
+}
+
 static void due_put(struct namespace *ns, struct ns_session *session)
 {
     session->row.due_ms = session->row.used_ms + SESSION_LIFE_MS;
-    session->dirty = true;
+    touch(ns, session);
     struct row_key key = row_key_u64_pair(ROW_SESSION_DUE, session->row.due_ms, session->id);
     mark_encode(&ns->value);
     ns_put(ns, &key);
@@ -52,13 +61,12 @@ static struct ns_session *session_open(struct namespace *ns, session_id id)
 {
     struct ns_session *session = map_get_u64(&ns->sessions, id);
     if (!session) {
-        session = arena_alloc(&ns->memory, sizeof(*session));
+        session = arena_calloc(&ns->memory, sizeof(*session));
+        session->id = id;
         map_put_u64(&ns->sessions, id, session);
     }
-    memset(session, 0, sizeof(*session));
-    session->id = id;
-    session->row.acked_below = 1;
-    session->row.used_ms = ns->meta.cluster_ms;
+    session->deleted = false; /* one that was there before */
+    session->row = (struct session_row){.acked_below = 1, .used_ms = ns->meta.cluster_ms};
     memcpy(session->row.user, ns->caller->user, strlen(ns->caller->user) + 1);
     due_put(ns, session);
     ns->meta.sessions++;
@@ -68,18 +76,17 @@ static struct ns_session *session_open(struct namespace *ns, session_id id)
 
 void ns_sessions_flush(struct namespace *ns)
 {
-    MAP_FOR_EACH(it, &ns->sessions)
-    {
-        struct ns_session *session = it.value;
+    for (struct ns_session *session = ns->touched_sessions; session; session = session->next) {
         struct row_key key = row_key_u64(ROW_SESSION, session->id);
         if (session->deleted) {
             ns_del(ns, &key);
-        } else if (session->dirty) {
+        } else {
             session_encode(&session->row, &ns->value);
             ns_put(ns, &key);
         }
-        session->dirty = false;
+        session->touched = false;
     }
+    ns->touched_sessions = NULL;
 }
 
 /* The replies of `count` seqs from `from` on are not asked for again. Not all of them exist. */
@@ -292,7 +299,7 @@ int ns_apply_mutate(struct namespace *ns, const struct cmd_mutate *cmd, struct a
         return 0;
     }
     session->row.used_ms = ns->meta.cluster_ms;
-    session->dirty = true;
+    touch(ns, session);
     if (cmd->acked_below > session->row.acked_below) {
         uint64_t from = session->row.acked_below;
         replies_del(ns, session->id, from, cmd->acked_below - from);
@@ -344,6 +351,7 @@ static int expire_due(struct namespace *ns, const struct due *due)
     }
     replies_del(ns, session->id, session->row.acked_below, SESSION_WINDOW_COUNT_MAX);
     session->deleted = true;
+    touch(ns, session);
     ns->meta.sessions--;
     ns->meta_dirty = true;
     return 0;

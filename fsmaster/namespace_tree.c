@@ -245,7 +245,7 @@ int ns_add_up(struct namespace *ns, inode_id directory, const struct ns_delta *d
         at->row.directories += (uint64_t)delta->directories;
         at->row.bytes += (uint64_t)delta->bytes;
         at->row.replica_bytes += (uint64_t)delta->replica_bytes;
-        at->dirty = true;
+        ns_touch(ns, at);
         r = node_parent(ns, at, &at);
     }
     return r;
@@ -283,7 +283,7 @@ static int raise_heights(struct namespace *ns, struct ns_node *directory, uint32
     int r = 0;
     while (r == 0 && at && at->row.height < height) {
         at->row.height = height++;
-        at->dirty = true;
+        ns_touch(ns, at);
         r = node_parent(ns, at, &above);
         at = above;
     }
@@ -301,7 +301,7 @@ int ns_link(struct namespace *ns, struct ns_node *parent, const char *name, stru
     ns_put(ns, &key);
     memcpy(child->row.name, name, length + 1);
     child->row.parent = parent->id;
-    child->dirty = true;
+    ns_touch(ns, child);
     parent->row.child_count++;
     parent->row.mtime_ms = ns->wall_ms;
     struct ns_delta weight = node_weight(child);
@@ -331,7 +331,7 @@ int ns_unlink(struct namespace *ns, struct ns_node *child)
     }
     child->row.parent = 0;
     child->row.name[0] = 0;
-    child->dirty = true;
+    ns_touch(ns, child);
     return r;
 }
 

@@ -13,6 +13,7 @@
 #include "common/parse.h"
 #include "fsmaster/raft_rpc.h"
 #include "fsmaster/server_internal.h"
+#include "fsmaster/server_reads.h"
 
 static int not_leader(struct rpc_call *call, const struct server *s)
 {
@@ -41,6 +42,31 @@ static int identify(struct rpc_call *call, void *service)
     a->empty = consensus_is_empty(s->consensus);
     a->wire_version = TRIREME_WIRE_VERSION;
     a->address = arena_strdup(arena, s->address);
+    return 0;
+}
+
+/* ---- ReadIndex ------------------------------------------------------------------------------ */
+
+static int read_index_begin(struct rpc_call *call, void *service)
+{
+    static const struct read_bound linearizable = {0};
+    struct server *s = service;
+    const Trireme__V1__ReadIndexRequest *q = (const void *)rpc_call_request(call);
+    const struct cluster_id *ours = &s->datadir.ident.cluster;
+    if (q->cluster_id.len != sizeof(ours->bytes) ||
+        memcmp(q->cluster_id.data, ours->bytes, sizeof(ours->bytes)) != 0) {
+        return ERR_WRONG_CLUSTER;
+    }
+    return read_wait_begin(call, s, &linearizable);
+}
+
+/* A linearizable read could be answered now: so what this member has applied has all that was
+ * committed when the question came. */
+static int read_index_answer(struct rpc_call *call, void *service)
+{
+    const struct server *s = service;
+    Trireme__V1__ReadIndexReply *a = (void *)rpc_call_reply(call);
+    a->index = consensus_status(s->consensus).applied;
     return 0;
 }
 
@@ -299,12 +325,14 @@ static int raft_transfer_step(struct rpc_call *call, void *service)
                                                &trireme__v1__##reply##__descriptor}
 
 METHOD(method_identify, "Identify", identify_request, identify_reply);
+METHOD(method_read_index, "ReadIndex", read_index_request, read_index_reply);
 METHOD(method_status, "RaftStatus", raft_status_request, raft_status_reply);
 METHOD(method_change, "RaftChange", raft_change_request, raft_change_reply);
 METHOD(method_transfer, "RaftTransfer", raft_transfer_request, raft_transfer_reply);
 
 const struct rpc_service_row raft_admin_service[] = {
     {&method_identify, .steps = {{RPC_OWNER, identify}}},
+    {&method_read_index, .steps = {{RPC_OWNER, read_index_begin}, {RPC_OWNER, read_index_answer}}},
     {&method_status, .steps = {{RPC_OWNER, raft_status_step}}},
     {&method_change, .steps = {{RPC_OWNER, raft_change_step}}},
     {&method_transfer, .steps = {{RPC_OWNER, raft_transfer_step}}},

@@ -23,6 +23,10 @@ static const struct rpc_method method_identify = {"/trireme.v1.Raft/Identify", R
                                                   &trireme__v1__identify_request__descriptor,
                                                   &trireme__v1__identify_reply__descriptor};
 
+static const struct rpc_method method_read_index = {"/trireme.v1.Raft/ReadIndex", RPC_UNARY,
+                                                    &trireme__v1__read_index_request__descriptor,
+                                                    &trireme__v1__read_index_reply__descriptor};
+
 /* ---- Packing -------------------------------------------------------------------------------- */
 
 static ProtobufCBinaryData bytes_of(const void *data, size_t length)
@@ -369,4 +373,32 @@ struct rpc_pending *raft_identify_start(struct rpc_loop *loop, struct rpc_channe
     struct rpc_request request = {
         .channel = channel, .method = &method_identify, .message = &q.base, .deadline = deadline};
     return rpc_call_start_cancellable(loop, &request, identified, asked);
+}
+
+/* ---- ReadIndex ------------------------------------------------------------------------------ */
+
+struct index_asked {
+    raft_read_index_fn done;
+    void *arg;
+};
+
+static void index_heard(void *arg, const struct rpc_result *result, const ProtobufCMessage *reply)
+{
+    struct index_asked *asked = arg;
+    const Trireme__V1__ReadIndexReply *a = (const void *)reply;
+    asked->done(asked->arg, result->code, a ? a->index : 0);
+    free(asked);
+}
+
+struct rpc_pending *raft_read_index_start(struct rpc_loop *loop, const struct raft_read_index *ask)
+{
+    struct index_asked *asked = xmalloc(sizeof(*asked));
+    *asked = (struct index_asked){ask->done, ask->arg};
+    Trireme__V1__ReadIndexRequest q = TRIREME__V1__READ_INDEX_REQUEST__INIT;
+    q.cluster_id = bytes_of(ask->cluster.bytes, sizeof(ask->cluster.bytes));
+    struct rpc_request request = {.channel = ask->channel,
+                                  .method = &method_read_index,
+                                  .message = &q.base,
+                                  .deadline = ask->deadline};
+    return rpc_call_start_cancellable(loop, &request, index_heard, asked);
 }

@@ -67,4 +67,20 @@ typedef void (*raft_identify_fn)(void *arg, int code, const char *text,
 struct rpc_pending *raft_identify_start(struct rpc_loop *loop, struct rpc_channel *channel,
                                         time_ms deadline, raft_identify_fn done, void *arg);
 
+/* ---- ReadIndex -------------------------------------------------------------------------------
+ */
+
+/* Runs on the loop's thread. code 0: nothing after index was committed when the question came. */
+typedef void (*raft_read_index_fn)(void *arg, int code, log_index index);
+
+struct raft_read_index {
+    struct rpc_channel *channel; /* to the leader; borrowed for the start */
+    struct cluster_id cluster;   /* the asker's */
+    time_ms deadline;
+    raft_read_index_fn done;
+    void *arg;
+};
+/* The caller drops the handle, in any case. */
+struct rpc_pending *raft_read_index_start(struct rpc_loop *loop, const struct raft_read_index *ask);
+
 #endif

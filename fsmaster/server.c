@@ -20,6 +20,7 @@
 #include "common/sys.h"
 #include "fsmaster/rescue.h"
 #include "fsmaster/server_internal.h"
+#include "fsmaster/server_reads.h"
 
 enum {
     OWNER_TICK_MS = 50,
@@ -190,6 +191,7 @@ static void stop_now(struct mail *mail)
     daemon_stopping();
     s->stopping = true;
     s->stop_by_ms = clock_mono_ms() + DRAIN_MS;
+    server_reads_close(s);
     consensus_close(s->consensus); /* another member takes over while we still answer */
 }
 
@@ -209,6 +211,7 @@ static int open_state(struct server *s, struct err *e)
     if (r < 0) {
         return r;
     }
+    s->reads = server_reads_new(s);
     char id[CLUSTER_ID_TEXT_BYTES];
     (void)cluster_id_format(s->datadir.ident.cluster, id);
     if (s->totals.cluster_id[0] && strcmp(id, s->totals.cluster_id) != 0) {
@@ -388,6 +391,7 @@ static void tick(struct server *s, time_ms now)
     }
     mutates_retry(s, now);
     backup_tick(s, now);
+    server_reads_tick(s, now);
     gauge_set(s->metrics.mailbox, (int64_t)mailbox_depth(s->mailbox));
     gauge_set(s->metrics.workers, (int64_t)workpool_depth(s->workers));
     if (s->stopping) {
@@ -399,7 +403,7 @@ static bool is_drained(const struct server *s)
 {
     return s->shut && rpc_server_is_drained(s->rpc) && s->mutates == 0 && s->jobs == 0 &&
            list_empty(&s->chunk_caller.calls) && !s->expire_running && !s->reap_running &&
-           !s->tick_running && consensus_idle(s->consensus);
+           !s->tick_running && server_reads_idle(s) && consensus_idle(s->consensus);
 }
 
 int server_run(struct server *s, struct err *e)
@@ -438,7 +442,7 @@ void server_stop(struct server *s, int count)
 /* A start that failed half-way has no pollers: the loops are stepped here. */
 static void run_until_idle(struct server *s)
 {
-    while (!consensus_idle(s->consensus)) {
+    while (!consensus_idle(s->consensus) || !server_reads_idle(s)) {
         (void)mailbox_run(s->mailbox, clock_mono_ms() + (s->rpc_running ? OWNER_TICK_MS : 0));
         if (!s->rpc_running) {
             (void)rpc_loop_step(s->loops[0], clock_mono_ms() + 1);
@@ -476,6 +480,7 @@ void server_free(struct server *s)
     }
     http_server_stop(s->http);
     if (s->consensus) {
+        server_reads_close(s);
         consensus_close(s->consensus);
         run_until_idle(s);
         consensus_free(s->consensus);
@@ -488,6 +493,7 @@ void server_free(struct server *s)
         mailbox_unreserve(s->mailbox);
     }
     backup_free(s);
+    server_reads_free(s->reads);
     recoveries_free(s);
     care_free(s);
     scan_free(s);

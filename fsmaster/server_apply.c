@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "fsmaster/server_internal.h"
+#include "fsmaster/server_reads.h"
 
 /* ---- Chunks --------------------------------------------------------------------------------- */
 
@@ -149,6 +150,7 @@ void server_applied(void *ctx, void *outcome)
         }
     }
     applied_group_free(group);
+    server_reads_applied(s);
     if (!s->ready) {
         server_look_ready(s);
     }

@@ -150,7 +150,8 @@ static void mutate_applied(struct command *c, int code, const struct apply_resul
         code = result->code;
     }
     if (code == 0) {
-        command_to_reply(result, rpc_call_arena(m->call), rpc_call_reply(m->call));
+        command_to_reply(result, c->server->totals.applied.index, rpc_call_arena(m->call),
+                         rpc_call_reply(m->call));
     }
     mutate_finish(m, code, NULL);
 }

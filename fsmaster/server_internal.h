@@ -5,6 +5,7 @@
  *   server_raft.c      its place among the members
  *   server_apply.c     effects of applied entries on the soft state
  *   server_commands.c  entries: the server's own, and clients' requests with placement
+ *   server_reads.c     when a read may be done
  *   server_recovery.c  seal and go on; leases that run out
  *   server_care.c      repair, surplus, orphans; deletion; background removal
  *   server_scan.c      soft state from the state on disk, at start
@@ -46,6 +47,8 @@ struct command {
     struct server *server;
     void (*done)(struct command *c, int code, const struct apply_result *result);
 };
+
+struct server_reads;
 
 /* Progress of the scan of chunk records at start. */
 struct scan {
@@ -93,6 +96,7 @@ struct server {
     struct raft_transport *transport;
     struct consensus *consensus;
     struct consensus_status status;
+    struct server_reads *reads;
     struct namespace_totals totals; /* as of the last applied group */
     time_ms cluster_base_ms;        /* cluster time when ... */
     time_ms cluster_mono_ms;        /* ... the monotonic clock said this */

@@ -11,6 +11,7 @@
 #include "common/parse.h"
 #include "common/sys.h"
 #include "fsmaster/server_internal.h"
+#include "fsmaster/server_reads.h"
 
 /* "3=host:port" */
 static int parse_peer(const char *text, struct consensus_peer *ret, struct err *e)
@@ -124,6 +125,7 @@ static void installed(void *ctx)
         s->failure = e;
     }
     s->status.applied = s->totals.applied.index;
+    server_reads_applied(s);
     server_look_ready(s);
 }
 

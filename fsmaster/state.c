@@ -348,6 +348,23 @@ void state_read_end(struct state_read *read)
     read->snapshot = NULL;
 }
 
+int state_read_applied(const struct state_read *read, log_index *ret)
+{
+    struct buf value = BUF_INIT;
+    struct log_position applied = {0, 0};
+    struct row_key key = row_key_table(ROW_APPLIED);
+    int r = read->view.get(read->view.ctx, row_key_span(&key), &value);
+    if (r == 0) {
+        r = applied_decode((struct span){value.data, value.length}, &applied);
+    }
+    buf_deinit(&value);
+    if (r == 0 || r == ERR_NOT_FOUND) {
+        *ret = applied.index;
+        return 0;
+    }
+    return r;
+}
+
 const struct err *state_read_error(const struct state_read *read)
 {
     return kv_snapshot_error(read->snapshot);

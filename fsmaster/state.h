@@ -76,6 +76,8 @@ struct state_read {
 
 void state_read_begin(struct state *s, struct state_read *read);
 void state_read_end(struct state_read *read);
+/* The last entry that the snapshot has. */
+int state_read_applied(const struct state_read *read, log_index *ret) MUST_CHECK;
 /* The storage's own words, if the view has failed. */
 const struct err *state_read_error(const struct state_read *read);
 

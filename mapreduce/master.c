@@ -50,6 +50,40 @@ struct user_dfs {
     char name[];
 };
 
+/* ---- What the store lets us wait for ---- */
+
+struct told_waiting {
+    struct mr_master *m;
+    char text[];
+};
+
+static void waiting_on_owner(void *arg)
+{
+    struct told_waiting *t = arg;
+    free(t->m->store_trouble);
+    t->m->store_trouble = xstrdup(t->text);
+    t->m->store_trouble_ms = clock_mono_ms();
+    free(t);
+}
+
+/* On whichever thread waits. */
+static void on_store_waiting(void *arg, const char *what)
+{
+    struct mr_master *m = arg;
+    size_t length = strlen(what) + 1;
+    struct told_waiting *t = xmalloc(sizeof(*t) + length);
+    t->m = m;
+    memcpy(t->text, what, length);
+    connect_text_shorten(t->text);
+    rpc_loop_post(m->options.loop, waiting_on_owner, t);
+}
+
+const char *master_store_trouble(const struct mr_master *m)
+{
+    bool news = m->store_trouble && clock_mono_ms() - m->store_trouble_ms < MR_STORE_TROUBLE_MS;
+    return news ? m->store_trouble : NULL;
+}
+
 struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e)
 {
     struct user_dfs *known = map_get_str(&m->users, user);
@@ -64,7 +98,9 @@ struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e
                                   .rack = m->options.rack,
                                   .tls_ca = m->options.tls_ca,
                                   .tls_cert = m->options.tls_cert,
-                                  .tls_key = m->options.tls_key};
+                                  .tls_key = m->options.tls_key,
+                                  .waiting = on_store_waiting,
+                                  .waiting_arg = m};
     if (dfs_connect(&options, &dfs, &de) < 0) {
         (void)err_from_dfs(e, &de, "connect to the store as %s", user);
         return NULL;
@@ -245,6 +281,7 @@ void mr_master_free(struct mr_master *m)
     }
     map_deinit(&m->users);
     roster_free(m);
+    free(m->store_trouble);
     sched_effects_deinit(&m->effects);
     scheduler_free(m->scheduler);
     dfs_disconnect(m->dfs);
@@ -283,7 +320,9 @@ int mr_master_start(struct mr_master *m, struct err *e)
                                   .rack = m->options.rack,
                                   .tls_ca = m->options.tls_ca,
                                   .tls_cert = m->options.tls_cert,
-                                  .tls_key = m->options.tls_key};
+                                  .tls_key = m->options.tls_key,
+                                  .waiting = on_store_waiting,
+                                  .waiting_arg = m};
     struct dfs_err de = {0};
     if (dfs_connect(&options, &m->dfs, &de) < 0) {
         return err_from_dfs(e, &de, "connect to the store");

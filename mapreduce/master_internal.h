@@ -23,7 +23,8 @@ enum {
     MR_REPORT_COUNT_MAX = 10000,   /* of them in one reply */
     MR_FORGET_COUNT_MAX = 64,      /* ended jobs being removed from the store at one time */
     MR_WATCH_MS = 100,             /* between two states sent to one watcher */
-    MR_FENCE_CHECK_MS = 5000, /* the store is asked so often whether we are the mrmaster still */
+    MR_FENCE_CHECK_MS = 5000,   /* the store is asked so often whether we are the mrmaster still */
+    MR_STORE_TROUBLE_MS = 3000, /* what libdfs told is news for so long; it tells every second */
     MR_STORE_RETRY_MS =
         2000, /* between tries of a step at the end of a job while the store is away */
 };
@@ -160,12 +161,14 @@ struct mr_master {
     struct rpc_timer watch_timer;
     struct rpc_timer tick_timer;
     bool draining;
-    struct map roster;     /* key in hexadecimal -> struct rostered (master_roster.c) */
-    size_t awaited;        /* of them, that were there before our start and are not back */
-    time_ms awaited_until; /* mono */
-    bool roster_busy;      /* the store is being told */
-    bool fence_checking;   /* the store is being asked */
-    time_ms fence_checked; /* mono: when it last answered */
+    struct map roster;        /* key in hexadecimal -> struct rostered (master_roster.c) */
+    size_t awaited;           /* of them, that were there before our start and are not back */
+    time_ms awaited_until;    /* mono */
+    bool roster_busy;         /* the store is being told */
+    char *store_trouble;      /* what libdfs waits for in our calls; NULL: nothing lately */
+    time_ms store_trouble_ms; /* mono: when it was told */
+    bool fence_checking;      /* the store is being asked */
+    time_ms fence_checked;    /* mono: when it last answered */
 };
 
 /* ---- master.c ---- */
@@ -177,6 +180,8 @@ struct mr_job *master_find_number(struct mr_master *m, uint64_t number);
 /* The connection for a user's files; opened at the first use. NULL with e set if libdfs refuses. */
 struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e);
 
+/* Why the store does not answer just now; NULL: it does, as far as we know. */
+const char *master_store_trouble(const struct mr_master *m);
 /* No more work: ends all streams and calls that wait, with this error. */
 void master_end_all(struct mr_master *m, int code, const char *text);
 

@@ -396,6 +396,10 @@ static void status_counters(struct mr_job *job, struct arena *arena, struct job_
 static const char *why_waiting(struct mr_master *m, const struct mr_job *job,
                                const struct sched_job_counts *counts, struct arena *arena)
 {
+    const char *trouble = master_store_trouble(m);
+    if (trouble) {
+        return arena_printf(arena, "the store does not answer: %s", trouble);
+    }
     if (job->awaits_workers) {
         return arena_printf(arena,
                             "mrmaster has restarted: %zu workers of before have not come back yet, "

@@ -59,8 +59,10 @@ static int check_output_free(struct mr_master *m, const struct job_spec *spec, s
     {
         const struct mr_job *job = LIST_ENTRY(node, struct mr_job, link);
         if (!job->ended && strcmp(job->record.spec.output, spec->output) == 0) {
-            return err_set(e, ERR_EXISTS, "output %s is being written by %s", spec->output,
-                           job->record.job);
+            return err_set(e, ERR_EXISTS,
+                           "output %s is being written by %s; wait for it, end it with mr kill %s, "
+                           "or choose another --output",
+                           spec->output, job->record.job, job->record.job);
         }
     }
     return 0;

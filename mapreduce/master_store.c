@@ -219,13 +219,22 @@ static bool has_glob(const char *text)
     return strpbrk(text, "*?[") != NULL;
 }
 
+static int output_exists(const struct job_spec *spec, struct err *e)
+{
+    return err_set(
+        e, ERR_EXISTS,
+        "output directory %s already exists; remove it with dfs rm -r, or choose another "
+        "--output",
+        spec->output);
+}
+
 int store_check_submission(struct dfs *user, const struct job_spec *spec, struct err *e)
 {
     struct dfs_err de = {0};
     struct dfs_stat stat;
     int r = dfs_stat(user, spec->output, &stat, &de);
     if (r == 0) {
-        return err_set(e, ERR_EXISTS, "output directory %s already exists", spec->output);
+        return output_exists(spec, e);
     }
     if (r != DFS_ENOT_FOUND) {
         return err_from_dfs(e, &de, "output %s", spec->output);
@@ -241,7 +250,10 @@ int store_check_submission(struct dfs *user, const struct job_spec *spec, struct
         }
         r = dfs_stat(user, input, &stat, &de);
         if (r == DFS_ENOT_FOUND) {
-            return err_set(e, ERR_NOT_FOUND, "input %s does not exist", input);
+            return err_set(e, ERR_NOT_FOUND,
+                           "input %s does not exist in the store; see dfs ls. Local files come "
+                           "there with dfs put, or stay with mr run --local",
+                           input);
         }
         if (r < 0) {
             return err_from_dfs(e, &de, "input %s", input);
@@ -282,7 +294,7 @@ int store_reserve(struct store_at user, const struct job_spec *spec, bool fresh,
         r = dfs_mkdir(user.dfs, hidden, 0755, DFS_PARENTS, fenced_and(&f, user.fence, absent), &de);
     }
     if (r == DFS_EPRECONDITION && dfs_stat(user.dfs, spec->output, &stat, NULL) == 0) {
-        r = err_set(e, ERR_EXISTS, "output directory %s already exists", spec->output);
+        r = output_exists(spec, e);
     } else if (r < 0) {
         r = err_from_dfs(e, &de, "make %s", hidden);
     } else if (dfs_stat(user.dfs, hidden, &stat, &de) < 0) {
@@ -488,7 +500,8 @@ static int expand_input(struct inputs *in, const char *input, struct err *e)
                                            parent_length ? parent_length : 1);
         r = list_one(in, &stack, (struct to_list){parent, 0}, pattern, &matched, e);
         if (r == 0 && matched == 0) {
-            r = err_set(e, ERR_NOT_FOUND, "input %s: no file matches", input);
+            r = err_set(e, ERR_NOT_FOUND, "input %s: no file of the store matches; see dfs ls",
+                        input);
         }
     } else if (dfs_stat(in->dfs, input, &stat, &de) < 0) {
         r = err_from_dfs(e, &de, "input %s", input);

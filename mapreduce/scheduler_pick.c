@@ -243,7 +243,8 @@ static uint32_t pick_map(struct scheduler *s, struct sched_job *job, const struc
     }
     struct task_queue *any = &job->any[SCHED_MAP];
     task = queue_take(any, tasks, w->id, !has_other_worker(s, job, w->id));
-    if (task == NO_TASK || job->blind || !has_near_worker(s, &tasks[task])) {
+    if (task == NO_TASK || job->blind || !has_near_worker(s, &tasks[task]) ||
+        locality_of(&tasks[task], w) == SCHED_ON_HOST) { /* it failed here, and there is no other */
         return task;
     }
     if (job->waiting_since == 0) {

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <trireme/dfs.h>
 
@@ -25,4 +26,16 @@ int err_from_dfs(struct err *e, const struct dfs_err *de, const char *format, ..
         code = ERR_INTERNAL; /* a failure without a code is a bug of libdfs, but never success */
     }
     return err_set(e, code, "%s: %s", text, de->msg[0] ? de->msg : err_text(code));
+}
+
+void connect_text_shorten(char *text)
+{
+    char *begin = strstr(text, "failed to connect to all addresses");
+    char *last = begin;
+    for (char *at = begin; at && (at = strstr(at, ": ")) != NULL; at += 2) {
+        last = at + 2;
+    }
+    if (begin && last != begin) {
+        memmove(begin, last, strlen(last) + 1);
+    }
 }

@@ -51,11 +51,12 @@ struct task {
     char *job;
     char *attempt;
     bool reduce;
-    bool begun;         /* the process has said that it has the attempt */
-    bool reported;      /* its end is told, or nobody wants to know (killed) */
-    bool holds;         /* success leaves a map output here */
-    uint64_t plan;      /* of the assignment */
-    time_ms started_ms; /* wall */
+    bool begun;            /* the process has said that it has the attempt */
+    bool reported;         /* its end is told, or nobody wants to know (killed) */
+    bool holds;            /* success leaves a map output here */
+    uint64_t plan;         /* of the assignment */
+    uint64_t memory_bytes; /* limit that its job asked for; 0: none */
+    time_ms started_ms;    /* wall */
     uint32_t permille;
     char *text;    /* its status line */
     time_ms alive; /* last sign of life */

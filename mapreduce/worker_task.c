@@ -14,6 +14,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/parse.h"
 #include "common/sys.h"
 #include "mapreduce/mr_pack.h"
 #include "mapreduce/worker_internal.h"
@@ -68,6 +69,14 @@ static void describe_death(const struct task *task, struct buf *out)
         buf_append_str(out, "the task's process ");
         describe_end(task, out);
         buf_append_str(out, WIFSIGNALED(task->status) ? "" : " before its task did");
+        if (WIFSIGNALED(task->status) && WTERMSIG(task->status) == SIGKILL) {
+            buf_append_str(out, ": as the kernel does when memory runs out");
+        }
+        if (task->memory_bytes > 0) {
+            char size[FORMAT_TEXT_BYTES];
+            buf_printf(out, "; its memory is limited to %s (--task-memory)",
+                       format_bytes(task->memory_bytes, size));
+        }
     }
 }
 
@@ -483,6 +492,7 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     task->reduce = a->reduce;
     task->holds = !a->reduce && a->reduces > 0;
     task->plan = a->plan;
+    task->memory_bytes = spec->task_memory_bytes;
     task->started_ms = clock_wall_ms();
     task->alive = clock_mono_ms();
     task->timeout_ms = spec->task_timeout_ms ? spec->task_timeout_ms : w->options.task_timeout_ms;

@@ -16,9 +16,10 @@
 #include "bench/lib/measure.h"
 #include "common/alloc.h"
 #include "common/buf.h"
+#include "common/rng.h"
 #include "common/sys.h"
 
-enum { PORT_COUNT_MAX = 16 };
+enum { PORT_COUNT_MAX = 16, PORT_MIN = 20000, PORT_MAX = 32000 };
 
 char *process_build_path(const char *path)
 {
@@ -161,21 +162,33 @@ double process_cpu(pid_t pid)
     return seconds;
 }
 
+/* Below what Linux gives to outgoing connections, one of which could otherwise take the port of a
+ * process that is to come back to it. */
 void process_free_ports(int *ports, size_t count)
 {
     int sockets[PORT_COUNT_MAX];
+    size_t found = 0;
     if (count > PORT_COUNT_MAX) {
         bench_fail("too many ports");
     }
-    for (size_t i = 0; i < count; i++) {
-        struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-        socklen_t length = sizeof(at);
-        sockets[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (sockets[i] < 0 || bind(sockets[i], (struct sockaddr *)&at, sizeof(at)) != 0 ||
-            getsockname(sockets[i], (struct sockaddr *)&at, &length) != 0) {
-            bench_fail("no free port");
+    for (int tries = 0; found < count && tries < 1000; tries++) {
+        int port = PORT_MIN + (int)(rng_entropy_u64() % (PORT_MAX - PORT_MIN));
+        struct sockaddr_in at = {.sin_family = AF_INET,
+                                 .sin_port = htons((uint16_t)port),
+                                 .sin_addr = {htonl(INADDR_LOOPBACK)}};
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0) {
+            bench_fail("socket");
         }
-        ports[i] = ntohs(at.sin_port);
+        if (bind(fd, (struct sockaddr *)&at, sizeof(at)) == 0) {
+            sockets[found] = fd;
+            ports[found++] = port;
+        } else {
+            close(fd);
+        }
+    }
+    if (found < count) {
+        bench_fail("no free ports");
     }
     for (size_t i = 0; i < count; i++) {
         close(sockets[i]);

@@ -83,6 +83,9 @@ int raft_new(const struct raft_options *options, struct raft **ret_raft, struct 
     buf_init(&r->out.config_bytes);
     raft_fit_role(r);
     raft_restart_timer(r);
+    if (options->founder) {
+        r->election_at_ms = r->now_ms; /* there is no leader to wait for */
+    }
     r->told = raft_status(r);
     *ret_raft = r;
     return 0;

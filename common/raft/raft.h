@@ -231,6 +231,7 @@ struct raft_options {
     uint32_t piece_bytes;           /* of a snapshot in one message; 0: default */
     uint64_t uncommitted_bytes_max; /* proposals beyond it get ERR_BUSY; 0: default */
     bool lease_reads;               /* trust clocks to run at one rate (D 6.4.1); off */
+    bool founder;                   /* has just founded the cluster: campaigns at once */
 };
 
 /* A member as it was when it stopped. Every entry of its log after start_index must then be given
@@ -249,8 +250,7 @@ void raft_free(struct raft *r); /* accepts NULL */
 int raft_step(struct raft *r, const struct raft_event *event, struct raft_update *ret_update,
               struct err *e) MUST_CHECK;
 
-/* When the next RAFT_TICK is wanted. */
-time_ms raft_next_ms(const struct raft *r);
+time_ms raft_next_ms(const struct raft *r); /* when the next RAFT_TICK is wanted */
 
 /* ---- Looking at it -------------------------------------------------------------------------- */
 
@@ -277,7 +277,7 @@ struct raft_status raft_status(const struct raft *r);
 const struct raft_config *
 raft_configuration(const struct raft *r); /* in force: the newest in the log */
 
-/* 0, or ERR_NOT_FOUND unless start <= index <= last. Memory only. */
+/* ERR_NOT_FOUND unless start <= index <= last. Memory only. */
 int raft_term_at(const struct raft *r, log_index index, term_no *ret_term) MUST_CHECK;
 
 enum raft_peer_state { RAFT_PEER_PROBE = 1, RAFT_PEER_REPLICATE, RAFT_PEER_SNAPSHOT };

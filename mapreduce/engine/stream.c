@@ -19,6 +19,7 @@
 #include "common/alloc.h"
 #include "common/limits.h"
 #include "common/macros.h"
+#include "common/parse.h"
 #include "common/sys.h"
 #include "mapreduce/engine/command.h"
 #include "mapreduce/engine/report.h"
@@ -76,6 +77,21 @@ static void restore_sigpipe(struct stream *s)
     s->blocked = false;
 }
 
+/* Why it could not be started, and what to do about it. */
+static const char *start_hint(int code)
+{
+    switch (code) {
+    case ENOENT:
+        return "no such program on this machine; send it along with --file PATH, or install it";
+    case EACCES:
+        return "it may not be executed; chmod +x it before it is sent";
+    case ENOEXEC:
+        return "it is no program; a script's first line is #!INTERPRETER";
+    default:
+        return strerror(code);
+    }
+}
+
 static int spawn(struct stream *s, const struct child_command *command, const int ends[3],
                  struct err *e)
 {
@@ -107,7 +123,7 @@ static int spawn(struct stream *s, const struct child_command *command, const in
     (void)posix_spawnattr_destroy(&attributes);
     if (r != 0) {
         s->pid = 0;
-        return err_set(e, ERR_TASK, "cannot start '%s': %s", s->options.command, strerror(r));
+        return err_set(e, ERR_TASK, "cannot start '%.120s': %s", s->options.command, start_hint(r));
     }
     return 0;
 }
@@ -387,6 +403,36 @@ bool stream_is_deaf(const struct stream *s)
 
 /* ---- End ---- */
 
+/* What a signal most often means, for those who do not know it by heart. */
+static const char *signal_hint(int number)
+{
+    return number == SIGKILL   ? ": as the kernel does when memory runs out"
+           : number == SIGXCPU ? ": it used up its processor time"
+                               : "";
+}
+
+/* As a shell tells of a signal: 128 and its number. */
+static int exit_failed(const struct stream *s, int status, struct err *e)
+{
+    uint64_t most = s->options.job->program_bytes;
+    char size[FORMAT_TEXT_BYTES];
+    char limit[FORMAT_TEXT_BYTES + 64] = "";
+    if (most > 0) {
+        (void)snprintf(limit, sizeof(limit), "; its memory is limited to %s (--task-memory)",
+                       format_bytes(most, size));
+    }
+    if (status > 128 && strsignal(status - 128)) {
+        return err_set(e, ERR_TASK, "'%.80s' exited with status %d (signal %d, %s%s)%s",
+                       s->options.command, status, status - 128, strsignal(status - 128),
+                       signal_hint(status - 128), limit);
+    }
+    const char *hint = status == 127   ? " (not found: send it along with --file PATH)"
+                       : status == 126 ? " (not executable: chmod +x, and a first line #!)"
+                                       : "";
+    return err_set(e, ERR_TASK, "'%.80s' exited with status %d%s%s", s->options.command, status,
+                   hint, limit);
+}
+
 static int wait_for_exit(struct stream *s, struct err *e)
 {
     int status = 0;
@@ -401,17 +447,12 @@ static int wait_for_exit(struct stream *s, struct err *e)
                   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
     counters_add(s->options.counters, COUNTER_CPU_MS, ms);
     if (WIFSIGNALED(status)) {
-        return err_set(e, ERR_TASK, "'%s' was ended by signal %d (%s)", s->options.command,
-                       WTERMSIG(status), strsignal(WTERMSIG(status)));
+        return err_set(e, ERR_TASK, "'%.120s' was ended by signal %d (%s%s)", s->options.command,
+                       WTERMSIG(status), strsignal(WTERMSIG(status)),
+                       signal_hint(WTERMSIG(status)));
     }
-    if (WEXITSTATUS(status) != 0 && s->options.job->exit_status_matters) {
-        const char *hint = WEXITSTATUS(status) == 127   ? " (not found)"
-                           : WEXITSTATUS(status) == 126 ? " (not executable)"
-                                                        : "";
-        return err_set(e, ERR_TASK, "'%s' exited with status %d%s", s->options.command,
-                       WEXITSTATUS(status), hint);
-    }
-    return 0;
+    bool failed = WEXITSTATUS(status) != 0 && s->options.job->exit_status_matters;
+    return failed ? exit_failed(s, WEXITSTATUS(status), e) : 0;
 }
 
 int stream_finish(struct stream *s, struct err *e)

@@ -13,6 +13,7 @@
 #include "common/rpc/rpc_stream.h"
 #include "mapreduce/mr_methods.h"
 #include "mapreduce/mr_rpc.h"
+#include "mapreduce/store_err.h"
 
 enum {
     CALL_MS = 30 * 1000,  /* one try */
@@ -93,8 +94,9 @@ static bool is_interrupted(const struct mr_client *c)
     return c->options.interrupted && c->options.interrupted();
 }
 
-static void tell_waiting(struct mr_client *c, const char *why)
+static void tell_waiting(struct mr_client *c, char *why)
 {
+    connect_text_shorten(why);
     if (c->options.waiting && (!c->told || strcmp(c->told, why) != 0)) {
         free(c->told);
         c->told = xstrdup(why);
@@ -137,7 +139,9 @@ static bool retry_wait(struct mr_client *c, struct retry *retry, const struct rp
     }
     if (retry->tries / c->count > 3) { /* not for one that is just being restarted */
         struct arena arena = ARENA_INIT;
-        tell_waiting(c, arena_printf(&arena, "mrmaster at %s: %s", address, result->text));
+        char *why =
+            arena_strdup(&arena, arena_printf(&arena, "mrmaster at %s: %s", address, result->text));
+        tell_waiting(c, why);
         arena_deinit(&arena);
     }
     time_ms until = MIN(now + retry->pause_ms, retry->deadline);
@@ -159,8 +163,14 @@ static int call_failed(const struct mr_client *c, const struct rpc_result *resul
                        c->addresses[c->current]);
     }
     if (worth_retrying(result)) {
-        return err_set(e, result->code, "mrmaster at %s cannot be reached: %s",
-                       c->addresses[c->current], result->text);
+        char *why = xstrdup(result->text);
+        connect_text_shorten(why);
+        (void)err_set(e, result->code,
+                      "mrmaster at %s cannot be reached: %s. Is it running? MR_MASTER or "
+                      "--mrmaster says where it is",
+                      c->addresses[c->current], why);
+        free(why);
+        return result->code;
     }
     return err_set(e, result->code, "%s", result->text[0] ? result->text : err_text(result->code));
 }

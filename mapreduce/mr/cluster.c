@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <trireme/dfs.h>
@@ -38,8 +39,18 @@ void cluster_forget_interrupt(void)
     interrupted = 0;
 }
 
+/* Once for each reason in a row: libdfs tells the same every second. */
 static void say_waiting(const char *why)
 {
+    static char told[512];
+    char text[sizeof(told)];
+    (void)snprintf(text, sizeof(text), "%s", why);
+    connect_text_shorten(text);
+    if (strcmp(text, told) == 0) {
+        return;
+    }
+    memcpy(told, text, sizeof(told));
+    why = text;
     (void)fprintf(stderr, "%swaiting: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", why);
 }
 

@@ -287,7 +287,11 @@ static void print_why(const struct job_status *s, const struct worker_list *work
     const struct slots *slots = &sum;
     uint32_t running = s->maps_running + s->reduces_running;
     print_status(s);
-    if (job_state_ended(s->state)) {
+    if (s->state == JOB_STATE_FAILED) {
+        (void)printf("It waits for nothing: it has failed, see above. Its attempts, and what they "
+                     "said: mr logs %s\n",
+                     s->job);
+    } else if (job_state_ended(s->state)) {
         (void)printf("It waits for nothing: it has ended.\n");
     } else if (s->waiting[0] == '\0') {
         (void)printf("It waits for nothing: %" PRIu32 " of its tasks run now.\n", running);

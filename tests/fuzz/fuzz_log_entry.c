@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fixture f;
-    struct log_entry entry;
+    struct command_entry entry;
     struct buf first = BUF_INIT;
     struct buf second = BUF_INIT;
     fixture_init(&f);

@@ -11,7 +11,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from group import Group, wait_until  # noqa: E402
 
 FULL = os.environ.get("TRIREME_FULL") == "1"
-SLOW = ("--election-ms", "60000", "--heartbeat-ms", "1000")  # nobody is elected while a test looks
 
 
 def crc32c(data):
@@ -91,15 +90,15 @@ class Forming(unittest.TestCase):
         self.assertEqual(self.g.status()["cluster_id"], "ab" * 16)
 
     def test_killed_after_the_entry(self):
-        """Entry 1 is durable and nobody has heard of it: it stands."""
-        self.g.start(more=SLOW)
+        """Entry 1 is durable and perhaps nobody has heard of it: it stands."""
+        self.g.start()
         self.g.wait_log(1, "raft: formed cluster=")
         self.g.kill()
-        self.assertEqual(identity(self.g, 2)["cluster"], "")  # they promised nothing
+        cluster, = re.findall(r"raft: formed cluster=(\w+)", self.g.log(1))
+        self.assertIn(identity(self.g, 2)["cluster"], ("", cluster))
         self.g.start()
         self.check_serves()
         self.assertEqual(self.count_formed(), 1)
-        cluster, = re.findall(r"raft: formed cluster=(\w+)", self.g.log(1))
         self.assertEqual(self.g.status()["cluster_id"], cluster)
 
     def test_killed_again_and_again(self):
@@ -112,10 +111,11 @@ class Forming(unittest.TestCase):
             except subprocess.TimeoutExpired:
                 pass
             self.g.kill()
-            self.assertLessEqual(self.count_formed(), 1)
+            self.assertLessEqual(self.count_formed(), 1)  # 0 for ever if it was killed before it could say so
         self.g.start()
         self.check_serves()
-        self.assertEqual(self.count_formed(), 1)
+        self.assertLessEqual(self.count_formed(), 1)
+        self.assertEqual({identity(self.g, i)["cluster"] for i in (1, 2, 3)}, {self.g.status()["cluster_id"]})
 
     def test_second_formation_is_refused(self):
         self.g.start()

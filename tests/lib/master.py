@@ -30,6 +30,8 @@ def error_of(call):
 class Master:
     """A process on a directory of its own, started again at the same address."""
 
+    environment = None  # of the process, when it is not this one's
+
     def __init__(self, directory, *arguments):
         self.data = tempfile.mkdtemp(dir=directory)
         self.arguments = arguments
@@ -43,7 +45,7 @@ class Master:
             self.process = subprocess.Popen(
                 [os.path.join(BUILD, "bin", "fsmaster"), "--data", self.data, "--listen", self.address,
                  "--superuser", "root", "--ready-fd", str(send), *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(send,))
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(send,), env=self.environment)
         os.close(send)
         with os.fdopen(receive) as ready:
             line = ready.readline()

@@ -165,6 +165,7 @@ static void look_elsewhere(struct sim *s, struct client *c, uint32_t hint)
 static void fall_asleep(struct sim *s, uint32_t client)
 {
     s->clients->all[client].asleep = true;
+    s->clients->sleeper = true;
     wake_after(s, 1000ULL * SLEEP_MS, wake_number(WAKE_BEGIN, client, CLIENT_LANE_COUNT_MAX, 0));
 }
 
@@ -177,11 +178,12 @@ void client_on_event(struct sim *s, struct event *ev)
     struct client *c = &s->clients->all[client];
     if (lane == CLIENT_LANE_COUNT_MAX) {
         c->asleep = false;
+        s->clients->sleeper = false;
         return;
     }
     uint32_t number = c->lanes[lane];
     if (wake == WAKE_BEGIN) {
-        if (!c->asleep && rng_below(&s->rng, 3000) == 0) {
+        if (!s->clients->sleeper && rng_below(&s->rng, 3000) == 0) {
             fall_asleep(s, client);
         }
         begin(s, client, lane);

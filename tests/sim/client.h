@@ -69,6 +69,7 @@ struct clients {
     uint32_t op_capacity;
     struct client all[SIM_CLIENT_COUNT_MAX];
     bool stopped; /* no new requests */
+    bool sleeper; /* one client sleeps; the others keep the cluster busy */
 };
 
 struct clients *clients_new(struct sim *s);

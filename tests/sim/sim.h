@@ -220,7 +220,8 @@ void sim_mix(struct sim *s, uint64_t value);
 
 struct health {
     sim_us unhealthy_at; /* last seen so */
-    sim_us stuck_since;  /* nothing was committed since, although a majority is well */
+    sim_us stuck_since;  /* no client was answered since, although a majority is well */
+    uint64_t progress;
     uint64_t committed;
 };
 

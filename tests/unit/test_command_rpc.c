@@ -242,7 +242,8 @@ static void test_reply(void **state)
     };
     const struct apply_result result = {.results = results, .result_count = 3};
     Trireme__V1__MutateReply reply = TRIREME__V1__MUTATE_REPLY__INIT;
-    command_to_reply(&result, &arena, &reply.base);
+    command_to_reply(&result, 77, &arena, &reply.base);
+    assert_int_equal(reply.applied_index, 77);
     assert_int_equal(reply.n_results, 3);
     assert_string_equal(reply.results[0]->outcome->error_name, "ERR_NOT_FOUND");
     assert_string_equal(reply.results[0]->outcome->error_text, "/x: no such file");

@@ -459,6 +459,23 @@ static void test_deaths(void **state)
     assert_true(certain > 0);
 }
 
+/* Each of them ends before it has written as much as makes the state durable. */
+static void test_short_lives(void **state)
+{
+    enum { LIVES = 20, NUMBERS_EACH = 300 };
+    const char *directory = *state;
+    for (int life = 0; life < LIVES; life++) {
+        (void)run_child(directory, STEP_DONE, NUMBERS_EACH);
+    }
+    struct node *n = node_new();
+    assert_int_equal(node_start(n, directory, NULL), 0);
+    assert_true(n->m.count >= LIVES * NUMBERS_EACH);
+    /* What a start replays does not grow with them. */
+    assert_true(n->m.replayed < LIVES * NUMBERS_EACH / 2);
+    node_stop(n);
+    free(n);
+}
+
 static int make_directory(void **state)
 {
     struct buf path = BUF_INIT;
@@ -480,7 +497,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_in_order_and_again),  TEST(test_refusals), TEST(test_gaps_are_refused),
-        TEST(test_log_of_another_term), TEST(test_deaths),
+        TEST(test_log_of_another_term), TEST(test_deaths),   TEST(test_short_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -538,7 +538,7 @@ int main(int argc, char **argv)
 {
     static char task_flag[] = "--task";
     if (argc > 1 && strcmp(argv[1], task_flag) == 0) {
-        return task_main();
+        _exit(task_main()); /* as mrtask does */
     }
     static char self[] = "/proc/self/exe";
     char *task[] = {self, task_flag, NULL};

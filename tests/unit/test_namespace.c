@@ -630,6 +630,39 @@ static void test_preconditions(void **state)
     assert_int_equal(fixture_run(f, mkdir).code, ERR_PRECONDITION);
 }
 
+/* What is kept from batch to batch is let go and read again several times on the way. */
+static void test_more_than_is_kept(void **state)
+{
+    enum { FILE_COUNT = 9000 };
+    struct fixture *f = *state;
+    struct attributes a;
+    struct err e = ERR_INIT;
+    char path[64];
+    size_t rows = 0;
+    f->unchecked = true;
+    for (int i = 0; i < FILE_COUNT; i++) {
+        (void)snprintf(path, sizeof(path), "/tmp/d%d", i % 7);
+        if (i < 7) {
+            fixture_mkdir(f, path);
+            rows = f->kv.count;
+        }
+        (void)snprintf(path, sizeof(path), "/tmp/d%d/%d", i % 7, i);
+        assert_true(fixture_create(f, path).inode > 0);
+    }
+    assert_int_equal(namespace_check(&f->view, &e), 0);
+    assert_true(fixture_stat(f, "/tmp", &a) > 0);
+    assert_int_equal(a.subtree_files, FILE_COUNT);
+    for (int i = 0; i < FILE_COUNT; i++) {
+        (void)snprintf(path, sizeof(path), "/tmp/d%d/%d", i % 7, i);
+        assert_int_equal(fixture_delete(f, path, false), 0);
+    }
+    assert_int_equal(namespace_check(&f->view, &e), 0);
+    assert_true(fixture_stat(f, "/tmp", &a) > 0);
+    assert_int_equal(a.subtree_files, 0);
+    assert_int_equal(a.subtree_directories, 7);
+    assert_true(f->kv.count <= rows);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -648,6 +681,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_replication, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fences, setup, teardown),
         cmocka_unit_test_setup_teardown(test_preconditions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_more_than_is_kept, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,6 +149,18 @@ static void test_up_to_date_check(void **state)
 
 /* ---- pre-vote (D 9.6) ---- */
 
+static void test_founder_waits_for_no_leader(void **state)
+{
+    (void)state;
+    struct lone l;
+    lone_init(&l, &(struct lone_options){.voters = 3, .raft = {.founder = true}});
+    assert_int_equal(raft_next_ms(l.r), l.now_ms);
+    lone_tick(&l, 0);
+    assert_true(lone_held(&l, RAFT_VOTE, 2)->vote.pre);
+    assert_true(raft_next_ms(l.r) >= l.now_ms + LONE_ELECTION_MS); /* once */
+    lone_deinit(&l);
+}
+
 static void test_pre_vote_changes_nothing(void **state)
 {
     (void)state;
@@ -502,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_p4_candidate_boasts_of_durable_entries_only),
         cmocka_unit_test(test_p4_voter_compares_with_what_it_has_acknowledged),
         cmocka_unit_test(test_up_to_date_check),
+        cmocka_unit_test(test_founder_waits_for_no_leader),
         cmocka_unit_test(test_pre_vote_changes_nothing),
         cmocka_unit_test(test_pre_vote_refused_tells_the_term),
         cmocka_unit_test(test_no_term_runs_away_alone),
