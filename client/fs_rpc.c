@@ -315,6 +315,9 @@ int fs_report(struct call *c, struct dfs_report **ret, struct err *e)
     to->repairing = from->repairing;
     to->removal_queue = from->removal_queue;
     to->replicas_deleting = from->replicas_deleting;
+    to->orphans_kept = from->orphans_kept;
+    to->orphans = from->orphans;
+    to->restored_ms = from->restored_ms;
     to->applied_index = from->applied_index;
     to->term = from->term;
     to->default_replication = from->default_replication;

@@ -171,6 +171,8 @@ enum {
 
     SNAPSHOT_HEADER_BYTES_MAX = 16 * 1024 * 1024, /* names of some hundred thousand files */
     SNAPSHOT_HEARD_MS = 2 * 1000, /* one is made for a member that has answered within this */
+    BACKUP_PIECE_BYTES = 1024 * 1024,
+    BACKUP_IDLE_MS = 60 * 1000,   /* a backup that nobody reads any more is let go after this */
     SNAPSHOT_IDLE_MS = 60 * 1000, /* one that nobody asks for any more is let go after this */
 
     /* Raft log. */

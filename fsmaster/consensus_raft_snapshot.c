@@ -19,10 +19,10 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/mailbox.h"
+#include "common/snapshot_stream.h"
 #include "common/sys.h"
 #include "fsmaster/consensus_raft_internal.h"
 #include "fsmaster/raft_transport.h"
-#include "fsmaster/snapshot_stream.h"
 
 enum install_step {
     INSTALL_NONE,

@@ -513,6 +513,9 @@ static int report(struct rpc_call *call, void *service)
     a->file_count = s->totals.files;
     a->directory_count = s->totals.directories;
     a->byte_count = s->totals.bytes;
+    a->orphans_kept = s->totals.era.keeps_orphans;
+    a->orphans = locations_class_count(s->locations, LOCATION_CLASS_RUMOURED);
+    a->restored_ms = s->totals.era.wall_ms;
     a->applied_index = s->totals.applied.index;
     a->term = s->status.term;
     a->default_replication = s->totals.default_replication;

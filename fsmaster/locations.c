@@ -724,6 +724,22 @@ bool locations_find(const struct locations *l, chunk_id chunk, struct location *
     return true;
 }
 
+bool locations_visit_odd(const struct locations *l, uint32_t *cursor, location_visit_fn visit,
+                         void *arg)
+{
+    if (*cursor < SHARD_COUNT) {
+        const struct shard *shard = &l->shards[(*cursor)++];
+        for (uint32_t i = 0; i < shard->capacity; i++) {
+            const struct record *row = &shard->rows[i];
+            if (row->id != 0 &&
+                (row->state == LOCATION_RUMOURED || (row->flags & RECORD_HAS_ODD))) {
+                visit(arg, row->id);
+            }
+        }
+    }
+    return *cursor < SHARD_COUNT;
+}
+
 uint64_t locations_class_count(const struct locations *l, enum location_class class)
 {
     return l->classes[class];

@@ -124,6 +124,13 @@ void locations_set_live(struct locations *l, server_id id, bool live);
 /* False: nothing is known of it. */
 bool locations_find(const struct locations *l, chunk_id chunk, struct location *ret);
 
+/* Chunks that may be odd: not named by the log, or with replicas that do not agree with it. One
+ * slice of the table per call, from *cursor on, which begins at 0; false: that was the last one.
+ * visit must not change the locations. */
+typedef void (*location_visit_fn)(void *arg, chunk_id chunk);
+bool locations_visit_odd(const struct locations *l, uint32_t *cursor, location_visit_fn visit,
+                         void *arg);
+
 /* Chunks of a class. Lags behind a change of liveness until the sweep has been round. */
 uint64_t locations_class_count(const struct locations *l, enum location_class class);
 uint64_t locations_count(const struct locations *l);

@@ -267,7 +267,7 @@ static void print_rescued(const struct rescue_report *r)
     char cluster[CLUSTER_ID_TEXT_BYTES];
     (void)printf("member %" PRIu64 " of cluster %s\n"
                  "its log ends at entry %" PRIu64 " of term %" PRIu64 "\n"
-                 "its state stands at entry %" PRIu64 ", the log has the rest: %" PRIu64
+                 "its state, without what is only in the log, stands at entry %" PRIu64 ": %" PRIu64
                  " files, %" PRIu64 " directories, %" PRIu64 " bytes\n",
                  r->member, cluster_id_format(r->cluster, cluster), r->last.index, r->last.term,
                  r->applied, r->totals.files, r->totals.directories, r->totals.bytes);

@@ -256,7 +256,7 @@ static int change_known(struct change *c, uint64_t id)
     return err_set(rpc_call_err(c->call), ERR_NOT_FOUND, "no file master has id %" PRIu64, id);
 }
 
-static bool is_operator(struct rpc_call *call, const struct server *s)
+bool server_is_operator(const struct server *s, struct rpc_call *call)
 {
     return strcmp(rpc_call_caller(call)->user, s->superuser) == 0;
 }
@@ -265,7 +265,7 @@ static int raft_change_step(struct rpc_call *call, void *service)
 {
     struct server *s = service;
     const Trireme__V1__RaftChangeRequest *q = (const void *)rpc_call_request(call);
-    if (!is_operator(call, s)) {
+    if (!server_is_operator(s, call)) {
         return err_set(rpc_call_err(call), ERR_PERMISSION, "only %s may change the members",
                        s->superuser);
     }
@@ -297,7 +297,7 @@ static int raft_transfer_step(struct rpc_call *call, void *service)
     const Trireme__V1__RaftTransferRequest *q = (const void *)rpc_call_request(call);
     struct err *e = rpc_call_err(call);
     struct consensus_group *g = arena_calloc(rpc_call_arena(call), sizeof(*g));
-    if (!is_operator(call, s)) {
+    if (!server_is_operator(s, call)) {
         return err_set(e, ERR_PERMISSION, "only %s may choose the leader", s->superuser);
     }
     if (!s->status.is_leader || s->stopping) {

@@ -18,10 +18,10 @@
 #include "common/clock.h"
 #include "common/limits.h"
 #include "common/macros.h"
+#include "common/snapshot_stream.h"
 #include "common/sys.h"
 #include "fsmaster/command_rpc.h"
 #include "fsmaster/consensus.h"
-#include "fsmaster/snapshot_stream.h"
 #include "fsmaster/state.h"
 
 #define MARKER_NAME "RESTORING"
@@ -161,8 +161,7 @@ static int survive(struct work *w, struct err *e)
 
 /* ---- A backup -------------------------------------------------------------------------------- */
 
-/* Entry of the directory that is not there in a directory which a cut-off restore may be begun in
- * again, or in one that is as good as empty. */
+/* Until visit gives an error. */
 static int for_each_entry(const char *directory, int (*visit)(void *, const char *, struct err *),
                           void *arg, struct err *e)
 {
@@ -279,10 +278,11 @@ static int restore(struct work *w, struct err *e)
         r = err_set(e, ERR_PRECONDITION, "nothing was changed");
     }
     r = r < 0 ? r : sys_mkdir_p(o->data, e);
-    if (r == 0) {
-        r = for_each_entry(o->data, is_marked(o->data) ? remove_entry : refuse_entry,
-                           (void *)o->data, e);
+    if (r == 0 && is_marked(o->data)) { /* the marker goes last: then the directory is empty */
+        r = for_each_entry(o->data, remove_entry, (void *)o->data, e);
+        r = r < 0 ? r : remove_marker(o->data, e);
     }
+    r = r < 0 ? r : for_each_entry(o->data, refuse_entry, (void *)o->data, e);
     if (r == 0) {
         r = datadir_open(&w->datadir, o->data, "fsmaster", e);
         r = r < 0 ? r : sys_write_file_atomic(marker, "", 0, e);

@@ -248,8 +248,11 @@ static int listen_at(struct server *s, struct err *e)
                                              .address = s->address,
                                              .metrics = s->metrics.registry};
     s->transport = raft_transport_new(&between);
-    struct rpc_service services[] = {
-        {fs_service, s}, {raft_admin_service, s}, {raft_stream_service, s->transport}};
+    struct rpc_service services[] = {{fs_service, s},
+                                     {raft_admin_service, s},
+                                     {backup_service, s},
+                                     {orphans_service, s},
+                                     {raft_stream_service, s->transport}};
     struct rpc_server_options options = {.addresses = &o->listen,
                                          .address_count = 1,
                                          .tls = s->tls,
@@ -346,6 +349,7 @@ int server_start(const struct server_options *options, struct server **ret, stru
     r = r < 0 ? r : datadir_open(&s->datadir, options->data, "fsmaster", e);
     r = r < 0 ? r : open_state(s, e);
     r = r < 0 ? r : scan_tables(s, e);
+    r = r < 0 ? r : backup_start(s, e);
     r = r < 0 ? r : listen_at(s, e);
     r = r < 0 ? r : server_start_consensus(s, failed, e);
     r = r < 0 ? r : start_http(s, e);
@@ -386,6 +390,7 @@ static void tick(struct server *s, time_ms now)
         leases_tick(s, now);
     }
     mutates_retry(s, now);
+    backup_tick(s, now);
     server_reads_tick(s, now);
     gauge_set(s->metrics.mailbox, (int64_t)mailbox_depth(s->mailbox));
     gauge_set(s->metrics.workers, (int64_t)workpool_depth(s->workers));
@@ -487,6 +492,7 @@ void server_free(struct server *s)
     for (int i = s->stop_count; i < (int)ARRAY_COUNT(s->stop_mails); i++) {
         mailbox_unreserve(s->mailbox);
     }
+    backup_free(s);
     server_reads_free(s->reads);
     recoveries_free(s);
     care_free(s);

@@ -11,6 +11,8 @@
  *   server_scan.c      soft state from the state on disk, at start
  *   fs_rpc.c           the service table: wire to plain and back
  *   raft_admin_rpc.c   what operators and peers ask of a member
+ *   backup_rpc.c       copies of the state for operators
+ *   orphans_rpc.c      replicas that the state does not know
  *   chunk_rpc.c        calls to chunkservers */
 #ifndef FSMASTER_SERVER_INTERNAL_H
 #define FSMASTER_SERVER_INTERNAL_H
@@ -105,6 +107,8 @@ struct server {
     struct repair_queue *repair;
     struct rng rng;
     struct scan scan;
+
+    struct backup *backup; /* being read; NULL: none */
 
     struct map recoveries;    /* chunk id -> struct recovering */
     struct list allocations;  /* struct mutate that waits for servers, oldest first */
@@ -246,5 +250,19 @@ extern const struct rpc_service_row fs_service[];
 
 extern const struct rpc_service_row raft_stream_service[]; /* its service is a raft_transport */
 extern const struct rpc_service_row raft_admin_service[];
+/* The caller may do what changes the cluster. */
+bool server_is_operator(const struct server *s, struct rpc_call *call);
+
+/* ---- backup_rpc.c ---- */
+
+extern const struct rpc_service_row backup_service[];
+/* What a crash has left. */
+int backup_start(struct server *s, struct err *e) MUST_CHECK;
+void backup_tick(struct server *s, time_ms now);
+void backup_free(struct server *s); /* no job is running */
+
+/* ---- orphans_rpc.c ---- */
+
+extern const struct rpc_service_row orphans_service[];
 
 #endif

@@ -87,6 +87,7 @@ struct cli_options {
     uint64_t chunk_bytes;
     uint64_t bytes;
     const char *format;
+    const char *from; /* admin backup */
 };
 
 struct cli;

@@ -1,10 +1,11 @@
-/* dfs admin raft: the group of file masters. */
+/* dfs admin: its page, and the group of file masters. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <trireme/dfs_admin.h>
 
+#include "client/cli/admin.h"
 #include "client/cli/cli.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
@@ -171,21 +172,30 @@ static int transfer(struct cli *cli)
 /* ---- The verbs ------------------------------------------------------------------------------ */
 
 static const struct verb {
+    const char *group; /* first word, or NULL */
     const char *name;
     size_t least, most; /* arguments behind it */
     int (*run)(struct cli *cli);
 } verbs[] = {
-    {"status", 0, 0, status},        {"add", 1, 1, add},           {"promote", 1, 1, promote},
-    {"remove", 1, 1, remove_member}, {"transfer", 0, 1, transfer},
+    {"raft", "status", 0, 0, status},       {"raft", "add", 1, 1, add},
+    {"raft", "promote", 1, 1, promote},     {"raft", "remove", 1, 1, remove_member},
+    {"raft", "transfer", 0, 1, transfer},   {NULL, "backup", 1, 1, admin_backup},
+    {NULL, "orphans", 0, 0, admin_orphans}, {NULL, "release-orphans", 0, 0, admin_release_orphans},
 };
+
+static bool is_meant(const struct cli *cli, const struct verb *verb)
+{
+    size_t words = verb->group ? 2 : 1;
+    size_t rest = cli->argument_count - words;
+    return cli->argument_count >= words && rest >= verb->least && rest <= verb->most &&
+           strcmp(cli->arguments[0], verb->group ? verb->group : verb->name) == 0 &&
+           (!verb->group || strcmp(cli->arguments[1], verb->name) == 0);
+}
 
 static int run_admin(struct cli *cli)
 {
-    size_t rest = cli->argument_count - 2;
     for (size_t i = 0; i < ARRAY_COUNT(verbs); i++) {
-        if (strcmp(cli->arguments[0], "raft") == 0 &&
-            strcmp(cli->arguments[1], verbs[i].name) == 0 && rest >= verbs[i].least &&
-            rest <= verbs[i].most) {
+        if (is_meant(cli, &verbs[i])) {
             return verbs[i].run(cli);
         }
     }
@@ -195,20 +205,36 @@ static int run_admin(struct cli *cli)
 
 /* ---- Page ----------------------------------------------------------------------------------- */
 
+static const struct config_row admin_rows[] = {
+    {ONCE("from", CONFIG_STRING, from), .value_name = "HOST:PORT",
+     .help = "backup: from this file master instead of the leader; it may be a little behind."},
+    {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "backup: replace a file."},
+};
+
 const struct cli_command cli_admin_page = {
     .name = "admin",
-    .summary = "look at the group of file masters, and change it",
+    .summary = "look at the group of file masters, change it, back its state up",
+    ROWS(admin_rows),
     .run = run_admin,
-    .arguments = "raft status|add HOST:PORT|promote ID|remove ID|transfer [ID]",
-    .arguments_min = 2,
+    .arguments = "raft status|add HOST:PORT|promote ID|remove ID|transfer [ID]\n"
+                 "       dfs admin [OPTION]... backup FILE|DIR\n"
+                 "       dfs admin [OPTION]... orphans|release-orphans",
+    .arguments_min = 1,
     .arguments_max = 3,
     .description =
         "status shows each file master, how far its log is, and when the leader last heard of it. "
         "add makes the empty file master at an address a learner: it gets the log and has no "
         "vote. promote gives a learner that has caught up its vote. remove takes a member out. "
         "transfer hands leadership over. Changes are made one at a time and are answered when a "
-        "majority has them; only the superuser may make them.",
+        "majority has them; only the superuser may make them.\n\n"
+        "backup copies the state of the file masters, names and chunks but not the chunks' bytes, "
+        "into a file that appears when it is complete, checked and durable; in a directory it is "
+        "named after the cluster and the entry of the log. `fsmaster --restore' makes a file "
+        "master of it. orphans lists replicas that the file masters do not know, or know at a "
+        "lower version. A state that was restored keeps them until release-orphans: look first "
+        "whether something is among them that you miss.",
     .footer = "Examples:\n  dfs admin raft status\n"
               "  dfs admin raft status --json | jq '.members[] | select(.role == \"leader\")'\n"
-              "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3",
+              "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3\n"
+              "  dfs admin backup /backups",
 };

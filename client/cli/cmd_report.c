@@ -42,12 +42,14 @@ static void report_json(const struct dfs_report *r)
                   (json_int_t)r->missing, "unheard", (json_int_t)r->unheard, "repair_queue",
                   (json_int_t)r->repair_queue, "repairing", (json_int_t)r->repairing);
     cli_print_json(json_pack(
-        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "cluster_id", r->cluster_id,
+        "{s:s, s:i, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "cluster_id", r->cluster_id,
         "default_replication", (int)r->default_replication, "servers", servers, "chunks", chunks,
         "files", (json_int_t)r->file_count, "directories", (json_int_t)r->directory_count, "bytes",
         (json_int_t)r->byte_count, "removal_queue", (json_int_t)r->removal_queue,
         "replicas_deleting", (json_int_t)r->replicas_deleting, "applied_index",
-        (json_int_t)r->applied_index, "term", (json_int_t)r->term));
+        (json_int_t)r->applied_index, "term", (json_int_t)r->term, "orphans",
+        json_pack("{s:I, s:b, s:I}", "count", (json_int_t)r->orphans, "kept", (int)r->orphans_kept,
+                  "restored_ms", (json_int_t)r->restored_ms)));
 }
 
 static void report_servers(const struct cli *cli, const struct dfs_report *r)
@@ -101,6 +103,11 @@ static void report_text(const struct cli *cli, const struct dfs_report *r)
         (void)printf("Removal: %llu inodes queued, %llu replicas being deleted\n",
                      (unsigned long long)r->removal_queue,
                      (unsigned long long)r->replicas_deleting);
+    }
+    if (r->orphans_kept) {
+        (void)printf("Restored from a backup or a survivor: %llu chunks that no file has are kept "
+                     "until `dfs admin release-orphans'\n",
+                     (unsigned long long)r->orphans);
     }
     if (r->server_count > 0) {
         (void)fputc('\n', stdout);

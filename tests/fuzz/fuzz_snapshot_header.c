@@ -6,7 +6,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/crc32c.h"
-#include "fsmaster/snapshot_stream.h"
+#include "common/snapshot_stream.h"
 
 static void decode(const void *data, size_t size)
 {

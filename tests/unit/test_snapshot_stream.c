@@ -1,4 +1,4 @@
-/* fsmaster/snapshot_stream: what comes out of a directory goes into another one, whatever pieces it
+/* common/snapshot_stream: what comes out of a directory goes into another one, whatever pieces it
  * is cut into and wherever reading begins; no damaged byte gets through. */
 #include <fcntl.h>
 #include <setjmp.h>
@@ -14,8 +14,8 @@
 #include "common/buf.h"
 #include "common/macros.h"
 #include "common/rng.h"
+#include "common/snapshot_stream.h"
 #include "common/sys.h"
-#include "fsmaster/snapshot_stream.h"
 
 struct fixture {
     char *root;
@@ -144,6 +144,40 @@ static void test_there_and_back(void **state)
 }
 
 /* A receiver that lost its place asks for any offset. */
+/* What a backup's reader does: the same checks, and nothing is written. */
+static int check_only(const char *bytes, size_t length, struct rng *rng)
+{
+    struct snapshot_sink *s = NULL;
+    int r = snapshot_sink_open(NULL, &s, NULL);
+    for (size_t at = 0; r == 0 && at < length;) {
+        size_t part = MIN(length - at, (size_t)(1 + rng_below(rng, 70000)));
+        r = snapshot_sink_write(s, (struct span){bytes + at, part}, NULL);
+        at += part;
+    }
+    r = r < 0 ? r : snapshot_sink_finish(s, NULL);
+    snapshot_sink_close(s);
+    return r;
+}
+
+static void test_check_only(void **state)
+{
+    const struct fixture *f = *state;
+    struct rng rng;
+    rng_seed(&rng, 6);
+    assert_int_equal(check_only(f->whole.data, f->whole.length, &rng), 0);
+    assert_int_equal(check_only(f->whole.data, f->whole.length - 1, &rng), ERR_CORRUPT);
+    char *damaged = xmemdup(f->whole.data, f->whole.length);
+    for (int round = 0; round < 300; round++) { /* one bit each time */
+        size_t at = (size_t)rng_below(&rng, f->whole.length);
+        char bit = (char)(1 << rng_below(&rng, 8));
+        damaged[at] = (char)(damaged[at] ^ bit);
+        assert_true(check_only(damaged, f->whole.length, &rng) < 0);
+        damaged[at] = (char)(damaged[at] ^ bit);
+    }
+    assert_int_equal(check_only(damaged, f->whole.length, &rng), 0);
+    free(damaged);
+}
+
 static void test_any_offset(void **state)
 {
     const struct fixture *f = *state;
@@ -235,11 +269,9 @@ static void test_hostile_headers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_there_and_back),
-        TEST(test_any_offset),
-        TEST(test_damage),
-        TEST(test_cut_and_too_long),
-        cmocka_unit_test(test_hostile_headers),
+        TEST(test_there_and_back),   TEST(test_any_offset),
+        TEST(test_check_only),       TEST(test_damage),
+        TEST(test_cut_and_too_long), cmocka_unit_test(test_hostile_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -62,6 +62,54 @@ DFS_EXPORT int dfs_group_change(struct dfs *dfs, enum dfs_group_change change, u
 /* Hands leadership to this member; 0: to whoever is closest. Returns when it has begun. */
 DFS_EXPORT int dfs_group_transfer(struct dfs *dfs, uint64_t id, struct dfs_err *e);
 
+/* ---- The state of the file masters ------------------------------------------------------------
+ */
+
+struct dfs_backup {
+    char cluster_id[64];
+    uint64_t member; /* that made the copy */
+    char address[320];
+    uint64_t index; /* the copy stands at this entry of the log ... */
+    uint64_t term;  /* ... of this term */
+    uint64_t bytes;
+};
+
+/* Copies the file masters' state (names, files, chunks: not the chunks' bytes) as it stands at one
+ * moment, and checks it on the way. write gets all its bytes in order; anything but 0 from it ends
+ * the copy with DFS_EIO. from: HOST:PORT of a file master, whose state may be a little
+ * behind; NULL: the leader, whose copy has everything acknowledged before. *ret is filled before
+ * write is called. DFS_ECORRUPT: what came is damaged. */
+typedef int (*dfs_backup_write)(void *arg, const struct dfs_backup *backup, const void *data,
+                                size_t length);
+DFS_EXPORT int dfs_backup(struct dfs *dfs, const char *from, dfs_backup_write write, void *arg,
+                          struct dfs_backup *ret, struct dfs_err *e);
+
+/* A chunk that the file masters do not know, or know at a lower version than some replicas have. */
+struct dfs_orphan {
+    uint64_t chunk;
+    uint64_t known_version; /* 0: not known */
+    struct dfs_orphan_replica {
+        uint64_t server;
+        uint64_t version;
+        uint64_t length;
+    } * replicas;
+    size_t replica_count;
+};
+
+struct dfs_orphans {
+    bool kept;            /* the state was restored: nothing of it is deleted before a release */
+    uint64_t floor;       /* chunks below this, that is */
+    uint64_t restored_ms; /* wall clock; 0: never */
+    bool complete;        /* every chunkserver has reported to the leader */
+    struct dfs_orphan *items;
+    size_t count;
+};
+
+DFS_EXPORT int dfs_orphans(struct dfs *dfs, struct dfs_orphans **ret, struct dfs_err *e);
+DFS_EXPORT void dfs_orphans_free(struct dfs_orphans *orphans); /* accepts NULL */
+/* What was kept is deleted from now on. DFS_EPRECONDITION: nothing is kept. */
+DFS_EXPORT int dfs_orphans_release(struct dfs *dfs, struct dfs_err *e);
+
 #ifdef __cplusplus
 }
 #endif

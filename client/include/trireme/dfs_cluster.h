@@ -24,6 +24,9 @@ struct dfs_report {
     uint64_t file_count, directory_count, byte_count;
     uint64_t chunk_count, under_replicated, missing, unheard, repair_queue, repairing;
     uint64_t removal_queue, replicas_deleting;
+    bool orphans_kept;    /* the state was restored; see dfs_orphans() */
+    uint64_t orphans;     /* chunks that servers have and the file masters do not know */
+    uint64_t restored_ms; /* wall clock; 0: never */
     uint64_t applied_index, term;
     uint32_t default_replication;
 };

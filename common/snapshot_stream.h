@@ -1,8 +1,8 @@
 /* A snapshot of the state as one string of bytes, as Raft carries it from member to member: a
  * header, then each file of a checkpoint followed by its CRC32C (docs/formats.md). Whoever has the
  * struct: one thread at a time; all but encode and decode block on the disk. */
-#ifndef FSMASTER_SNAPSHOT_STREAM_H
-#define FSMASTER_SNAPSHOT_STREAM_H
+#ifndef COMMON_SNAPSHOT_STREAM_H
+#define COMMON_SNAPSHOT_STREAM_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -52,7 +52,7 @@ int snapshot_source_read(struct snapshot_source *s, uint64_t offset, size_t leng
  */
 
 struct snapshot_sink;
-/* Replaces the directory. */
+/* Replaces the directory; NULL: checks what comes and writes nothing. */
 int snapshot_sink_open(const char *directory, struct snapshot_sink **ret, struct err *e) MUST_CHECK;
 void snapshot_sink_close(struct snapshot_sink *s); /* accepts NULL; the directory stays */
 uint64_t snapshot_sink_received(const struct snapshot_sink *s);

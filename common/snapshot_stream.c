@@ -1,7 +1,7 @@
 /* Header: magic "TRSNAPSH", format u32, length of the whole header u32, index u64, term u64, count
  * of files u32, for each a varint length, the name and its bytes u64, then the CRC32C u32 of all
  * that. Behind it, for each file in that order: its bytes, CRC32C u32. */
-#include "fsmaster/snapshot_stream.h"
+#include "common/snapshot_stream.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -359,18 +359,19 @@ struct snapshot_sink {
     uint32_t crc;     /* of what was written */
     char tail[CRC_BYTES];
     size_t tail_length; /* of its CRC */
-    int fd;             /* -1: none */
+    bool begun;         /* the file is */
+    int fd;             /* -1: none, or nothing is written */
 };
 
 int snapshot_sink_open(const char *directory, struct snapshot_sink **ret, struct err *e)
 {
-    int r = sys_remove_tree(directory, e);
-    r = r < 0 ? r : sys_mkdir_p(directory, e);
+    int r = directory ? sys_remove_tree(directory, e) : 0;
+    r = r == 0 && directory ? sys_mkdir_p(directory, e) : r;
     if (r < 0) {
         return r;
     }
     struct snapshot_sink *s = xcalloc(1, sizeof(*s));
-    s->directory = xstrdup(directory);
+    s->directory = directory ? xstrdup(directory) : NULL;
     s->fd = -1;
     buf_init(&s->head);
     *ret = s;
@@ -414,15 +415,18 @@ static int take_header(struct snapshot_sink *s, struct span data, struct err *e)
     return (int)((size_t)r - before);
 }
 
-static int create_file(struct snapshot_sink *s, struct err *e)
+static int begin_file(struct snapshot_sink *s, struct err *e)
 {
-    char *path = xprintf("%s/%s", s->directory, s->header.files[s->file].name);
-    s->fd = sys_open(path, O_WRONLY | O_CREAT | O_EXCL, 0644, e);
-    free(path);
     s->written = 0;
     s->crc = 0;
     s->tail_length = 0;
-    return s->fd < 0 ? s->fd : 0;
+    if (s->directory) {
+        char *path = xprintf("%s/%s", s->directory, s->header.files[s->file].name);
+        s->fd = sys_open(path, O_WRONLY | O_CREAT | O_EXCL, 0644, e);
+        free(path);
+    }
+    s->begun = !s->directory || s->fd >= 0;
+    return s->begun ? 0 : s->fd;
 }
 
 static int finish_file(struct snapshot_sink *s, struct err *e)
@@ -433,10 +437,11 @@ static int finish_file(struct snapshot_sink *s, struct err *e)
         return err_set(e, ERR_CORRUPT, "%s of the snapshot is damaged",
                        s->header.files[s->file].name);
     }
-    if (fsync(s->fd) < 0) {
+    if (s->directory && fsync(s->fd) < 0) {
         r = err_errno(e, "sync %s", s->header.files[s->file].name);
     }
     sys_close(&s->fd);
+    s->begun = false;
     s->file++;
     return r;
 }
@@ -444,14 +449,14 @@ static int finish_file(struct snapshot_sink *s, struct err *e)
 /* Takes bytes of the present file, or of its CRC; returns how many. */
 static int take_part(struct snapshot_sink *s, struct span data, struct err *e)
 {
-    int r = s->fd < 0 ? create_file(s, e) : 0;
+    int r = s->begun ? 0 : begin_file(s, e);
     if (r < 0) {
         return r;
     }
     uint64_t left = s->header.files[s->file].bytes - s->written;
     if (left > 0) {
         size_t length = (size_t)MIN((uint64_t)data.length, left);
-        r = sys_write_full(s->fd, data.data, length, e);
+        r = s->directory ? sys_write_full(s->fd, data.data, length, e) : 0;
         s->crc = crc32c_extend(s->crc, data.data, length);
         s->written += length;
         return r < 0 ? r : (int)length;
@@ -486,5 +491,5 @@ int snapshot_sink_finish(struct snapshot_sink *s, struct err *e)
     if (!s->has_header || s->file < s->header.file_count) {
         return err_set(e, ERR_CORRUPT, "the snapshot ends after %" PRIu64 " bytes", s->received);
     }
-    return sys_fsync_dir(s->directory, e);
+    return s->directory ? sys_fsync_dir(s->directory, e) : 0;
 }

@@ -1,0 +1,12 @@
+/* dfs admin: what its files share. cmd_admin.c has the page and the group of file masters,
+ * cmd_admin_state.c what concerns their state. */
+#ifndef CLIENT_CLI_ADMIN_H
+#define CLIENT_CLI_ADMIN_H
+
+#include "client/cli/cli.h"
+
+int admin_backup(struct cli *cli);
+int admin_orphans(struct cli *cli);
+int admin_release_orphans(struct cli *cli);
+
+#endif
