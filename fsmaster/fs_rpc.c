@@ -502,6 +502,9 @@ static int report(struct rpc_call *call, void *service)
                      locations_class_count(s->locations, LOCATION_CLASS_RUMOURED);
     uint64_t unseen = s->scan.complete || s->totals.chunks < known ? 0 : s->totals.chunks - known;
     bool all_heard = care_all_heard(s);
+    if (!s->totals.cluster_id[0]) {
+        return not_leader(call, s); /* of no cluster: it has nothing to tell */
+    }
     report_servers(s, arena, a);
     a->cluster_id = arena_strdup(arena, s->totals.cluster_id);
     a->chunk_count = s->totals.chunks;

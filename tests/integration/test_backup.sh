@@ -270,7 +270,8 @@ gone()
     json dfs report -- 'd["chunks"]["missing"] + d["chunks"]["unheard"]' # as any file master sees it
 }
 wait_until 60 is 1 gone
-expect 1 dfs cat /before/8
+expect 1 dfs fsck /before/8
+grep -q "missing, 0 of 3 copies" "$T/out"
 dfs rm --skip-trash /before/8
 wait_until 60 is 0 gone
 wait_until 60 is "$(json dfs report -- '3 * d["files"]')" held

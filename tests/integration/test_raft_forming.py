@@ -131,6 +131,21 @@ class Forming(unittest.TestCase):
         self.assertEqual(self.g.status()["cluster_id"], cluster)
         self.assertEqual(self.count_formed(), 1)
 
+    def test_lowest_id_comes_back(self):
+        """It asks the others to form a cluster with it when it is added to theirs."""
+        self.g.start()
+        self.check_serves()
+        self.g.kill(1)
+        self.g.wipe(1)
+        self.g.start(1)
+        self.g.wait_log(1, "it is of a cluster already")
+        self.g.wait_leader()
+        self.assertEqual(self.g.dfs("admin", "raft", "remove", "1").returncode, 0)
+        self.assertEqual(self.g.dfs("admin", "raft", "add", self.g.address[1]).returncode, 0)
+        wait_until(lambda: self.g.dfs("admin", "raft", "promote", "1").returncode == 0, "it has caught up")
+        self.g.wait_equal(3)
+        self.assertEqual(self.count_formed(), 1)
+
     def test_majority_lost(self):
         """Two empty directories and one that is not: no cluster is made up, and none leads."""
         self.g.start()
