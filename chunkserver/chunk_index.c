@@ -364,7 +364,7 @@ int chunk_index_get_all_crcs(struct chunk_index *index, chunk_id id, uint64_t le
         struct crc_segment segment;
         uint32_t part = MIN(count - at, CRC_SEGMENT_BLOCKS);
         int r = chunk_index_get_crcs(index, id, at / CRC_SEGMENT_BLOCKS, &segment, e);
-        if (r < 0) {
+        if (r != 0) {
             return r;
         }
         if (segment.count < part) {
