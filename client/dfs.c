@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/internal.h"
+#include "client/master.h"
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/macros.h"
@@ -226,6 +227,7 @@ int dfs_connect(const struct dfs_options *options, struct dfs **ret, struct dfs_
     dfs->session = xcalloc(1, sizeof(*dfs->session));
     session_init(dfs->session, random_id());
     dfs->timeout_ms = o->timeout_ms ? o->timeout_ms : CLIENT_RETRY_MS;
+    dfs->staleness_ms = o->staleness_ms;
     dfs->no_local_reads = o->no_local_reads;
     dfs->waiting = o->waiting;
     dfs->waiting_arg = o->waiting_arg;
@@ -240,6 +242,7 @@ int dfs_connect(const struct dfs_options *options, struct dfs **ret, struct dfs_
         dfs_disconnect(dfs);
         return dfs_fail(ret_e, r, &e);
     }
+    master_choose_near(dfs);
     dfs->pool = rpc_pool_new(dfs->tls, dfs->tls ? o->user : dfs->user);
     *ret = dfs;
     return 0;

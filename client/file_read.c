@@ -305,6 +305,7 @@ static int64_t read_some(struct file_read *f, struct call *c, struct want *want,
                 return n;
             }
             pause = MIN(pause * 2, (time_ms)RETRY_MS_MAX);
+            c->fresh = true; /* what an old answer named may be gone */
         }
         asked_again = n == 0; /* perhaps it was sealed, and the file goes on in the next chunk */
         r = locate(f, c, NULL, offset, e);

@@ -323,7 +323,11 @@ static int mutate_once(struct call *c, struct wire_op *w, const struct session_t
     ProtobufCMessage *reply = NULL;
     int r = master_call(c, &request, &reply, e);
     *ret_sent = request.sent;
-    return r < 0 ? r : result_from_wire((Trireme__V1__MutateReply *)reply, &c->arena, ret, e);
+    if (r < 0) {
+        return r;
+    }
+    master_see(c->dfs, ((Trireme__V1__MutateReply *)reply)->applied_index);
+    return result_from_wire((Trireme__V1__MutateReply *)reply, &c->arena, ret, e);
 }
 
 int fs_mutate(struct call *c, const struct fs_op *op, struct fs_result *ret, struct err *e)

@@ -82,19 +82,39 @@ void fs_server_from_wire(const Trireme__V1__Server *from, struct arena *arena, s
     };
 }
 
+/* ---- Reads that allow some age --------------------------------------------------------------- */
+
+/* What the call's reads of names ask for; NULL: nothing, they are linearizable. */
+static Trireme__V1__Staleness *staleness_of(const struct call *c, Trireme__V1__Staleness *place)
+{
+    struct dfs *dfs = c->dfs;
+    if (dfs->staleness_ms == 0) {
+        return NULL;
+    }
+    trireme__v1__staleness__init(place);
+    place->bound_ms = c->fresh ? 0 : dfs->staleness_ms;
+    place->seen_index = master_seen(dfs);
+    return place;
+}
+
 /* ---- Stat and List -------------------------------------------------------------------------- */
 
 int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *ret, struct err *e)
 {
     Trireme__V1__StatRequest message = TRIREME__V1__STAT_REQUEST__INIT;
+    Trireme__V1__Staleness staleness;
     message.path = (char *)(path ? path : "");
     message.inode = inode;
-    struct master_request request = {.method = &fs_method_stat, .message = &message.base};
+    message.staleness = staleness_of(c, &staleness);
+    struct master_request request = {.method = &fs_method_stat,
+                                     .message = &message.base,
+                                     .anybody = message.staleness && !c->fresh};
     ProtobufCMessage *reply = NULL;
     int r = master_call(c, &request, &reply, e);
     if (r < 0) {
         return r;
     }
+    master_see(c->dfs, ((Trireme__V1__StatReply *)reply)->applied_index);
     r = stat_from_wire(((Trireme__V1__StatReply *)reply)->attributes, ret);
     return r < 0 ? fs_malformed(e, "Stat") : 0;
 }
@@ -102,15 +122,20 @@ int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *r
 int fs_list(struct call *c, const char *path, const char *after, struct fs_list *ret, struct err *e)
 {
     Trireme__V1__ListRequest message = TRIREME__V1__LIST_REQUEST__INIT;
+    Trireme__V1__Staleness staleness;
     message.path = (char *)path;
     message.after = (char *)after;
-    struct master_request request = {.method = &fs_method_list, .message = &message.base};
+    message.staleness = staleness_of(c, &staleness);
+    struct master_request request = {.method = &fs_method_list,
+                                     .message = &message.base,
+                                     .anybody = message.staleness && !c->fresh};
     ProtobufCMessage *packed = NULL;
     int r = master_call(c, &request, &packed, e);
     if (r < 0) {
         return r;
     }
     const Trireme__V1__ListReply *reply = (Trireme__V1__ListReply *)packed;
+    master_see(c->dfs, reply->applied_index);
     *ret = (struct fs_list){.count = reply->n_entries, .more = reply->more && reply->n_entries > 0};
     ret->entries = arena_calloc(&c->arena, (reply->n_entries + 1) * sizeof(*ret->entries));
     for (size_t i = 0; i < reply->n_entries; i++) {
@@ -154,17 +179,22 @@ static int extent_from_wire(const Trireme__V1__Extent *from, const struct fs_ser
 int fs_locate(struct call *c, const struct fs_range *range, struct fs_located *ret, struct err *e)
 {
     Trireme__V1__LocateRequest message = TRIREME__V1__LOCATE_REQUEST__INIT;
+    Trireme__V1__Staleness staleness;
     message.path = (char *)(range->path ? range->path : "");
     message.inode = range->inode;
     message.offset = range->offset;
     message.length = range->length;
-    struct master_request request = {.method = &fs_method_locate, .message = &message.base};
+    message.staleness = staleness_of(c, &staleness);
+    struct master_request request = {.method = &fs_method_locate,
+                                     .message = &message.base,
+                                     .anybody = message.staleness && !c->fresh};
     ProtobufCMessage *packed = NULL;
     int r = master_call(c, &request, &packed, e);
     if (r < 0) {
         return r;
     }
     const Trireme__V1__LocateReply *reply = (Trireme__V1__LocateReply *)packed;
+    master_see(c->dfs, reply->applied_index);
     struct fs_server *servers =
         arena_calloc(&c->arena, (reply->n_servers + 1) * sizeof(struct fs_server));
     for (size_t i = 0; i < reply->n_servers; i++) {

@@ -29,6 +29,7 @@ struct dfs {
     char *rack;
     char *home; /* "/user/NAME" */
     uint32_t timeout_ms;
+    uint32_t staleness_ms; /* that reads of names allow; 0: none */
     bool no_local_reads;
     void (*waiting)(void *arg, const char *what);
     void *waiting_arg;
@@ -38,6 +39,8 @@ struct dfs {
     struct sync_lock lock;                /* guards everything below */
     char leader[LIMIT_ADDRESS_BYTES_MAX]; /* where the next call to the file master goes */
     size_t leader_index;                  /* next of `masters` to try when that fails */
+    size_t near_index;                    /* of the one that reads which allow some age go to */
+    uint64_t seen_index;                  /* of the master's state: the newest that was heard of */
     struct session *session;              /* the present one */
     struct rpc_loop *spare[DFS_SPARE_LOOP_COUNT_MAX];
     size_t spare_count;
@@ -51,6 +54,7 @@ struct call {
     struct rpc_loop *loop;
     time_ms deadline;   /* it gives up then */
     time_ms tell_at;    /* when `waiting` is called next */
+    bool fresh;         /* its reads allow no age, whatever the connection does */
     bool quiet;         /* never calls `waiting` */
     struct arena arena; /* replies of this call */
 };

@@ -38,6 +38,71 @@ static void leader_move(struct dfs *dfs, const char *failed, const char *hint)
     sync_leave(&dfs->lock);
 }
 
+/* ---- Any member ----------------------------------------------------------------------------- */
+
+void master_choose_near(struct dfs *dfs)
+{
+    size_t length = strlen(dfs->host);
+    dfs->near_index = (size_t)rng_below(&dfs->rng, dfs->master_count);
+    for (size_t i = 0; i < dfs->master_count; i++) {
+        const char *address = dfs->masters[i];
+        if (strncmp(address, dfs->host, length) == 0 && address[length] == ':') {
+            dfs->near_index = i;
+        }
+    }
+}
+
+uint64_t master_seen(struct dfs *dfs)
+{
+    sync_enter(&dfs->lock);
+    uint64_t index = dfs->seen_index;
+    sync_leave(&dfs->lock);
+    return index;
+}
+
+void master_see(struct dfs *dfs, uint64_t index)
+{
+    sync_enter(&dfs->lock);
+    dfs->seen_index = MAX(dfs->seen_index, index);
+    sync_leave(&dfs->lock);
+}
+
+/* `failed` was of no use: the next one takes its place, for later reads as well. */
+static void near_move(struct dfs *dfs, size_t failed)
+{
+    sync_enter(&dfs->lock);
+    if (dfs->near_index == failed) {
+        dfs->near_index = (failed + 1) % dfs->master_count;
+    }
+    sync_leave(&dfs->lock);
+}
+
+/* Asks the near one. False: it or whoever answered for it could not say, and the leader is next. */
+static bool ask_near(struct call *c, struct master_request *request,
+                     struct ProtobufCMessage **ret_reply, int *ret_code, struct err *e)
+{
+    char by[LIMIT_ADDRESS_BYTES_MAX];
+    struct rpc_result result;
+    sync_enter(&c->dfs->lock);
+    size_t near = c->dfs->near_index;
+    sync_leave(&c->dfs->lock);
+    const char *address = c->dfs->masters[near];
+    *ret_code = race_run(c, request, address, by, ret_reply, &result);
+    master_see(c->dfs, result.position);
+    if (master_is_passing(*ret_code) || strcmp(by, address) != 0) {
+        near_move(c->dfs, near);
+    }
+    if (master_is_passing(*ret_code)) {
+        return false;
+    }
+    if (*ret_code < 0) {
+        (void)rpc_result_err(&result, by, e);
+    }
+    return true;
+}
+
+/* ---- The leader ----------------------------------------------------------------------------- */
+
 bool master_is_passing(int code)
 {
     return code == ERR_NOT_LEADER || code == ERR_UNAVAILABLE || code == ERR_TIMEOUT ||
@@ -61,11 +126,16 @@ int master_call(struct call *c, struct master_request *request, struct ProtobufC
     time_ms backoff = BACKOFF_MS_MIN;
     time_ms failing_since = 0; /* 0: no attempt has failed yet */
     unsigned hints = 0;
+    int code;
+    if (request->anybody && ask_near(c, request, ret_reply, &code, e)) {
+        return code;
+    }
     for (;;) {
         struct rpc_result result;
         leader_get(c->dfs, address);
-        int code = race_run(c, request, address, by, ret_reply, &result);
-        if (strcmp(by, address) != 0) {
+        code = race_run(c, request, address, by, ret_reply, &result);
+        master_see(c->dfs, result.position);
+        if (strcmp(by, address) != 0 && !request->anybody) {
             leader_move(c->dfs, address, by);
         }
         if (code == 0) {

@@ -10,6 +10,10 @@
  * empty without a WAL. Reading the persisted tier without a WAL skips the memtables, which is just
  * what kv_get_persisted() is for.
  *
+ * The filter of a table of short rows is half a megabyte. Whole, it did not fit into its shard of
+ * the cache beside others, so that from some hundred thousand rows on every get read one from the
+ * file and checked its sum. In pieces it is cached as far as it is used.
+ *
  * A batch holds its changes itself (kv_changes.h) and gives them to RocksDB in the order of keys:
  * its memtable then finds the place of most of them beside the one before, which is a third of what
  * a write costs. RocksDB's own indexed batch keeps the order in which they came, replaced ones too.
@@ -30,6 +34,8 @@ enum {
     WRITE_BUFFER_BYTES_DEFAULT = 16 * 1024 * 1024,
     WRITE_BUFFER_COUNT = 3,
     BLOCK_BYTES = 8 * 1024,
+    METADATA_BLOCK_BYTES = 4 * 1024, /* of a filter or index: see below */
+    CACHE_SHARD_BITS = 2,            /* each a lock; few threads read */
     BLOOM_BITS_PER_KEY = 10,
     OPEN_FILES_MAX = 512,
     TABLE_BYTES = 32 * 1024 * 1024,
@@ -124,10 +130,19 @@ static int take_error(char *text, struct err *e, const char *what)
 static void set_table_options(struct kv *kv, uint64_t cache_bytes)
 {
     rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
-    kv->cache = rocksdb_cache_create_lru(cache_bytes);
+    rocksdb_lru_cache_options_t *cache = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(cache, cache_bytes);
+    rocksdb_lru_cache_options_set_num_shard_bits(cache, CACHE_SHARD_BITS);
+    kv->cache = rocksdb_cache_create_lru_opts(cache);
+    rocksdb_lru_cache_options_destroy(cache);
     rocksdb_block_based_options_set_block_cache(table, kv->cache);
     rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
     rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(table, 1);
+    rocksdb_block_based_options_set_index_type(
+        table, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(table, 1);
+    rocksdb_block_based_options_set_metadata_block_size(table, METADATA_BLOCK_BYTES);
     rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
     rocksdb_block_based_options_set_filter_policy(
         table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS_PER_KEY));

@@ -179,6 +179,12 @@ static size_t lower_bound(const struct table *table, const struct kv_change *key
     return from;
 }
 
+static size_t position_of(const struct table *table, struct span bound)
+{
+    struct kv_change key = {.key = bound, .order = order_of(bound)};
+    return lower_bound(table, &key);
+}
+
 static void sort(struct table *table)
 {
     if (table->count - table->sorted > TAIL_COUNT_MAX) {
@@ -208,7 +214,7 @@ static void settle(struct kv_cursor *cursor)
 {
     const struct kv_range *range = cursor->range;
     while (cursor->at >= cursor->changes->tables[cursor->table].count) {
-        if (cursor->table == (range->reverse ? 0 : TABLE_COUNT - 1)) {
+        if (cursor->table == cursor->last) {
             cursor->over = true;
             return;
         }
@@ -222,20 +228,38 @@ static void settle(struct kv_cursor *cursor)
                                   : range->end.length > 0 && !below(key, range->end);
 }
 
+/* First byte of the keys just below an upper bound; -1: there are none. */
+static int table_below(struct span end)
+{
+    int first = end.length > 0 ? ((const uint8_t *)end.data)[0] : TABLE_COUNT;
+    return end.length > 1 ? first : first - 1;
+}
+
+static int table_from(struct span start)
+{
+    return start.length > 0 ? ((const uint8_t *)start.data)[0] : 0;
+}
+
+/* Tables beyond the range are not even looked at: putting one in order that is being filled, for
+ * each of many short walks elsewhere, would cost more than all the rest. */
 void kv_cursor_begin(struct kv_cursor *cursor, struct kv_changes *c, const struct kv_range *range)
 {
-    struct span bound = range->reverse ? range->end : range->start;
-    struct kv_change key = {.key = bound, .order = order_of(bound)};
-    *cursor = (struct kv_cursor){.changes = c, .range = range};
-    if (bound.length > 0) {
-        cursor->table = ((const uint8_t *)bound.data)[0];
-    } else {
-        cursor->table = range->reverse ? TABLE_COUNT - 1 : 0;
+    int low = table_from(range->start);
+    int high = table_below(range->end);
+    *cursor = (struct kv_cursor){.changes = c, .range = range, .over = low > high};
+    if (cursor->over) {
+        return;
     }
+    cursor->table = (unsigned)(range->reverse ? high : low);
+    cursor->last = (unsigned)(range->reverse ? low : high);
     struct table *table = &c->tables[cursor->table];
     sort(table);
-    size_t at = bound.length > 0 ? lower_bound(table, &key) : range->reverse ? table->count : 0;
-    cursor->at = range->reverse ? at - 1 : at; /* before the first one: beyond the table */
+    if (!range->reverse) {
+        cursor->at = range->start.length > 0 ? position_of(table, range->start) : 0;
+    } else {
+        cursor->at = range->end.length > 1 ? position_of(table, range->end) : table->count;
+        cursor->at--; /* before the first one: beyond the table */
+    }
     settle(cursor);
 }
 

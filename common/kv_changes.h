@@ -42,6 +42,7 @@ struct kv_cursor {
     struct kv_changes *changes;
     const struct kv_range *range;
     unsigned table; /* first byte of the keys that it is among */
+    unsigned last;  /* the last one that the range touches, in its direction */
     size_t at;      /* in their order */
     bool over;
 };

@@ -87,11 +87,19 @@ static int locate_begin(struct rpc_call *call, void *service)
     return read_begin(call, service, q->staleness);
 }
 
-/* Where the snapshot stands, for those who remember what they have seen. */
-static int read_position(const struct state_read *read, const Trireme__V1__Staleness *staleness,
-                         log_index *ret)
+/* Where the snapshot stands, for those who remember what they have seen; with an error, too: that
+ * nothing is there has been seen as well. Returns code, unless it fails itself. */
+static int tell_position(struct rpc_call *call, const struct state_read *read,
+                         const Trireme__V1__Staleness *staleness, int code, log_index *ret)
 {
-    return staleness ? state_read_applied(read, ret) : 0;
+    if (!staleness) {
+        return code;
+    }
+    int r = state_read_applied(read, ret);
+    if (r == 0) {
+        rpc_call_set_position(call, *ret);
+    }
+    return code < 0 ? code : r;
 }
 
 /* A namespace error as the caller hears it. A broken storage is told with its own words. */
@@ -166,7 +174,7 @@ static int stat_read(struct rpc_call *call, void *service)
     struct state_read read;
     state_read_begin(s->state, &read);
     int r = namespace_stat(&read.view, &caller, &target, rpc_call_arena(call), &attributes);
-    r = r < 0 ? r : read_position(&read, q->staleness, &a->applied_index);
+    r = tell_position(call, &read, q->staleness, r, &a->applied_index);
     if (r < 0) {
         r = read_error(call, &read, r, &target);
     } else {
@@ -204,7 +212,7 @@ static int list_read(struct rpc_call *call, void *service)
     struct state_read read;
     state_read_begin(s->state, &read);
     int r = namespace_list(&read.view, &caller, &request, rpc_call_arena(call), &page);
-    r = r < 0 ? r : read_position(&read, q->staleness, &a->applied_index);
+    r = tell_position(call, &read, q->staleness, r, &a->applied_index);
     if (r < 0) {
         r = read_error(call, &read, r, &target);
     } else {
@@ -230,7 +238,7 @@ static int locate_read(struct rpc_call *call, void *service)
     struct state_read read;
     state_read_begin(s->state, &read);
     int r = namespace_locate(&read.view, &caller, &request, rpc_call_arena(call), located);
-    r = r < 0 ? r : read_position(&read, q->staleness, &a->applied_index);
+    r = tell_position(call, &read, q->staleness, r, &a->applied_index);
     if (r < 0) {
         r = read_error(call, &read, r, &request.target);
     }

@@ -63,7 +63,9 @@ struct rpc_bytes *raft_hello_pack(const struct raft_envelope *envelope,
     return pack(&m);
 }
 
-static struct rpc_bytes *append_pack(Trireme__V1__RaftMessage *m, const struct raft_append *a)
+/* Each takes the envelope by value and hangs its own kind into it. */
+
+static struct rpc_bytes *append_pack(Trireme__V1__RaftMessage m, const struct raft_append *a)
 {
     Trireme__V1__RaftAppend wire = TRIREME__V1__RAFT_APPEND__INIT;
     Trireme__V1__RaftEntry *entries = xcalloc(a->count + 1, sizeof(*entries));
@@ -82,15 +84,15 @@ static struct rpc_bytes *append_pack(Trireme__V1__RaftMessage *m, const struct r
     wire.round = a->round;
     wire.n_entries = a->count;
     wire.entries = list;
-    m->kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_APPEND;
-    m->append = &wire;
-    struct rpc_bytes *packed = pack(m);
+    m.kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_APPEND;
+    m.append = &wire;
+    struct rpc_bytes *packed = pack(&m);
     free(list);
     free(entries);
     return packed;
 }
 
-static struct rpc_bytes *append_reply_pack(Trireme__V1__RaftMessage *m,
+static struct rpc_bytes *append_reply_pack(Trireme__V1__RaftMessage m,
                                            const struct raft_append_reply *a)
 {
     Trireme__V1__RaftAppendAnswer wire = TRIREME__V1__RAFT_APPEND_ANSWER__INIT;
@@ -100,35 +102,35 @@ static struct rpc_bytes *append_reply_pack(Trireme__V1__RaftMessage *m,
     wire.prev_index = a->prev_index;
     wire.hint_index = a->hint_index;
     wire.hint_term = a->hint_term;
-    m->kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_APPEND_ANSWER;
-    m->append_answer = &wire;
-    return pack(m);
+    m.kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_APPEND_ANSWER;
+    m.append_answer = &wire;
+    return pack(&m);
 }
 
-static struct rpc_bytes *vote_pack(Trireme__V1__RaftMessage *m, const struct raft_vote *v)
+static struct rpc_bytes *vote_pack(Trireme__V1__RaftMessage m, const struct raft_vote *v)
 {
     Trireme__V1__RaftVote wire = TRIREME__V1__RAFT_VOTE__INIT;
     wire.last_index = v->last_index;
     wire.last_term = v->last_term;
     wire.pre = v->pre;
     wire.transfer = v->transfer;
-    m->kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_VOTE;
-    m->vote = &wire;
-    return pack(m);
+    m.kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_VOTE;
+    m.vote = &wire;
+    return pack(&m);
 }
 
-static struct rpc_bytes *vote_reply_pack(Trireme__V1__RaftMessage *m,
+static struct rpc_bytes *vote_reply_pack(Trireme__V1__RaftMessage m,
                                          const struct raft_vote_reply *v)
 {
     Trireme__V1__RaftVoteAnswer wire = TRIREME__V1__RAFT_VOTE_ANSWER__INIT;
     wire.granted = v->granted;
     wire.pre = v->pre;
-    m->kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_VOTE_ANSWER;
-    m->vote_answer = &wire;
-    return pack(m);
+    m.kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_VOTE_ANSWER;
+    m.vote_answer = &wire;
+    return pack(&m);
 }
 
-static struct rpc_bytes *snapshot_pack(Trireme__V1__RaftMessage *m, const struct raft_snapshot *s)
+static struct rpc_bytes *snapshot_pack(Trireme__V1__RaftMessage m, const struct raft_snapshot *s)
 {
     Trireme__V1__RaftSnapshot wire = TRIREME__V1__RAFT_SNAPSHOT__INIT;
     wire.index = s->index;
@@ -136,12 +138,12 @@ static struct rpc_bytes *snapshot_pack(Trireme__V1__RaftMessage *m, const struct
     wire.offset = s->offset;
     wire.bytes = s->bytes;
     wire.data = bytes_of(s->data.data, s->data.length);
-    m->kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_SNAPSHOT;
-    m->snapshot = &wire;
-    return pack(m);
+    m.kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_SNAPSHOT;
+    m.snapshot = &wire;
+    return pack(&m);
 }
 
-static struct rpc_bytes *snapshot_reply_pack(Trireme__V1__RaftMessage *m,
+static struct rpc_bytes *snapshot_reply_pack(Trireme__V1__RaftMessage m,
                                              const struct raft_snapshot_reply *s)
 {
     Trireme__V1__RaftSnapshotAnswer wire = TRIREME__V1__RAFT_SNAPSHOT_ANSWER__INIT;
@@ -149,17 +151,17 @@ static struct rpc_bytes *snapshot_reply_pack(Trireme__V1__RaftMessage *m,
     wire.offset = s->offset;
     wire.installed = s->installed;
     wire.refused = s->refused;
-    m->kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_SNAPSHOT_ANSWER;
-    m->snapshot_answer = &wire;
-    return pack(m);
+    m.kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_SNAPSHOT_ANSWER;
+    m.snapshot_answer = &wire;
+    return pack(&m);
 }
 
-static struct rpc_bytes *timeout_now_pack(Trireme__V1__RaftMessage *m)
+static struct rpc_bytes *timeout_now_pack(Trireme__V1__RaftMessage m)
 {
     Trireme__V1__RaftTimeoutNow wire = TRIREME__V1__RAFT_TIMEOUT_NOW__INIT;
-    m->kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_TIMEOUT_NOW;
-    m->timeout_now = &wire;
-    return pack(m);
+    m.kind_case = TRIREME__V1__RAFT_MESSAGE__KIND_TIMEOUT_NOW;
+    m.timeout_now = &wire;
+    return pack(&m);
 }
 
 struct rpc_bytes *raft_message_pack(const struct raft_envelope *envelope,
@@ -170,22 +172,22 @@ struct rpc_bytes *raft_message_pack(const struct raft_envelope *envelope,
     m.term = message->term;
     switch (message->kind) {
     case RAFT_APPEND:
-        return append_pack(&m, &message->append);
+        return append_pack(m, &message->append);
     case RAFT_APPEND_REPLY:
-        return append_reply_pack(&m, &message->append_reply);
+        return append_reply_pack(m, &message->append_reply);
     case RAFT_VOTE:
-        return vote_pack(&m, &message->vote);
+        return vote_pack(m, &message->vote);
     case RAFT_VOTE_REPLY:
-        return vote_reply_pack(&m, &message->vote_reply);
+        return vote_reply_pack(m, &message->vote_reply);
     case RAFT_SNAPSHOT:
-        return snapshot_pack(&m, &message->snapshot);
+        return snapshot_pack(m, &message->snapshot);
     case RAFT_SNAPSHOT_REPLY:
-        return snapshot_reply_pack(&m, &message->snapshot_reply);
+        return snapshot_reply_pack(m, &message->snapshot_reply);
     case RAFT_TIMEOUT_NOW:
         break;
     }
     CHECK(message->kind == RAFT_TIMEOUT_NOW);
-    return timeout_now_pack(&m);
+    return timeout_now_pack(m);
 }
 
 /* ---- Unpacking ------------------------------------------------------------------------------ */

@@ -160,6 +160,7 @@ bool cli_connect(struct cli *cli)
                                   .host = o->host,
                                   .rack = o->rack,
                                   .timeout_ms = (uint32_t)MIN(o->timeout_ms, (uint64_t)UINT32_MAX),
+                                  .staleness_ms = (uint32_t)o->stale_ms,
                                   .tls_ca = o->tls_ca,
                                   .tls_cert = o->tls_cert,
                                   .tls_key = o->tls_key,

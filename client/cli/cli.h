@@ -23,6 +23,7 @@ struct cli_options {
     const char *host;
     const char *rack;
     uint64_t timeout_ms;
+    uint64_t stale_ms;
     const char *tls_ca;
     const char *tls_cert;
     const char *tls_key;

@@ -27,6 +27,11 @@ static const struct config_row common_rows[] = {
     {ROW("timeout", CONFIG_DURATION, timeout_ms), .value_name = "TIME", .default_text = "2m",
      .min = 100, .max = 3600LL * 1000, .env = "DFS_TIMEOUT",
      .help = "How long to try again when something cannot be reached."},
+    {ROW("stale", CONFIG_DURATION, stale_ms), .value_name = "TIME", .default_text = "0", .min = 0,
+     .max = 24LL * 3600 * 1000, .env = "DFS_STALE",
+     .help =
+         "Names and attributes may be as old as this: then any file master answers, also without "
+         "a leader. 0: always the newest."},
     {ROW("tls-ca", CONFIG_STRING, tls_ca), .value_name = "FILE", .help = "CA of the cluster, PEM."},
     {ROW("tls-cert", CONFIG_STRING, tls_cert), .value_name = "FILE",
      .help = "Your certificate, PEM."},

@@ -165,6 +165,8 @@ struct rpc_result {
     bool definite; /* false: the peer may have done it, code is ERR_UNKNOWN */
     char text[RPC_ERROR_TEXT_BYTES_MAX];  /* for a human; "" when code is 0 */
     char leader[LIMIT_ADDRESS_BYTES_MAX]; /* with ERR_NOT_LEADER: the peer's hint, or "" */
+    uint64_t
+        position; /* with an error of the peer's: of the state that it speaks of; 0: not told */
 };
 
 /* "ADDRESS: text". Returns result->code. */

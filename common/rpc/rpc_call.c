@@ -32,6 +32,7 @@ struct rpc_call {
     void *state;
     struct err err;
     const char *leader;              /* in the arena, or NULL */
+    uint64_t position;               /* 0: none */
     struct rpc_caller_store *caller; /* in the arena, filled at the first question */
 
     unsigned step;                    /* running, or the next to run */
@@ -95,6 +96,11 @@ void rpc_call_set_leader(struct rpc_call *call, const char *address)
 {
     call->leader =
         arena_strndup(&call->arena, address, strnlen(address, LIMIT_ADDRESS_BYTES_MAX - 1));
+}
+
+void rpc_call_set_position(struct rpc_call *call, uint64_t position)
+{
+    call->position = position;
 }
 
 /* ---- Life ---- */
@@ -206,6 +212,9 @@ static void answer(struct rpc_call *call, int code, const char *text)
     }
     struct rpc_trailer trailer;
     rpc_trailer_init(&trailer, code, code == 0 ? "" : text, call->leader);
+    if (code < 0 && call->position > 0) {
+        rpc_trailer_set_position(&trailer, call->position);
+    }
     grpc_op ops[4] = {0};
     size_t count = 0;
     ops[count++].op = GRPC_OP_SEND_INITIAL_METADATA;

@@ -53,21 +53,24 @@ int rpc_unpack_buffer(const ProtobufCMessageDescriptor *type, grpc_byte_buffer *
 
 /* ---- Outcomes: rpc_status.c ---- */
 
-#define RPC_KEY_ERROR  "trireme-error"
-#define RPC_KEY_LEADER "trireme-leader"
-#define RPC_KEY_USER   "trireme-user"
+#define RPC_KEY_ERROR    "trireme-error"
+#define RPC_KEY_LEADER   "trireme-leader"
+#define RPC_KEY_POSITION "trireme-position"
+#define RPC_KEY_USER     "trireme-user"
 
 grpc_status_code rpc_status_code(int code);
 
 /* Trailing metadata and details that tell a client how a call ended. Lives until the batch that
  * sends it was started. */
 struct rpc_trailer {
-    grpc_metadata metadata[2];
+    grpc_metadata metadata[3];
     size_t count;
     grpc_status_code status;
     grpc_slice details; /* owned */
 };
 void rpc_trailer_init(struct rpc_trailer *trailer, int code, const char *text, const char *leader);
+/* For an error, and not 0: rpc_result.position. */
+void rpc_trailer_set_position(struct rpc_trailer *trailer, uint64_t position);
 void rpc_trailer_deinit(struct rpc_trailer *trailer);
 /* Fills in a send_status op. */
 void rpc_trailer_op(struct rpc_trailer *trailer, grpc_op *op);

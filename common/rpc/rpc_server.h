@@ -96,6 +96,8 @@ void *rpc_call_state(const struct rpc_call *call);
 bool rpc_call_is_cancelled(const struct rpc_call *call);
 /* With ERR_NOT_LEADER: who leads, for the client's rpc_result.leader. Copied. */
 void rpc_call_set_leader(struct rpc_call *call, const char *address);
+/* With any error: of what state it is true, for rpc_result.position. */
+void rpc_call_set_position(struct rpc_call *call, uint64_t position);
 
 /* After RPC_PENDING, once: goes on with the next step, or answers if there is none. Any thread. */
 void rpc_call_resume(struct rpc_call *call);

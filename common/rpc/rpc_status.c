@@ -2,9 +2,12 @@
  * beside the nearest code, which is there for clients in other languages. Coming back, only a named
  * error is an answer: any other status may stem from a connection lost after the peer had done the
  * work (DESIGN 3). */
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/macros.h"
+#include "common/parse.h"
 #include "common/rpc/rpc_internal.h"
 #include "common/rpc/rpc_status.h"
 
@@ -110,6 +113,14 @@ static int named_code(struct span name)
     return code < 0 ? code : ERR_UNKNOWN;
 }
 
+static uint64_t position_of(struct span from)
+{
+    char text[24];
+    uint64_t position = 0;
+    rpc_text_copy(text, sizeof(text), from);
+    return from.length < sizeof(text) && parse_u64(text, &position, NULL) == 0 ? position : 0;
+}
+
 void rpc_status_parse(const struct rpc_status_parts *parts, struct rpc_result *ret_result)
 {
     *ret_result = (struct rpc_result){.definite = true};
@@ -121,6 +132,7 @@ void rpc_status_parse(const struct rpc_status_parts *parts, struct rpc_result *r
         ret_result->code = ret_result->cause = named_code(parts->name);
         ret_result->definite = ret_result->code != ERR_UNKNOWN;
         rpc_text_copy(ret_result->leader, sizeof(ret_result->leader), parts->leader);
+        ret_result->position = position_of(parts->position);
     } else {
         ret_result->cause = cause_of(parts->status);
         ret_result->definite = false;
@@ -186,6 +198,13 @@ void rpc_trailer_init(struct rpc_trailer *trailer, int code, const char *text, c
     }
 }
 
+void rpc_trailer_set_position(struct rpc_trailer *trailer, uint64_t position)
+{
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%" PRIu64, position);
+    trailer_add(trailer, RPC_KEY_POSITION, grpc_slice_from_copied_string(text));
+}
+
 void rpc_trailer_deinit(struct rpc_trailer *trailer)
 {
     grpc_slice_unref(trailer->details);
@@ -225,10 +244,12 @@ void rpc_received_result(const struct rpc_received *received, struct rpc_result 
         .text = {GRPC_SLICE_START_PTR(received->details), GRPC_SLICE_LENGTH(received->details)},
         .name = rpc_metadata_get(&received->trailing, RPC_KEY_ERROR),
         .leader = rpc_metadata_get(&received->trailing, RPC_KEY_LEADER),
+        .position = rpc_metadata_get(&received->trailing, RPC_KEY_POSITION),
     };
     if (parts.name.length == 0) { /* an answer without messages has its metadata in one piece */
         parts.name = rpc_metadata_get(&received->initial, RPC_KEY_ERROR);
         parts.leader = rpc_metadata_get(&received->initial, RPC_KEY_LEADER);
+        parts.position = rpc_metadata_get(&received->initial, RPC_KEY_POSITION);
     }
     rpc_status_parse(&parts, ret_result);
 }

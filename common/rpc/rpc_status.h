@@ -7,10 +7,11 @@
 
 /* All bytes are a peer's. */
 struct rpc_status_parts {
-    int status;         /* gRPC's code */
-    struct span text;   /* status details */
-    struct span name;   /* metadata trireme-error; empty when absent */
-    struct span leader; /* metadata trireme-leader; empty when absent */
+    int status;           /* gRPC's code */
+    struct span text;     /* status details */
+    struct span name;     /* metadata trireme-error; empty when absent */
+    struct span leader;   /* metadata trireme-leader; empty when absent */
+    struct span position; /* metadata trireme-position, likewise */
 };
 
 /* Any input gives a valid result: code 0 only for status OK, texts terminated and printable. */

@@ -23,6 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     parts.name = line(&data, &size);
     parts.leader = line(&data, &size);
     parts.text = line(&data, &size);
+    parts.position = line(&data, &size);
     struct rpc_result result;
     rpc_status_parse(&parts, &result);
     CHECK((result.code == 0) == (parts.status == 0));

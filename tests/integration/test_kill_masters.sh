@@ -10,7 +10,8 @@ if [ "$TRIREME_FULL" = 1 ]; then
 fi
 cluster_up --masters 3 --chunkservers 4 --workers 3 --slots 2
 export LC_ALL=C
-cat "$TRIREME_SOURCE"/{README.md,LICENSE,docs/*.md} | head -c 100000 >"$T/text"
+cat "$TRIREME_SOURCE"/{README.md,LICENSE,docs/*.md} >"$T/all"
+head -c 100000 "$T/all" >"$T/text"
 dfs put "$T/text" /text
 tr -s ' \t\r\v\f' '\n' <"$T/text" | grep -a -v '^$' | sort | uniq -c |
     sed -E 's/^ *([0-9]+) (.*)$/\2\t\1/' | sort >"$T/reference"
@@ -66,7 +67,7 @@ removals()
     for ((i = 0; ; i++)); do
         running || break
         echo x | timed dfs put - "/gone/$i"
-        timed dfs rm "/gone/$i"
+        timed dfs rm -skipTrash "/gone/$i"
     done
 }
 

@@ -179,8 +179,9 @@ class Nemesis:
 def record(group, nemesis, path, number, seed):
     """Eight clients under the nemesis's faults, written to path."""
     command = [os.path.join(BUILD, "tests/history"), path, str(seed * 1000 + number), f"/h{number}"]
-    clients = subprocess.Popen(command, stdin=subprocess.PIPE, env=group.environment)
+    clients = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=group.environment)
     try:
+        assert clients.stdout.readline() == b"running\n", "the clients did not start"
         for _ in range(FAULTS_PER_HISTORY):
             nemesis.strike()
         clients.stdin.close()

@@ -60,7 +60,7 @@ removals()
     for ((i = 0; ; i++)); do
         running || break
         echo x | timed dfs put - "/gone/$i"
-        timed dfs rm "/gone/$i"
+        timed dfs rm -skipTrash "/gone/$i"
     done
 }
 

@@ -3,8 +3,9 @@
  *
  *     history FILE SEED PREFIX          DFS_MASTER names the cluster
  *
- * Makes PREFIX-a, PREFIX-b... and goes on until its standard input ends. No operation leaves its
- * directory. Each client is a process and a connection of its own.
+ * Makes PREFIX-a, PREFIX-b..., prints `running` when every client has been answered once, and goes
+ * on until its standard input ends. No operation leaves its directory. Each client is a process and
+ * a connection of its own.
  *
  * Half of them give up soon, so that there are operations whose outcome nobody was told. The last
  * ones know only one member at a time and wait for it: whoever was stopped while he led finds their
@@ -44,6 +45,12 @@ enum {
     PAUSE_MS_MAX = 8,                  /* between two operations */
     PATIENCE_MS = 60 * 1000,
     IMPATIENCE_MS = 400,
+};
+
+/* What the processes know of each other. */
+struct shared {
+    volatile bool stop;
+    volatile bool runs[CLIENT_COUNT];
 };
 
 struct client {
@@ -250,16 +257,17 @@ static void turn_to_one(struct client *c)
     free(list);
 }
 
-static void run_client(struct client *c, const volatile bool *stop, const char *file)
+static void run_client(struct client *c, struct shared *shared, const char *file)
 {
     uint64_t faithful = 0; /* operations left with this one */
     connect_client(c, NULL);
-    for (int i = 0; i < OPERATION_COUNT_MAX && (i < OPERATION_COUNT_MIN || !*stop); i++) {
+    for (int i = 0; i < OPERATION_COUNT_MAX && (i < OPERATION_COUNT_MIN || !shared->stop); i++) {
         if (is_faithful(c) && faithful-- == 0) {
             turn_to_one(c);
             faithful = rng_below(&c->rng, FAITHFUL_OPERATION_COUNT_MAX);
         }
         do_something(c);
+        shared->runs[c->number] = true;
         clock_sleep_ms(rng_below(&c->rng, PAUSE_MS_MAX + 1));
     }
     dfs_disconnect(c->dfs);
@@ -316,8 +324,8 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: history FILE SEED PREFIX\n");
         return 2;
     }
-    volatile bool *stop =
-        mmap(NULL, sizeof(*stop), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct shared *shared =
+        mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t maker = in_child();
     if (maker == 0) {
         make_directories(argv[3]);
@@ -332,14 +340,21 @@ int main(int argc, char **argv)
             struct client *c = xcalloc(1, sizeof(*c));
             *c = (struct client){.number = i, .prefix = argv[3], .lines = BUF_INIT};
             rng_seed(&c->rng, strtoull(argv[2], NULL, 10) * CLIENT_COUNT + i);
-            run_client(c, stop, argv[1]);
+            run_client(c, shared, argv[1]);
             _exit(0);
         }
     }
+    for (int i = 0; i < CLIENT_COUNT; i++) {
+        while (!shared->runs[i] && waitpid(children[i], NULL, WNOHANG) == 0) {
+            clock_sleep_ms(1);
+        }
+    }
+    (void)printf("running\n");
+    (void)fflush(stdout);
     char ignored[64];
     while (read(STDIN_FILENO, ignored, sizeof(ignored)) > 0) {
     }
-    *stop = true;
+    shared->stop = true;
     for (int i = 0; i < CLIENT_COUNT; i++) {
         good = ended_well(children[i]) && good;
     }

@@ -260,6 +260,9 @@ void client_on_reply(struct sim *s, struct event *ev)
         return;
     case REPLY_BUSY:
         op->attempt++;
+        if (sim_chance(s, 30)) {
+            look_elsewhere(s, client_of(s, op), 0);
+        }
         again(s, reply->op, AGAIN_US + sim_below(s, AGAIN_US));
         return;
     case REPLY_NO_SESSION:

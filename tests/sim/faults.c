@@ -74,7 +74,8 @@ static struct node *leader(struct sim *s)
 
 /* ---- what lasts ---- */
 
-static struct active *begin(struct sim *s, enum sim_fault kind, struct node *node)
+static struct active *begin_for(struct sim *s, enum sim_fault kind, struct node *node,
+                                sim_us length)
 {
     struct faults *f = s->faults;
     for (size_t i = 0; i < ACTIVE_MAX; i++) {
@@ -82,11 +83,6 @@ static struct active *begin(struct sim *s, enum sim_fault kind, struct node *nod
             f->all[i] = (struct active){.in_use = true, .kind = kind, .node = node};
             f->active_count++;
             s->stats->faults[kind]++;
-            sim_us length = 50 * 1000 + sim_about(s, 1000 * 1000);
-            if (node && s->now >= s->alone_until && sim_chance(s, 10)) {
-                length = sim_patience(s) + 1000 * 1000;
-                s->alone_until = s->now + length;
-            }
             sim_after(s, length, EVENT_FAULT_END, NULL)->a = i;
             sim_trace(s, "fault %s %u begins", sim_fault_name(kind), node ? node->slot : 0);
             return &f->all[i];
@@ -95,12 +91,21 @@ static struct active *begin(struct sim *s, enum sim_fault kind, struct node *nod
     return NULL;
 }
 
+static struct active *begin(struct sim *s, enum sim_fault kind, struct node *node)
+{
+    sim_us length = 50 * 1000 + sim_about(s, 1000 * 1000);
+    if (node && s->now >= s->alone_until && sim_chance(s, 10)) {
+        length = sim_patience(s) + 1000 * 1000;
+        s->alone_until = s->now + length;
+    }
+    return begin_for(s, kind, node, length);
+}
+
 static void cut(struct sim *s, struct active *a, uint32_t from, uint32_t to)
 {
     if (from != to && (a->cut[from] & 1U << to) == 0) {
         a->cut[from] = (uint16_t)(a->cut[from] | 1U << to);
-        s->net->blocked[from][to]++;
-        s->net->holding[from][to] += a->holds;
+        net_cut(s, from, to, a->holds);
     }
 }
 
@@ -115,8 +120,9 @@ static void end(struct sim *s, struct active *a)
     s->faults->active_count--;
     for (uint32_t i = 0; i < s->node_count; i++) {
         for (uint32_t j = 0; j < s->node_count; j++) {
-            net->blocked[i][j] -= (a->cut[i] >> j) & 1;
-            net->holding[i][j] -= a->holds && (a->cut[i] >> j) & 1;
+            if (a->cut[i] >> j & 1) {
+                net_heal(s, i, j, a->holds);
+            }
         }
     }
     if (a->kind == FAULT_LOSS) {
@@ -208,6 +214,26 @@ static void begin_cut(struct sim *s, enum sim_fault kind)
                 cut(s, a, i, j);
             }
         }
+    }
+}
+
+/* A leader hands over, and hears nothing for a while, not even that somebody else leads: what it
+ * was told before arrives after that. */
+static void begin_swap(struct sim *s)
+{
+    struct node *n = leader(s);
+    struct raft_update u;
+    if (!n || n->failing || n->paused_until > s->now ||
+        node_step(n, &(struct raft_event){.kind = RAFT_READ}, &u) < 0 || /* a round is under way */
+        node_step(n, &(struct raft_event){.kind = RAFT_TRANSFER}, &u) < 0) {
+        return;
+    }
+    s->stats->transfers++;
+    struct active *a =
+        begin_for(s, FAULT_ONE_WAY, n, sim_between(s, 300, 1000) * s->plan.election_ms);
+    for (uint32_t i = 0; a && i < s->node_count; i++) {
+        a->holds = true;
+        cut(s, a, i, n->slot);
     }
 }
 
@@ -343,9 +369,10 @@ static void strike(struct sim *s, enum sim_fault kind)
         return begin_pause(s);
     case FAULT_CLOCK:
         return begin_clock(s);
+    case FAULT_ONE_WAY:
+        return sim_chance(s, 40) ? begin_swap(s) : begin_cut(s, kind);
     case FAULT_SPLIT:
     case FAULT_ISOLATE:
-    case FAULT_ONE_WAY:
     case FAULT_PARTIAL:
         return begin_cut(s, kind);
     case FAULT_LOSS:

@@ -2,10 +2,11 @@
 #include "tests/sim/net.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "common/alloc.h"
 
-enum { HOLD_US = 20 * 1000 };
+enum { RELEASE_US = 40 * 1000 };
 
 static sim_us draw_delay(struct sim *s)
 {
@@ -39,41 +40,80 @@ static struct packet *copy_packet(const struct packet *p)
     return copy;
 }
 
-void net_send(struct sim *s, uint32_t from, uint32_t to, struct packet *p)
+static void arrive(struct sim *s, uint32_t from, uint32_t to, sim_us delay, struct packet *p)
 {
-    struct net *net = s->net;
-    s->stats->messages++;
-    if (sim_chance(s, net->loss_percent)) {
-        packet_free(p);
-        return;
-    }
-    if (sim_chance(s, net->duplicate_percent)) {
-        struct event *twice = sim_after(s, draw_delay(s), EVENT_PACKET, s->nodes[to]);
-        twice->life = 0;
-        twice->a = from;
-        twice->data = copy_packet(p);
-    }
-    struct event *ev = sim_after(s, draw_delay(s), EVENT_PACKET, s->nodes[to]);
+    struct event *ev = sim_after(s, delay, EVENT_PACKET, s->nodes[to]);
     ev->life = 0;
     ev->a = from;
     ev->data = p;
+}
+
+void net_send(struct sim *s, uint32_t from, uint32_t to, struct packet *p)
+{
+    s->stats->messages++;
+    if (sim_chance(s, s->net->loss_percent)) {
+        packet_free(p);
+        return;
+    }
+    if (sim_chance(s, s->net->duplicate_percent)) {
+        arrive(s, from, to, draw_delay(s), copy_packet(p));
+    }
+    arrive(s, from, to, draw_delay(s), p);
 }
 
 /* A cut link drops what would arrive now, or, as a connection does that sends again, holds it until
  * the cut is healed. */
 bool net_intercepts(struct sim *s, struct event *ev)
 {
-    const struct net *net = s->net;
-    uint64_t from = ev->a;
-    uint8_t blocked = net->blocked[from][ev->to->slot];
-    if (blocked > 0 && net->holding[from][ev->to->slot] == blocked) {
-        struct event *later = sim_after(s, HOLD_US + sim_below(s, HOLD_US), EVENT_PACKET, ev->to);
-        later->life = 0;
-        later->a = from;
-        later->data = ev->data;
+    struct net *net = s->net;
+    struct net_link *link = &net->links[ev->a][ev->to->slot];
+    if (link->blocked == 0) {
+        return false;
+    }
+    if (link->holding == link->blocked) {
+        struct packet **end = &link->held;
+        while (*end) {
+            end = &(*end)->next;
+        }
+        *end = ev->data;
         ev->data = NULL;
     }
-    return blocked > 0;
+    return true;
+}
+
+void net_cut(struct sim *s, uint32_t from, uint32_t to, bool holds)
+{
+    struct net_link *link = &s->net->links[from][to];
+    link->blocked++;
+    link->holding += holds;
+}
+
+/* What was held arrives in its order, on each link at another time. */
+void net_heal(struct sim *s, uint32_t from, uint32_t to, bool held)
+{
+    struct net_link *link = &s->net->links[from][to];
+    sim_us delay = draw_delay(s) + sim_below(s, RELEASE_US);
+    link->blocked--;
+    link->holding -= held;
+    while (link->held && link->blocked == 0) {
+        struct packet *p = link->held;
+        link->held = p->next;
+        p->next = NULL;
+        arrive(s, from, to, delay++, p);
+    }
+}
+
+void net_free(struct net *net)
+{
+    for (size_t i = 0; i < SIM_SLOT_COUNT_MAX * SIM_SLOT_COUNT_MAX; i++) {
+        struct net_link *link = &net->links[i / SIM_SLOT_COUNT_MAX][i % SIM_SLOT_COUNT_MAX];
+        while (link->held) {
+            struct packet *p = link->held;
+            link->held = p->next;
+            packet_free(p);
+        }
+    }
+    free(net);
 }
 
 bool net_client_delay(struct sim *s, sim_us *ret_delay)

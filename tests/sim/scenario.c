@@ -102,18 +102,15 @@ static void hand_over(struct sim *s, const struct scenario *c)
         from, &(struct raft_event){.kind = RAFT_TRANSFER, .peer = s->nodes[to]->member.key}, &u);
 }
 
-static void cut_off(struct sim *s, uint32_t slot)
+static void cut_off(struct sim *s, uint32_t slot, bool heals)
 {
     for (uint32_t i = 0; i < s->node_count; i++) {
-        s->net->blocked[i][slot] = s->net->blocked[slot][i] = i != slot;
-    }
-}
-
-static void heal(struct sim *s)
-{
-    for (uint32_t i = 0; i < s->node_count; i++) {
-        for (uint32_t j = 0; j < s->node_count; j++) {
-            s->net->blocked[i][j] = 0;
+        if (i != slot && heals) {
+            net_heal(s, i, slot, false);
+            net_heal(s, slot, i, false);
+        } else if (i != slot) {
+            net_cut(s, i, slot, false);
+            net_cut(s, slot, i, false);
         }
     }
 }
@@ -126,16 +123,21 @@ void scenario_on_event(struct sim *s, struct event *ev)
         hand_over(s, c);
         return;
     case ACT_CUT:
-        if (leader(s)) {
-            cut_off(s, leader(s)->slot);
+        s->scene_cut = leader(s);
+        if (s->scene_cut) {
+            cut_off(s, s->scene_cut->slot, false);
         }
         return;
     case ACT_HEAL:
-    case ACT_RETURN:
-        heal(s);
+        if (s->scene_cut) {
+            cut_off(s, s->scene_cut->slot, true);
+        }
         return;
     case ACT_LEAVE:
-        cut_off(s, c->victim);
+        cut_off(s, c->victim, false);
+        return;
+    case ACT_RETURN:
+        cut_off(s, c->victim, true);
         return;
     case ACT_COUNT:
         return;

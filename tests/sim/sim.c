@@ -422,7 +422,7 @@ static void sim_free(struct sim *s)
     faults_free(s->faults);
     clients_free(s->clients);
     judge_free(s->judge);
-    free(s->net);
+    net_free(s->net);
     free(s);
 }
 

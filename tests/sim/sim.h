@@ -239,6 +239,7 @@ struct sim {
     bool calm;          /* the end phase: no more faults, no more acts of the operator */
     sim_us alone_until; /* one fault that lasts, and nothing besides */
     struct health health;
+    struct node *scene_cut; /* of a scenario: the leader that was cut off */
     uint64_t event_order;
     struct heap events;
     struct event *spare_events;

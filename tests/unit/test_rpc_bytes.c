@@ -210,8 +210,17 @@ static void test_status_parts(void **state)
     rpc_status_parse(&parts, &result); /* OK is OK, whatever else is said */
     assert_int_equal(result.code, 0);
     parts.status = 8;
+    parts.position = (struct span){"18446744073709551615", 20};
     rpc_status_parse(&parts, &result);
     assert_int_equal(result.code, ERR_BUSY);
+    assert_true(result.position == UINT64_MAX);
+    const char *no_position[] = {"", "-1", "12x", "18446744073709551616",
+                                 "000000000000000000000000007"};
+    for (size_t i = 0; i < ARRAY_COUNT(no_position); i++) {
+        parts.position = (struct span){no_position[i], strlen(no_position[i])};
+        rpc_status_parse(&parts, &result);
+        assert_int_equal(result.position, 0);
+    }
     assert_string_equal(result.text, err_text(ERR_BUSY));
     const char *odd[] = {"OK",
                          "ERR_",

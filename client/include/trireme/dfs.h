@@ -81,7 +81,10 @@ struct dfs_options {
                             certificate and key */
     const char *tls_cert;
     const char *tls_key;
-    bool no_local_reads; /* read every byte through the chunkserver (measurement, tests) */
+    uint32_t staleness_ms; /* 0: reads of names see every change that was acknowledged before. Else
+                              they may miss what is younger than this, never what this connection
+                              has seen or done itself, and any file master answers them */
+    bool no_local_reads;   /* read every byte through the chunkserver (measurement, tests) */
     void (*waiting)(void *arg, const char *what); /* told once a second why a call waits: "2
                                                      chunkservers needed, 1 live" */
     void *waiting_arg;
