@@ -2,7 +2,7 @@
 # Jobs on a cluster give what sort and uniq give, whatever the input's shape; what is wrong is said clearly, and tasks
 # that crash, hang or print garbage harm nothing but their own job.
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_up --chunkservers 4 --workers 4 --slots 2
+cluster_up --masters 1 --chunkservers 4 --workers 4 --slots 2
 
 # run ARG...: mr run, which must succeed; what it said is in $T/run.
 run()
