@@ -23,7 +23,7 @@
 
 enum {
     JOBS_MAX = 64,
-    CPU_SECONDS_MAX = 120, /* of one seed; something spins */
+    CPU_SECONDS_MAX = 60, /* of one seed; something spins */
     ABSENT_SEEDS = 10,
     FAILURES_SHOWN = 20,
 };
