@@ -95,7 +95,10 @@ static int scan_directory(struct log_store *s, struct scan *scan, struct err *e)
                            scan->segments.all[scan->segments.count - 1]);
         }
     }
-    if (scan->has_new && (r = disk_unlink(s->disk, LOG_NEW_NAME, e)) < 0) {
+    /* For good, before another one is made under this name: a crash might else keep the renaming of
+     * that one alone, and apply it to this one. */
+    if (scan->has_new && ((r = disk_unlink(s->disk, LOG_NEW_NAME, e)) < 0 ||
+                          (r = disk_sync_names(s->disk, e)) < 0)) {
         return r;
     }
     s->spares = xreallocarray(NULL, scan->spares.count + 1, sizeof(uint64_t));

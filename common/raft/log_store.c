@@ -175,7 +175,8 @@ static int segment_prepare(struct log_store *s, const struct log_segment_header 
         return 0;
     }
     disk_close(segment.file);
-    if (!recycle && disk_unlink(s->disk, ret_name, NULL) < 0) {
+    if (!recycle &&
+        (disk_unlink(s->disk, ret_name, NULL) < 0 || disk_sync_names(s->disk, NULL) < 0)) {
         s->failed = r; /* the name is in the way of a next attempt; open would remove it */
     }
     return r;

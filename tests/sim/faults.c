@@ -462,7 +462,7 @@ void faults_on_event(struct sim *s, struct event *ev)
     struct faults *f = s->faults;
     uint32_t turn = (uint32_t)(s->options.seed % TURN_COUNT);
     for (uint32_t kind = turn; kind < FAULT_COUNT; kind += TURN_COUNT) {
-        if (f->turn % 3 == kind / TURN_COUNT) {
+        if (f->turn % 3 == kind / TURN_COUNT || s->stats->faults[kind] == 0) {
             strike(s, (enum sim_fault)kind);
         }
     }

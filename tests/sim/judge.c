@@ -202,10 +202,14 @@ void judge_truncate(struct node *n, log_index from)
         sim_fail(n->sim, RULE_KEPT, "node %u cuts from %" PRIu64 ", committed up to %" PRIu64,
                  n->slot, from, n->commit);
     }
+    /* In a term before that in which it was committed, a leader may still not know the entry, and
+     * make somebody cut it who had no part in that. */
+    const struct committed *c = &j->committed[from];
     if (from <= j->committed_last && from <= mirror_last(&n->log) &&
-        j->committed[from].term == mirror_term(&n->log, from)) {
-        sim_fail(n->sim, RULE_KEPT, "node %u cuts entry %" PRIu64 ", which is committed", n->slot,
-                 from);
+        c->term == mirror_term(&n->log, from) && raft_status(n->raft).term >= c->leader_term) {
+        sim_fail(n->sim, RULE_KEPT,
+                 "node %u cuts entry %" PRIu64 ", which was committed in term %" PRIu64, n->slot,
+                 from, c->leader_term);
     }
 }
 

@@ -304,6 +304,10 @@ static struct plan draw_plan(struct sim *s)
     p.segment_bytes = (uint32_t)sim_between(s, 4, 12) * 4096;
     p.persist_count = (uint32_t)sim_between(s, 10, sim_chance(s, 50) ? 60 : 300);
     p.log_bound = (uint32_t)sim_between(s, 5, sim_chance(s, 50) ? 60 : 500);
+    if (s->options.seed % 10 < 2) { /* the turns of faults that need snapshots (faults.c) */
+        p.persist_count = MIN(p.persist_count, 40);
+        p.log_bound = MIN(p.log_bound, 40);
+    }
     p.filler_bytes = sim_chance(s, 25) ? 600 : 60;
     p.drift_percent = (uint32_t)sim_between(s, 1, sim_chance(s, 30) ? 30 : 10);
     p.fault_ms = sim_chance(s, 15) ? (uint32_t)sim_between(s, 200, 800)
