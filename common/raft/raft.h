@@ -200,10 +200,10 @@ struct raft_update {
     bool want_snapshot;                  /* leader: make one soon, then RAFT_SNAPSHOT_MADE */
     const struct raft_snapshot *store;   /* keep this piece, then RAFT_SNAPSHOT_STORED; a piece at
                                             offset 0 begins anew */
-    const struct raft_snapshot *install; /* all pieces are stored: validate, make it the state and,
-                                            after every write so far, reset the log to (index,
-                                            last_term), durably; then RAFT_INSTALLED, also when
-                                            that failed. Write no entries meanwhile: none come */
+    const struct raft_snapshot *install; /* all pieces are stored: when every write so far is
+                                            durable, validate, make it the state, reset the log to
+                                            (index, last_term), durably; then RAFT_INSTALLED, also
+                                            when that failed. No entries are written meanwhile */
     log_index keep; /* the log is wanted from after this index (peers behind, a snapshot on its
                        way); a wish, which the caller bounds */
 
