@@ -119,48 +119,81 @@ static int gave_up(const struct master_request *request, int code, struct err *e
                     "gave up waiting for the file master");
 }
 
+/* One attempt with whom we take for the leader, which *ret_address names afterwards. */
+static int ask_leader(struct call *c, struct master_request *request,
+                      char ret_address[LIMIT_ADDRESS_BYTES_MAX],
+                      struct ProtobufCMessage **ret_reply, struct rpc_result *ret_result,
+                      struct err *e)
+{
+    char by[LIMIT_ADDRESS_BYTES_MAX];
+    leader_get(c->dfs, ret_address);
+    int code = race_run(c, request, ret_address, by, ret_reply, ret_result);
+    master_see(c->dfs, ret_result->position);
+    if (strcmp(by, ret_address) != 0 && !request->anybody) {
+        leader_move(c->dfs, ret_address, by);
+    }
+    if (code != 0) {
+        request->sent += !ret_result->definite;
+        (void)rpc_result_err(ret_result, by, e);
+    }
+    return code;
+}
+
+/* What lies between the attempts of one call. */
+struct pace {
+    time_ms backoff;
+    time_ms failing_since; /* 0: no attempt has failed yet */
+    unsigned hints;        /* followed so far */
+};
+
+/* `address` failed with a code that is passing: chooses whom to ask next. True: without a pause. */
+static bool choose_next(struct call *c, struct pace *pace, const char *address, int code,
+                        const struct rpc_result *result)
+{
+    bool hinted = code == ERR_NOT_LEADER && result->leader[0] != '\0';
+    if (code != ERR_BUSY) {
+        leader_move(c->dfs, address, hinted ? result->leader : "");
+    }
+    return hinted && pace->hints++ < HINTS_MAX;
+}
+
+/* False: no time is left for another attempt. */
+static bool pause_before_next(struct call *c, struct pace *pace, const char *address,
+                              const struct err *e)
+{
+    char what[ERR_MSG_BYTES_MAX + 32];
+    (void)snprintf(what, sizeof(what), "file master %s", e ? err_message(e) : address);
+    call_waits(c, what);
+    if (!call_pause(c, call_jitter(c, pace->backoff))) {
+        return false;
+    }
+    bool failing_over = clock_mono_ms() < pace->failing_since + FAIL_OVER_MS;
+    time_ms most = failing_over ? FAIL_OVER_BACKOFF_MS : BACKOFF_MS_MAX;
+    pace->backoff = MIN(pace->backoff * 2, most);
+    return true;
+}
+
 int master_call(struct call *c, struct master_request *request, struct ProtobufCMessage **ret_reply,
                 struct err *e)
 {
-    char address[LIMIT_ADDRESS_BYTES_MAX], by[LIMIT_ADDRESS_BYTES_MAX];
-    time_ms backoff = BACKOFF_MS_MIN;
-    time_ms failing_since = 0; /* 0: no attempt has failed yet */
-    unsigned hints = 0;
+    char address[LIMIT_ADDRESS_BYTES_MAX];
+    struct pace pace = {.backoff = BACKOFF_MS_MIN};
+    struct rpc_result result;
     int code;
     if (request->anybody && ask_near(c, request, ret_reply, &code, e)) {
         return code;
     }
     for (;;) {
-        struct rpc_result result;
-        leader_get(c->dfs, address);
-        code = race_run(c, request, address, by, ret_reply, &result);
-        master_see(c->dfs, result.position);
-        if (strcmp(by, address) != 0 && !request->anybody) {
-            leader_move(c->dfs, address, by);
-        }
-        if (code == 0) {
-            return 0;
-        }
-        request->sent += !result.definite;
-        failing_since = failing_since ? failing_since : clock_mono_ms();
-        (void)rpc_result_err(&result, by, e);
-        if (!master_is_passing(code)) {
+        code = ask_leader(c, request, address, ret_reply, &result, e);
+        if (code == 0 || !master_is_passing(code)) {
             return code;
         }
-        bool hinted = code == ERR_NOT_LEADER && result.leader[0] != '\0';
-        if (code != ERR_BUSY) {
-            leader_move(c->dfs, address, hinted ? result.leader : "");
-        }
-        if (hinted && hints++ < HINTS_MAX) {
+        pace.failing_since = pace.failing_since ? pace.failing_since : clock_mono_ms();
+        if (choose_next(c, &pace, address, code, &result)) {
             continue;
         }
-        char what[ERR_MSG_BYTES_MAX + 32];
-        (void)snprintf(what, sizeof(what), "file master %s", e ? err_message(e) : address);
-        call_waits(c, what);
-        if (!call_pause(c, call_jitter(c, backoff))) {
+        if (!pause_before_next(c, &pace, address, e)) {
             return gave_up(request, result.definite ? code : result.cause, e);
         }
-        bool failing_over = clock_mono_ms() < failing_since + FAIL_OVER_MS;
-        backoff = MIN(backoff * 2, (time_ms)(failing_over ? FAIL_OVER_BACKOFF_MS : BACKOFF_MS_MAX));
     }
 }

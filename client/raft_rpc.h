@@ -19,7 +19,7 @@ struct raft_change_request {
     uint64_t id;
     const char *address; /* "" for none */
 };
-int raft_group_change(struct call *c, const struct raft_change_request *request, uint64_t *ret_id,
+int raft_group_change(struct call *c, const struct raft_change_request *plain, uint64_t *ret_id,
                       struct err *e) MUST_CHECK;
 /* One piece. backup 0: begins one, on the leader if `from` is NULL. data is in the call's arena. */
 struct raft_piece {

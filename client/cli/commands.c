@@ -150,7 +150,9 @@ struct config_program cli_program(const struct cli_command *command, struct conf
     }
     for (size_t i = 0; i < ARRAY_COUNT(common_rows); i++) {
         rows[count] = common_rows[i];
-        rows[count].letter = has_letter(command, common_rows[i].letter) ? 0 : rows[count].letter;
+        if (has_letter(command, common_rows[i].letter)) {
+            rows[count].letter = 0;
+        }
         count++;
     }
     for (size_t i = 0; i < ARRAY_COUNT(file_rows); i++) {
