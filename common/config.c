@@ -84,13 +84,18 @@ static const struct config_row *row_by_letter(const struct config_program *p, ch
     return NULL;
 }
 
+static bool same_but_for_case(char a, char b)
+{
+    return tolower((unsigned char)a) == tolower((unsigned char)b);
+}
+
 /* "skipTrash" for "skip-trash": hyphens and case do not count. */
 static bool is_key_of_hadoop(const char *key, const char *word)
 {
     for (; *word != 0; word++, key++) {
         word += *word == '-';
         key += *key == '-';
-        if (*key == 0 || tolower((unsigned char)*key) != tolower((unsigned char)*word)) {
+        if (*key == 0 || !same_but_for_case(*key, *word)) {
             return false;
         }
     }
