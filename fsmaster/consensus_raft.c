@@ -1,4 +1,4 @@
-/* The owner's half of the shell: every event goes through consensus_step(), which carries out the
+/* The owner's half of the shell: every event goes through step(), which carries out the
  * library's update in the order of its contract (raft.h) and only then looks at what became
  * possible: writes, applies, reads, completions. Nothing that belongs to others is called while an
  * update is being carried out. */
@@ -107,9 +107,12 @@ static void carry_out(struct consensus *c, const struct raft_update *u)
 }
 
 static void proposals_settle(struct consensus *c, const struct raft_event *event, int code);
+static void reads_answer(struct consensus *c);
+static void reads_next(struct consensus *c);
 static void close_next(struct consensus *c, time_ms now);
 
-int consensus_step(struct consensus *c, struct raft_event *event, struct err *e)
+/* All but the next round of reads, which is a step itself. */
+static int step(struct consensus *c, struct raft_event *event, struct err *e)
 {
     struct raft_update update;
     CHECK(!c->stepping);
@@ -133,9 +136,16 @@ int consensus_step(struct consensus *c, struct raft_event *event, struct err *e)
         members_follow(c);
     }
     consensus_look(c);
-    consensus_reads_settle(c);
+    reads_answer(c);
     snapshots_next(c);
     close_next(c, event->now_ms);
+    return r;
+}
+
+int consensus_step(struct consensus *c, struct raft_event *event, struct err *e)
+{
+    int r = step(c, event, e);
+    reads_next(c);
     return r;
 }
 
@@ -428,7 +438,7 @@ static void reads_next(struct consensus *c)
         struct raft_event event = {.kind = RAFT_READ};
         list_splice_back(&c->reads_asked, &c->reads_new);
         c->reading = true;
-        r = consensus_step(c, &event, NULL);
+        r = step(c, &event, NULL);
         c->reading = false;
         if (r == ERR_BUSY) {
             list_splice_back(&c->reads_new, &c->reads_asked);
@@ -440,7 +450,8 @@ static void reads_next(struct consensus *c)
     }
 }
 
-void consensus_reads_settle(struct consensus *c)
+/* Reads whose round is confirmed and whose state is there. */
+static void reads_answer(struct consensus *c)
 {
     if (c->read_round > 0 && c->read_done >= c->read_round) {
         c->read_round = 0;
@@ -452,6 +463,11 @@ void consensus_reads_settle(struct consensus *c)
             LIST_ENTRY(list_pop_front(&c->reads_applied), struct read_index, link);
         r->done(r, 0);
     }
+}
+
+void consensus_reads_settle(struct consensus *c)
+{
+    reads_answer(c);
     reads_next(c);
 }
 

@@ -121,15 +121,15 @@ struct consensus {
     raft_key self;
 
     struct raft *raft;
-    bool stepping; /* inside raft_step() and the update that it gave */
     struct raft_status status;
-    bool leading; /* as machine.changed() was told */
-    bool closed;  /* nothing new is accepted */
-    bool quiet;   /* and Raft runs no more */
+    bool stepping; /* inside raft_step() and the update that it gave */
+    bool told;     /* machine.changed() was called at least once */
+    bool leading;  /* as it was told */
+    bool closed;   /* nothing new is accepted */
+    bool quiet;    /* and Raft runs no more */
     bool broken;
     log_index commit;
     log_index keep;
-    bool told; /* machine.changed() was called at least once */
 
     struct disk *disk;
     struct log_store *log; /* log thread, once started */
@@ -138,9 +138,9 @@ struct consensus {
     struct strand apply_strand;
     unsigned jobs; /* on the log thread and of snapshots on workers, whose done has not come */
 
+    bool writing;              /* a write of the log is in flight */
+    struct log_write *pending; /* writes that wait for it; NULL: none */
     struct entry_cache cache;
-    struct log_write *pending; /* writes that wait for the one in flight; NULL: none */
-    bool writing;              /* one is in flight */
     uint64_t durable_seq;      /* every update up to this one is durable */
     struct held_message *held; /* ring-less queue: [held_head, held_head + held_count) */
     size_t held_head;
@@ -156,10 +156,10 @@ struct consensus {
     struct mail turn_mail;
     bool turn_posted;
 
+    bool reading;              /* a round is being asked for */
     struct list reads_new;     /* for the next round */
     struct list reads_asked;   /* in the round in flight */
     struct list reads_applied; /* confirmed; wait until the state has applied reads_index */
-    bool reading;              /* a round is being asked for */
     uint64_t read_round;       /* in flight; 0: none */
     uint64_t read_done;
     log_index read_index; /* of read_done */
@@ -176,13 +176,13 @@ struct consensus {
     struct upkeep persist;      /* on a worker */
     struct upkeep upkeep;       /* on the log thread: tick and cut */
     struct upkeep forming;      /* on the log thread: the first entry */
-    bool cut_due;               /* persist.index says how far */
     log_index log_start;        /* as the library knows it */
     time_ms ticked_ms;
     time_ms log_ticked_ms;
+    uint64_t write_begun_ms; /* of the flush in flight */
+    bool cut_due;            /* persist.index says how far */
     bool low_space;
     bool hung_told;
-    uint64_t write_begun_ms; /* of the flush in flight */
 
     enum form_state form;
     struct form_question *questions; /* one for each other peer */

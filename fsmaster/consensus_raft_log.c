@@ -154,16 +154,14 @@ void log_queue_write(struct consensus *c, const struct raft_update *u)
         c->pending->c = c;
     }
     struct log_write *w = c->pending;
-    struct write_step *step = w->step_count > 0 ? &w->steps[w->step_count - 1] : NULL;
-    if (!step || u->write.truncate > 0) {
-        step = new_step(w);
-        step->truncate = u->write.truncate;
-    }
+    bool joins = w->step_count > 0 && u->write.truncate == 0;
+    struct write_step *step = joins ? &w->steps[w->step_count - 1] : new_step(w);
     if (u->write.has_hard) {
         step->has_hard = true;
         step->hard = u->write.hard;
     }
     if (u->write.truncate > 0) {
+        step->truncate = u->write.truncate;
         entry_cache_truncate(&c->cache, u->write.truncate);
     }
     if (u->write.count > 0) {
