@@ -116,10 +116,10 @@ struct input_split {
 enum { MAP_DONE_PAGE_COUNT = 2000 };
 struct map_done {
     const char *job;
-    uint32_t map;
     const char *attempt; /* "" when withdrawn, as the next two */
     const char *address;
     const char *host;
+    uint32_t map;
     bool withdrawn;
 };
 

@@ -21,7 +21,7 @@ const struct sched_options sched_options_default = {
     .backup_ms_min = 2000,
     .worker_failures_max = 3,
     .rest_ms_min = 1000,
-    .rest_ms_max = 60 * 1000,
+    .rest_ms_max = 60ULL * 1000,
 };
 
 struct label_row {

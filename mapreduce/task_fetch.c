@@ -121,6 +121,7 @@ static void set_output(struct fetch_map *map, char *attempt, char *address)
 /* While an output is being fetched its texts stay; what replaces it is noted beside it. */
 static void told_while_running(struct fetch_map *map, const struct map_done *done)
 {
+    CHECK(map->attempt != NULL);
     bool same = !done->withdrawn && strcmp(map->attempt, done->attempt) == 0;
     bool other = !done->withdrawn && !same;
     free(map->next_attempt);

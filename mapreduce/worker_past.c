@@ -119,6 +119,13 @@ struct gathering {
     size_t bytes;
 };
 
+static void page_free(struct page *page)
+{
+    list_remove(&page->link);
+    rpc_bytes_unref(page->bytes);
+    free(page);
+}
+
 static void page_end(struct gathering *g, bool last)
 {
     struct page *page = xcalloc(1, sizeof(*page));
@@ -171,13 +178,14 @@ void worker_past_begin(struct mr_worker_process *w)
 
 void worker_past_send(struct mr_worker_process *w)
 {
-    struct list *first;
-    while ((first = list_first(&w->pages)) != NULL && rpc_stream_writable(w->stream)) {
-        struct page *page = LIST_ENTRY(first, struct page, link);
+    LIST_FOR_EACH_SAFE(node, &w->pages)
+    {
+        struct page *page = LIST_ENTRY(node, struct page, link);
+        if (!rpc_stream_writable(w->stream)) {
+            return;
+        }
         int r = rpc_stream_send_bytes(w->stream, page->bytes);
-        list_remove(first);
-        rpc_bytes_unref(page->bytes);
-        free(page);
+        page_free(page);
         if (r < 0) {
             log_warning("mrworker", "mrmaster cannot be told of the past error=%s", err_name(r));
             rpc_stream_cancel(w->stream);
@@ -190,9 +198,6 @@ void worker_past_drop(struct mr_worker_process *w)
 {
     LIST_FOR_EACH_SAFE(node, &w->pages)
     {
-        struct page *page = LIST_ENTRY(node, struct page, link);
-        list_remove(node);
-        rpc_bytes_unref(page->bytes);
-        free(page);
+        page_free(LIST_ENTRY(node, struct page, link));
     }
 }

@@ -352,7 +352,12 @@ static void test_master_message(void **state)
     (void)state;
     struct job_spec spec = full_spec();
     struct input_split splits[] = {{"/a", 1, 2, 3, 4}, {"/b", 0, UINT64_MAX, 5, 6}};
-    struct map_done done[] = {{"job_3_0001", 5, "attempt", "h:1", "h", true}};
+    struct map_done done[] = {{.job = "job_3_0001",
+                               .attempt = "attempt",
+                               .address = "h:1",
+                               .host = "h",
+                               .map = 5,
+                               .withdrawn = true}};
     struct assignment assign[] = {{.job = "job_3_0001",
                                    .attempt = "x",
                                    .task = 8,
