@@ -74,6 +74,7 @@ struct kv_batch {
     struct kv *kv;
     struct kv_changes *changes;
     rocksdb_writebatch_t *batch; /* empty but while they are written */
+    bool sole;                   /* nobody else writes: what was absent stays so */
     int scanning;                /* depth of scans on the view, during which it must not change */
     struct err error;
 };
@@ -412,6 +413,13 @@ struct kv_batch *kv_batch_new(struct kv *kv)
     return b;
 }
 
+struct kv_batch *kv_batch_new_sole(struct kv *kv)
+{
+    struct kv_batch *b = kv_batch_new(kv);
+    b->sole = true;
+    return b;
+}
+
 void kv_batch_free(struct kv_batch *b)
 {
     if (b) {
@@ -459,7 +467,11 @@ static int batch_get(void *ctx, struct span key, struct buf *ret_value)
     struct kv_batch *b = ctx;
     const struct kv_change *change = kv_changes_find(b->changes, key);
     if (!change) {
-        return get(b->kv, b->kv->read, key, ret_value, &b->error);
+        int r = get(b->kv, b->kv->read, key, ret_value, &b->error);
+        if (r == ERR_NOT_FOUND && b->sole && b->scanning == 0) {
+            kv_changes_absent(b->changes, key);
+        }
+        return r;
     }
     if (change->deleted) {
         return ERR_NOT_FOUND;
@@ -542,7 +554,9 @@ static void fill(struct kv_batch *b)
     const struct kv_change *change = NULL;
     kv_cursor_begin(&cursor, b->changes, &all);
     while ((change = kv_cursor_get(&cursor)) != NULL) {
-        if (change->deleted) {
+        if (change->absent) {
+            ; /* a new row that went again */
+        } else if (change->deleted) {
             rocksdb_writebatch_delete(b->batch, change->key.data, change->key.length);
         } else {
             rocksdb_writebatch_put(b->batch, change->key.data, change->key.length,

@@ -69,11 +69,14 @@ struct kv_view kv_snapshot_view(struct kv_snapshot *snapshot);
 struct kv_batch;
 
 struct kv_batch *kv_batch_new(struct kv *kv);
+/* For the only writer of a database: between two writes its view remembers which keys it did not
+ * find, and what was put upon such a key and deleted again is not written at all. */
+struct kv_batch *kv_batch_new_sole(struct kv *kv);
 void kv_batch_free(struct kv_batch *batch); /* accepts NULL; changes not written are forgotten */
 void kv_batch_put(struct kv_batch *batch, struct span key, struct span value);
 void kv_batch_del(struct kv_batch *batch, struct span key);
 void kv_batch_clear(struct kv_batch *batch);
-size_t kv_batch_count(const struct kv_batch *batch); /* of puts and dels */
+size_t kv_batch_count(const struct kv_batch *batch); /* of keys changed or remembered */
 size_t kv_batch_bytes(const struct kv_batch *batch);
 
 /* Valid as long as the batch, also after kv_write() and kv_batch_clear(). */

@@ -119,6 +119,7 @@ void kv_changes_put(struct kv_changes *c, struct span key, struct span value)
     }
     change->value.length = value.length;
     change->deleted = false;
+    change->absent = false;
     c->bytes += value.length;
 }
 
@@ -126,7 +127,16 @@ void kv_changes_del(struct kv_changes *c, struct span key)
 {
     struct kv_change *change = change_of(c, key);
     change->deleted = true;
+    change->absent = change->is_new;
     change->value.length = 0;
+}
+
+void kv_changes_absent(struct kv_changes *c, struct span key)
+{
+    struct kv_change *change = add(c, key);
+    change->deleted = true;
+    change->absent = true;
+    change->is_new = true;
 }
 
 /* ---- Looking --------------------------------------------------------------------------------- */

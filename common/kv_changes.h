@@ -18,6 +18,8 @@ struct kv_change {
     struct span key;
     struct span value; /* of a put */
     bool deleted;      /* a del */
+    bool absent;       /* likewise, but the map below has no such key: nothing to write */
+    bool is_new;       /* private: the map below has no such key */
     uint64_t order;    /* private: bytes 1 to 8 of the key, as a number that sorts alike */
     size_t value_room; /* private: bytes that value may take where it stands */
 };
@@ -32,6 +34,10 @@ void kv_changes_clear(struct kv_changes *c);
  */
 void kv_changes_put(struct kv_changes *c, struct span key, struct span value);
 void kv_changes_del(struct kv_changes *c, struct span key);
+
+/* The map below has no such key, nor a change here. A put upon it that is deleted again leaves
+ * nothing to write. */
+void kv_changes_absent(struct kv_changes *c, struct span key);
 
 const struct kv_change *kv_changes_find(const struct kv_changes *c, struct span key); /* or NULL */
 size_t kv_changes_count(const struct kv_changes *c);

@@ -1,5 +1,6 @@
 /* See state.h. A group that cannot be applied (storage failed, unknown command) is dropped as a
- * whole and stops the member: consensus never calls apply again.
+ * whole, with the groups that are not written yet, and stops the member: consensus never calls
+ * apply again, and the log has them all.
  *
  * DATA/CURRENT holds one line, the name of the directory that is the state; without it that is
  * "state". An installation renames a complete, durable directory to DATA/state-INDEX, switches
@@ -16,10 +17,12 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/log.h"
 #include "common/rng.h"
 #include "common/sys.h"
 #include "fsmaster/command_rpc.h"
 #include "fsmaster/keys.h"
+#include "fsmaster/state_sync.h"
 
 enum { NAME_BYTES_MAX = 64 };
 
@@ -31,9 +34,9 @@ struct state {
     uint64_t cache_bytes;
     char name[NAME_BYTES_MAX]; /* of the sub-directory that is open */
     struct kv *kv;
-    struct namespace *ns;   /* apply thread */
-    struct kv_batch *batch; /* apply thread */
-    struct buf value;       /* apply thread */
+    struct state_sync *sync;
+    struct namespace *ns; /* apply thread */
+    struct buf value;     /* apply thread */
 };
 
 /* ---- Which directory ------------------------------------------------------------------------- */
@@ -103,7 +106,7 @@ static int open_current(struct state *s, struct err *e)
     free(path);
     if (r == 0) {
         s->ns = namespace_new(rng_entropy_u64());
-        s->batch = kv_batch_new(s->kv);
+        s->sync = state_sync_new(s->kv);
     }
     return r;
 }
@@ -111,10 +114,10 @@ static int open_current(struct state *s, struct err *e)
 static void close_current(struct state *s)
 {
     namespace_free(s->ns);
-    kv_batch_free(s->batch);
+    state_sync_free(s->sync);
     kv_close(s->kv);
     s->ns = NULL;
-    s->batch = NULL;
+    s->sync = NULL;
     s->kv = NULL;
 }
 
@@ -139,6 +142,11 @@ void state_close(struct state *s)
 {
     if (!s) {
         return;
+    }
+    struct err e = ERR_INIT;
+    if (s->kv && state_sync_write(s->sync, &e) < 0) {
+        log_warning("fsmaster", "state not written at the end, the log has it: %s",
+                    err_message(&e));
     }
     close_current(s);
     buf_deinit(&s->value);
@@ -193,7 +201,7 @@ int state_totals(struct state *s, struct namespace_totals *ret, struct err *e)
 
 /* ---- Machine -------------------------------------------------------------------------------- */
 
-static int apply_one(struct state *s, const struct consensus_entry *entry,
+static int apply_one(struct state *s, struct kv_batch *batch, const struct consensus_entry *entry,
                      struct applied_group *group, struct applied_entry *ret, struct err *e)
 {
     *ret = (struct applied_entry){
@@ -202,8 +210,7 @@ static int apply_one(struct state *s, const struct consensus_entry *entry,
         if (entry->type == LOG_ENTRY_CONFIG) {
             struct row_key key = row_key_table(ROW_MEMBERS);
             members_encode(entry->index, entry->bytes, &s->value);
-            kv_batch_put(s->batch, row_key_span(&key),
-                         (struct span){s->value.data, s->value.length});
+            kv_batch_put(batch, row_key_span(&key), (struct span){s->value.data, s->value.length});
         }
         namespace_skip(s->ns, ret->at);
         return 0;
@@ -217,19 +224,15 @@ static int apply_one(struct state *s, const struct consensus_entry *entry,
     return r < 0 ? err_wrap(e, r, "entry %" PRIu64, entry->index) : 0;
 }
 
-int state_apply(void *ctx, const struct consensus_entry *entries, size_t count, void **ret_outcome,
-                struct err *e)
+static int apply_group(struct state *s, struct kv_batch *batch,
+                       const struct consensus_entry *entries, struct applied_group *group,
+                       struct err *e)
 {
-    struct state *s = ctx;
-    struct applied_group *group = xcalloc(1, sizeof(*group));
-    arena_init(&group->arena, 0);
-    group->entries = xcalloc(count, sizeof(*group->entries));
-    group->count = count;
-    struct kv_view view = kv_batch_view(s->batch);
+    struct kv_view view = kv_batch_view(batch);
     namespace_begin(s->ns, &view);
     int r = 0;
-    for (size_t i = 0; r == 0 && i < count; i++) {
-        r = apply_one(s, &entries[i], group, &group->entries[i], e);
+    for (size_t i = 0; r == 0 && i < group->count; i++) {
+        r = apply_one(s, batch, &entries[i], group, &group->entries[i], e);
     }
     if (r == 0) {
         r = namespace_end(s->ns);
@@ -238,13 +241,28 @@ int state_apply(void *ctx, const struct consensus_entry *entries, size_t count, 
         r = namespace_totals(&view, &group->totals);
     }
     if (r < 0) {
-        const struct err *storage = kv_batch_error(s->batch);
+        const struct err *storage = kv_batch_error(batch);
         r = storage->code < 0 ? err_set(e, r, "%s", err_message(storage)) : err_wrap(e, r, "apply");
-    } else {
-        r = kv_write(s->kv, s->batch, KV_UNSYNCED, e);
     }
+    return r;
+}
+
+int state_apply(void *ctx, const struct consensus_entry *entries, size_t count, void **ret_outcome,
+                struct err *e)
+{
+    struct state *s = ctx;
+    struct kv_batch *batch = NULL;
+    int r = state_sync_begin(s->sync, &batch, e);
     if (r < 0) {
-        kv_batch_clear(s->batch);
+        return r;
+    }
+    struct applied_group *group = xcalloc(1, sizeof(*group));
+    arena_init(&group->arena, 0);
+    group->entries = xcalloc(count, sizeof(*group->entries));
+    group->count = count;
+    r = apply_group(s, batch, entries, group, e);
+    r = state_sync_end(s->sync, r, e);
+    if (r < 0) {
         applied_group_free(group);
         return r;
     }
@@ -283,7 +301,8 @@ static int persisted_index(struct state *s, log_index *ret_index, struct err *e)
 int state_persist(void *ctx, log_index *ret_index, struct err *e)
 {
     struct state *s = ctx;
-    int r = kv_flush(s->kv, e);
+    int r = state_sync_write(s->sync, e);
+    r = r < 0 ? r : kv_flush(s->kv, e);
     return r < 0 ? r : persisted_index(s, ret_index, e);
 }
 
@@ -292,7 +311,8 @@ int state_persist(void *ctx, log_index *ret_index, struct err *e)
 int state_checkpoint(void *ctx, const char *directory, struct err *e)
 {
     struct state *s = ctx;
-    return kv_checkpoint(s->kv, directory, e);
+    int r = state_sync_write(s->sync, e);
+    return r < 0 ? r : kv_checkpoint(s->kv, directory, e);
 }
 
 int state_inspect(void *ctx, const char *directory, struct consensus_position *ret, struct err *e)
@@ -336,8 +356,30 @@ int state_install(void *ctx, const char *directory, log_index index, struct err 
 
 /* ---- Reads ---------------------------------------------------------------------------------- */
 
+static int failed_get(void *ctx, struct span key, struct buf *ret_value)
+{
+    const struct state_read *read = ctx;
+    (void)key;
+    (void)ret_value;
+    return read->error.code;
+}
+
+static int failed_scan(void *ctx, const struct kv_range *range, kv_visit_fn visit, void *arg)
+{
+    const struct state_read *read = ctx;
+    (void)range;
+    (void)visit;
+    (void)arg;
+    return read->error.code;
+}
+
 void state_read_begin(struct state *s, struct state_read *read)
 {
+    *read = (struct state_read){.error = ERR_INIT};
+    if (state_sync_write(s->sync, &read->error) < 0) {
+        read->view = (struct kv_view){.ctx = read, .get = failed_get, .scan = failed_scan};
+        return;
+    }
     read->snapshot = kv_snapshot_new(s->kv);
     read->view = kv_snapshot_view(read->snapshot);
 }
@@ -367,5 +409,5 @@ int state_read_applied(const struct state_read *read, log_index *ret)
 
 const struct err *state_read_error(const struct state_read *read)
 {
-    return kv_snapshot_error(read->snapshot);
+    return read->snapshot ? kv_snapshot_error(read->snapshot) : &read->error;
 }

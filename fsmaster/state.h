@@ -3,7 +3,10 @@
  * for any worker; everything else for the owner.
  *
  * RocksDB has no log of its own here: the consensus log is the write-ahead log, and the applied
- * index moves in the same batch as what it describes. One group of entries is one batch. */
+ * index moves in the same batch as what it describes. A batch is one or more whole groups of
+ * entries: while nobody reads, groups gather in it, so that rows which change with every entry are
+ * written once for many; whoever reads, makes durable or copies the state writes it first. So every
+ * read sees each group whose outcome was told before it began. */
 #ifndef FSMASTER_STATE_H
 #define FSMASTER_STATE_H
 
@@ -70,8 +73,9 @@ void applied_group_free(struct applied_group *group); /* accepts NULL */
 
 /* A snapshot of the newest state. Worker; one thread at a time. */
 struct state_read {
-    struct kv_snapshot *snapshot;
-    struct kv_view view;
+    struct kv_snapshot *snapshot; /* NULL: what was applied could not be written */
+    struct kv_view view;          /* then it gives that error */
+    struct err error;
 };
 
 void state_read_begin(struct state *s, struct state_read *read);

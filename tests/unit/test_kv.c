@@ -122,15 +122,14 @@ static void compare_views(const struct kv_view *a, const struct kv_view *b, stru
 
 /* Puts, dels, gets and scans on the batch's view and in memory must always agree, before and after
  * writes and flushes. */
-static void test_batch_view_is_like_memory(void **state)
+static void compare_with_memory(const char *name, struct kv_batch *new_batch(struct kv *kv))
 {
-    (void)state;
     struct rng rng;
     struct mem_kv memory;
     rng_seed(&rng, 1);
     mem_kv_init(&memory);
-    struct kv *kv = open_kv("view", false);
-    struct kv_batch *batch = kv_batch_new(kv);
+    struct kv *kv = open_kv(name, false);
+    struct kv_batch *batch = new_batch(kv);
     struct kv_view views[2] = {kv_batch_view(batch), mem_kv_view(&memory)};
     for (int i = 0; i < 6000; i++) {
         char bytes[3];
@@ -155,6 +154,13 @@ static void test_batch_view_is_like_memory(void **state)
     kv_batch_free(batch);
     mem_kv_deinit(&memory);
     kv_close(kv);
+}
+
+static void test_batch_view_is_like_memory(void **state)
+{
+    (void)state;
+    compare_with_memory("view", kv_batch_new);
+    compare_with_memory("sole", kv_batch_new_sole);
 }
 
 static void test_snapshot(void **state)

@@ -49,6 +49,32 @@ static void test_newest_wins(void **state)
     kv_changes_free(NULL);
 }
 
+/* Only what the map below may have is deleted there. */
+static void test_absent_below(void **state)
+{
+    (void)state;
+    struct kv_changes *c = kv_changes_new();
+    kv_changes_absent(c, text("new"));
+    assert_true(kv_changes_find(c, text("new"))->deleted);
+    assert_true(kv_changes_find(c, text("new"))->absent);
+    kv_changes_put(c, text("new"), text("value"));
+    assert_false(kv_changes_find(c, text("new"))->deleted);
+    assert_false(kv_changes_find(c, text("new"))->absent);
+    kv_changes_del(c, text("new"));
+    assert_true(kv_changes_find(c, text("new"))->deleted);
+    assert_true(kv_changes_find(c, text("new"))->absent);
+
+    kv_changes_put(c, text("old"), text("value"));
+    kv_changes_del(c, text("old"));
+    assert_true(kv_changes_find(c, text("old"))->deleted);
+    assert_false(kv_changes_find(c, text("old"))->absent);
+
+    kv_changes_clear(c);
+    kv_changes_del(c, text("new"));
+    assert_false(kv_changes_find(c, text("new"))->absent);
+    kv_changes_free(c);
+}
+
 /* Keys that share their first nine bytes, or end within them, differ only beyond the number that
  * they are first compared by. */
 static struct span random_key(struct rng *rng, char bytes[16])
@@ -162,6 +188,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_newest_wins),
+        cmocka_unit_test(test_absent_below),
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_many),
     };
