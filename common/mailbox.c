@@ -13,15 +13,17 @@
 struct mailbox {
     pthread_mutex_t lock; /* protects all below but owner */
     pthread_cond_t filled;
-    struct mail *first;    /* waiting, oldest first */
-    struct mail *last;     /* valid while first is not NULL */
-    size_t depth;          /* mails in the list */
-    size_t posts;          /* of them those that took no reserved slot */
-    size_t posts_max;      /* bound of posts */
-    size_t reserved;       /* slots given out and not yet posted to */
-    size_t reserved_max;   /* bound of reserved */
-    bool closed;           /* refuses posts */
-    bool woken;            /* mailbox_wake() since the owner last woke up */
+    struct mail *first;      /* waiting, oldest first */
+    struct mail *last;       /* valid while first is not NULL */
+    size_t depth;            /* mails in the list */
+    size_t posts;            /* of them those that took no reserved slot */
+    size_t posts_max;        /* bound of posts */
+    size_t reserved;         /* slots given out and not yet posted to */
+    size_t reserved_max;     /* bound of reserved */
+    bool closed;             /* refuses posts */
+    bool woken;              /* mailbox_wake() since the owner last woke up */
+    void (*wake)(void *arg); /* NULL: the owner waits for `filled` */
+    void *wake_arg;
     atomic_bool has_owner; /* owner is set */
     pthread_t owner;
 };
@@ -56,13 +58,22 @@ void mailbox_free(struct mailbox *m)
     free(m);
 }
 
-/* With the lock held. */
+/* With the lock held, as what follows. */
+static void signal_owner(struct mailbox *m)
+{
+    if (m->wake) {
+        m->wake(m->wake_arg);
+    } else {
+        pthread_cond_signal(&m->filled);
+    }
+}
+
 static void append(struct mailbox *m, struct mail *mail)
 {
     mail->next = NULL;
     if (m->first == NULL) {
         m->first = mail;
-        pthread_cond_signal(&m->filled);
+        signal_owner(m);
     } else {
         m->last->next = mail;
     }
@@ -160,7 +171,7 @@ void mailbox_wake(struct mailbox *m)
 {
     pthread_mutex_lock(&m->lock);
     m->woken = true;
-    pthread_cond_signal(&m->filled);
+    signal_owner(m);
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -177,6 +188,14 @@ bool mailbox_idle(struct mailbox *m)
     bool idle = m->depth == 0 && m->reserved == 0;
     pthread_mutex_unlock(&m->lock);
     return idle;
+}
+
+void mailbox_set_waker(struct mailbox *m, void (*wake)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&m->lock);
+    m->wake = wake;
+    m->wake_arg = arg;
+    pthread_mutex_unlock(&m->lock);
 }
 
 void mailbox_own(struct mailbox *m)

@@ -58,6 +58,11 @@ void mailbox_close(struct mailbox *m);
  * is closed and the owner itself starts nothing more. */
 bool mailbox_idle(struct mailbox *m);
 
+/* For an owner that waits elsewhere, in an event loop, and runs the box with deadline 0: wake(arg)
+ * is called by whoever puts mail into an empty box, and by mailbox_wake(), under the box's lock: it
+ * must not call the box. NULL: the owner waits in mailbox_run() again. */
+void mailbox_set_waker(struct mailbox *m, void (*wake)(void *arg), void *arg);
+
 /* The owner is the thread that called mailbox_run() first, or this. CHECK fails elsewhere. */
 void mailbox_own(struct mailbox *m);
 void mailbox_check_owner(const struct mailbox *m);

@@ -236,7 +236,7 @@ static int add_learner(struct change *c, const Trireme__V1__RaftChangeRequest *q
     c->mail.handle = identified_on_owner;
     c->server->changes++;
     rpc_pending_unref(raft_identify_start(
-        c->server->loops[0], channel, clock_mono_ms() + RAFT_IDENTIFY_MS, identified_on_loop, c));
+        c->server->loop, channel, clock_mono_ms() + RAFT_IDENTIFY_MS, identified_on_loop, c));
     rpc_channel_unref(channel);
     return RPC_PENDING;
 }

@@ -241,7 +241,7 @@ static void lanes_end(struct peer *peer)
 {
     for (int i = 0; i < LANE_COUNT; i++) {
         if (peer->lanes[i]) {
-            rpc_loop_post(peer->lanes[i]->t->options.loop, end_on_loop, peer->lanes[i]);
+            rpc_loop_call(peer->lanes[i]->t->options.loop, end_on_loop, peer->lanes[i]);
             peer->lanes[i] = NULL;
         }
     }
@@ -325,7 +325,7 @@ void raft_transport_send(struct raft_transport *t, const struct raft_message *me
     struct raft_envelope envelope = {named_cluster(t), t->options.self, peer->key};
     struct parcel *parcel = xmalloc(sizeof(*parcel));
     *parcel = (struct parcel){peer->lanes[kind], raft_message_pack(&envelope, message)};
-    rpc_loop_post(t->options.loop, parcel_on_loop, parcel);
+    rpc_loop_call(t->options.loop, parcel_on_loop, parcel);
 }
 
 /* ---- Inbound: the owner's side --------------------------------------------------------------- */
@@ -378,7 +378,7 @@ static void refuse(struct inbound *in, const struct err *e)
     struct refusal *refusal = xcalloc(1, sizeof(*refusal));
     *refusal = (struct refusal){.inbound = in, .code = e->code};
     memcpy(refusal->text, e->msg, sizeof(refusal->text));
-    rpc_loop_post(in->t->options.loop, refuse_on_loop, refusal);
+    rpc_loop_call(in->t->options.loop, refuse_on_loop, refusal);
 }
 
 struct incoming {
@@ -453,7 +453,7 @@ static void incoming_on_owner(struct mail *mail)
         struct credit *credit = xmalloc(sizeof(*credit));
         *credit = (struct credit){in, in->handled};
         in->handled = 0;
-        rpc_loop_post(t->options.loop, credit_on_loop, credit);
+        rpc_loop_call(t->options.loop, credit_on_loop, credit);
     }
     arena_deinit(&incoming->arena);
     free(incoming);
@@ -462,7 +462,7 @@ static void incoming_on_owner(struct mail *mail)
 static void inbound_gone_on_owner(struct mail *mail)
 {
     struct inbound *in = CONTAINER_OF(mail, struct inbound, gone);
-    rpc_loop_post(in->t->options.loop, free, in); /* behind what else the owner has posted of it */
+    rpc_loop_call(in->t->options.loop, free, in); /* behind what else the owner has posted of it */
 }
 
 /* ---- Inbound: the loop's side ---------------------------------------------------------------- */

@@ -27,8 +27,9 @@ enum {
     OWNER_POSTS_MAX = 64,
     OWNER_RESERVED_MAX = 1 << 18, /* above all calls, jobs and flushes together */
     WORKER_JOBS_MAX = 1 << 16,
-    FAREWELL_MS = 200, /* for clients to hear that we go */
-    CANCEL_MS = 500,   /* for chunk calls: they are begun again by the next leader */
+    FAREWELL_MS = 200,     /* for clients to hear that we go */
+    OWNER_EVENTS_MAX = 64, /* handled before the owner looks at its mail */
+    CANCEL_MS = 500,       /* for chunk calls: they are begun again by the next leader */
 };
 
 /* ---- What the other parts use ---------------------------------------------------------------- */
@@ -52,17 +53,6 @@ void server_job_end(struct server *s)
 {
     CHECK(s->jobs > 0);
     s->jobs--;
-}
-
-static void start_pollers(struct server *s)
-{
-    for (int i = 0; i < SERVER_LOOP_COUNT && !s->rpc_running; i++) {
-        struct err e = ERR_INIT;
-        if (rpc_loop_start_thread(s->loops[i], "poller", &e) < 0 && s->failure.code == 0) {
-            s->failure = e;
-        }
-    }
-    s->rpc_running = true;
 }
 
 void server_look_ready(struct server *s)
@@ -230,18 +220,44 @@ static void make_address(struct server *s, const char *host, uint16_t port)
     buf_deinit(&address);
 }
 
+static void nothing(void *arg)
+{
+    (void)arg;
+}
+
+/* The owner looks into its mailbox whenever its loop has handled something. */
+static void wake_owner(void *arg)
+{
+    const struct server *s = arg;
+    if (!rpc_loop_is_mine(s->loop)) {
+        rpc_loop_post(s->loop, nothing, NULL);
+    }
+}
+
+/* Events first, as many as are there, so that what they ask for is proposed together. */
+static void run_owner(struct server *s, time_ms until)
+{
+    int events = 0;
+    while (events < OWNER_EVENTS_MAX && rpc_loop_step(s->loop, 0)) {
+        events++;
+    }
+    if (mailbox_run(s->mailbox, 0) == 0 && events == 0) {
+        (void)rpc_loop_step(s->loop, until);
+    }
+}
+
 static int listen_at(struct server *s, struct err *e)
 {
     const struct server_options *o = &s->options;
     struct rpc_executor owner = rpc_executor_mailbox(s->mailbox);
     struct rpc_executor worker = rpc_executor_workpool(s->workers);
-    for (int i = 0; i < SERVER_LOOP_COUNT; i++) {
-        s->loops[i] = rpc_loop_new();
-    }
+    s->loop = rpc_loop_new();
+    rpc_loop_own(s->loop);
+    mailbox_set_waker(s->mailbox, wake_owner, s);
     s->chunk_caller = (struct chunk_caller){
-        .loop = s->loops[0], .pool = rpc_pool_new(s->tls, s->superuser), .home = s->mailbox};
+        .loop = s->loop, .pool = rpc_pool_new(s->tls, s->superuser), .home = s->mailbox};
     list_init(&s->chunk_caller.calls);
-    struct raft_transport_options between = {.loop = s->loops[0],
+    struct raft_transport_options between = {.loop = s->loop,
                                              .pool = s->chunk_caller.pool,
                                              .owner = s->mailbox,
                                              .self = s->datadir.ident.key,
@@ -258,8 +274,8 @@ static int listen_at(struct server *s, struct err *e)
                                          .tls = s->tls,
                                          .insecure = o->insecure,
                                          .class = RPC_CONTROL,
-                                         .loops = s->loops,
-                                         .loop_count = SERVER_LOOP_COUNT,
+                                         .loops = &s->loop,
+                                         .loop_count = 1,
                                          .services = services,
                                          .service_count = ARRAY_COUNT(services),
                                          .owner = &owner,
@@ -410,9 +426,8 @@ int server_run(struct server *s, struct err *e)
 {
     time_ms next = clock_mono_ms();
     mailbox_own(s->mailbox);
-    start_pollers(s);
     while (s->failure.code == 0 && !is_drained(s)) {
-        (void)mailbox_run(s->mailbox, MIN(next, consensus_next_ms(s->consensus)));
+        run_owner(s, MIN(next, consensus_next_ms(s->consensus)));
         time_ms now = clock_mono_ms();
         if (now >= consensus_next_ms(s->consensus)) {
             consensus_tick(s->consensus, now);
@@ -439,14 +454,10 @@ void server_stop(struct server *s, int count)
 
 /* ---- End ------------------------------------------------------------------------------------- */
 
-/* A start that failed half-way has no pollers: the loops are stepped here. */
 static void run_until_idle(struct server *s)
 {
     while (!consensus_idle(s->consensus) || !server_reads_idle(s)) {
-        (void)mailbox_run(s->mailbox, clock_mono_ms() + (s->rpc_running ? OWNER_TICK_MS : 0));
-        if (!s->rpc_running) {
-            (void)rpc_loop_step(s->loops[0], clock_mono_ms() + 1);
-        }
+        run_owner(s, clock_mono_ms() + 1);
         consensus_tick(s->consensus, clock_mono_ms());
     }
 }
@@ -454,18 +465,10 @@ static void run_until_idle(struct server *s)
 static void free_rpc(struct server *s)
 {
     rpc_server_free(s->rpc);
-    for (int i = 0; i < SERVER_LOOP_COUNT; i++) {
-        if (s->loops[i] && s->rpc_running) {
-            rpc_loop_join_thread(s->loops[i]);
-        }
-    }
-    (void)mailbox_run(s->mailbox, 0); /* ends of streams, which post to the loop once more */
+    (void)mailbox_run(s->mailbox, 0); /* ends of streams, which go to the loop once more */
+    mailbox_set_waker(s->mailbox, NULL, NULL);
     rpc_pool_free(s->chunk_caller.pool);
-    for (int i = 0; i < SERVER_LOOP_COUNT; i++) {
-        if (s->loops[i]) {
-            rpc_loop_free(s->loops[i]);
-        }
-    }
+    rpc_loop_free(s->loop);
     if (s->transport) {
         raft_transport_close(s->transport);
     }

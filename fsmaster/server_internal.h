@@ -38,8 +38,6 @@
 #include "fsmaster/server.h"
 #include "fsmaster/state.h"
 
-enum { SERVER_LOOP_COUNT = 1 }; /* one poller: with two cores more only get in each other's way */
-
 /* A command on its way through consensus. Embedded in whatever waits for it. */
 struct command {
     struct proposal proposal;
@@ -81,7 +79,7 @@ struct server {
     struct datadir datadir;
     struct mailbox *mailbox;
     struct workpool *workers;
-    struct rpc_loop *loops[SERVER_LOOP_COUNT];
+    struct rpc_loop *loop; /* the owner drives it */
     struct rpc_server *rpc;
     struct chunk_caller chunk_caller; /* with its pool of channels */
     struct rpc_tls *tls;
@@ -124,7 +122,6 @@ struct server {
     uint32_t jobs;     /* own jobs on workers in progress */
     uint32_t changes;  /* of members, asked for by operators */
 
-    bool rpc_running;
     bool ready;                /* whoever started us knows that we serve */
     bool format_running;       /* ENTRY_FORMAT is on its way */
     bool stopping;             /* drain has begun */

@@ -162,7 +162,7 @@ int server_start_consensus(struct server *s, void (*failed)(void *, const struct
         .owner = s->mailbox,
         .workers = s->workers,
         .transport = s->transport,
-        .loop = s->loops[0],
+        .loop = s->loop,
         .pool = s->chunk_caller.pool,
         .metrics = s->metrics.registry,
     };

@@ -125,7 +125,7 @@ static int ask_leader(struct server_reads *r, time_ms now)
                                   .deadline = now + STALENESS_ASK_MS,
                                   .done = heard_on_loop,
                                   .arg = r};
-    r->pending = raft_read_index_start(s->loops[0], &ask);
+    r->pending = raft_read_index_start(s->loop, &ask);
     rpc_channel_unref(channel);
     return 0;
 }

@@ -69,6 +69,11 @@ bool rpc_loop_until(struct rpc_loop *loop, const bool *done, time_ms deadline);
  * only the first post of a burst wakes the loop. Not after rpc_loop_free() began: that is the
  * caller's order to keep. */
 void rpc_loop_post(struct rpc_loop *loop, rpc_fn fn, void *arg);
+/* The same, but at once when this is the loop's thread. */
+void rpc_loop_call(struct rpc_loop *loop, rpc_fn fn, void *arg);
+
+/* This thread is the one that will step it: before the first step, for rpc_loop_is_mine(). */
+void rpc_loop_own(struct rpc_loop *loop);
 /* True on the thread that drives the loop at the moment. Any thread. */
 bool rpc_loop_is_mine(const struct rpc_loop *loop);
 

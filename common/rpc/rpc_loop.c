@@ -197,8 +197,10 @@ bool rpc_loop_step(struct rpc_loop *loop, time_ms deadline)
     bool handled = run_timers(loop);
     while (!handled) {
         time_ms until = MIN(deadline, next_timer(loop));
-        grpc_event event =
-            grpc_completion_queue_next(loop->queue, rpc_deadline_to_grpc(until), NULL);
+        /* Of a deadline that is now it would make a wait of one millisecond. */
+        gpr_timespec deadline_grpc = clock_until_ms(until) == 0 ? gpr_inf_past(GPR_CLOCK_MONOTONIC)
+                                                                : rpc_deadline_to_grpc(until);
+        grpc_event event = grpc_completion_queue_next(loop->queue, deadline_grpc, NULL);
         if (event.type == GRPC_OP_COMPLETE) {
             dispatch(event);
             handled = true;
@@ -298,6 +300,20 @@ void rpc_loop_post(struct rpc_loop *loop, rpc_fn fn, void *arg)
         rpc_batch(loop->wake_call, NULL, 0, &loop->wake);
     }
     atomic_fetch_sub_explicit(&loop->posters, 1, memory_order_release);
+}
+
+void rpc_loop_own(struct rpc_loop *loop)
+{
+    atomic_store_explicit(&loop->driver, (uintptr_t)pthread_self(), memory_order_relaxed);
+}
+
+void rpc_loop_call(struct rpc_loop *loop, rpc_fn fn, void *arg)
+{
+    if (rpc_loop_is_mine(loop)) {
+        fn(arg);
+    } else {
+        rpc_loop_post(loop, fn, arg);
+    }
 }
 
 bool rpc_loop_is_mine(const struct rpc_loop *loop)

@@ -1,5 +1,6 @@
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -164,19 +165,19 @@ static void *post_many(void *argument)
     return NULL;
 }
 
-static void many_posters_one_owner(void **state)
+/* wake NULL: the owner waits in the box, else for the semaphore. */
+static void many_posters(struct mailbox *m, sem_t *wake)
 {
-    struct mailbox *m = mailbox_new(64, 64);
     struct poster posters[POSTERS];
     pthread_t threads[POSTERS];
     size_t handled = 0;
-    (void)state;
     for (int i = 0; i < POSTERS; i++) {
         posters[i] = (struct poster){m, i, 0, 0};
         assert_int_equal(pthread_create(&threads[i], NULL, post_many, &posters[i]), 0);
     }
     while (handled < POSTERS * POSTS) {
-        handled += mailbox_run(m, CLOCK_NEVER);
+        assert_true(wake == NULL || sem_wait(wake) == 0);
+        handled += mailbox_run(m, wake ? 0 : CLOCK_NEVER);
     }
     for (int i = 0; i < POSTERS; i++) {
         pthread_join(threads[i], NULL);
@@ -184,6 +185,31 @@ static void many_posters_one_owner(void **state)
     }
     assert_true(mailbox_idle(m));
     mailbox_free(m);
+}
+
+static void many_posters_one_owner(void **state)
+{
+    (void)state;
+    many_posters(mailbox_new(64, 64), NULL);
+}
+
+static void post_semaphore(void *arg)
+{
+    CHECK(sem_post(arg) == 0);
+}
+
+/* A wake that is missing once would leave the owner asleep for good. */
+static void an_owner_that_waits_elsewhere_is_woken(void **state)
+{
+    struct mailbox *m = mailbox_new(64, 64);
+    sem_t wake;
+    (void)state;
+    assert_int_equal(sem_init(&wake, 0, 0), 0);
+    mailbox_set_waker(m, post_semaphore, &wake);
+    mailbox_wake(m);
+    assert_int_equal(sem_trywait(&wake), 0);
+    many_posters(m, &wake);
+    assert_int_equal(sem_destroy(&wake), 0);
 }
 
 static void fail_by_cmocka(const char *condition, const char *file, int line)
@@ -219,6 +245,7 @@ int main(void)
         cmocka_unit_test(waiting_ends_at_the_deadline_or_by_a_wake),
         cmocka_unit_test(handlers_may_post_and_free),
         cmocka_unit_test(many_posters_one_owner),
+        cmocka_unit_test(an_owner_that_waits_elsewhere_is_woken),
         cmocka_unit_test(only_the_owner_runs_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

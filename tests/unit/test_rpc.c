@@ -153,6 +153,46 @@ static void test_posts_from_many_threads_arrive_in_order(void **state)
     rpc_loop_free(posting.loop);
 }
 
+struct called {
+    struct rpc_loop *loop;
+    pthread_t on;
+    int count;
+};
+
+static void note_thread(void *arg)
+{
+    struct called *called = arg;
+    called->on = pthread_self();
+    called->count++;
+}
+
+static void *call_from_elsewhere(void *arg)
+{
+    struct called *called = arg;
+    assert_false(rpc_loop_is_mine(called->loop));
+    rpc_loop_call(called->loop, note_thread, called);
+    return NULL;
+}
+
+static void test_calls_run_at_once_on_the_own_thread_only(void **state)
+{
+    (void)state;
+    struct called called = {.loop = rpc_loop_new()};
+    pthread_t other;
+    rpc_loop_own(called.loop);
+    rpc_loop_call(called.loop, note_thread, &called);
+    assert_int_equal(called.count, 1);
+    assert_false(rpc_loop_step(called.loop, 0)); /* nothing was posted */
+
+    assert_int_equal(pthread_create(&other, NULL, call_from_elsewhere, &called), 0);
+    pthread_join(other, NULL);
+    assert_int_equal(called.count, 1);
+    assert_true(rpc_loop_step(called.loop, clock_mono_ms() + 10000));
+    assert_int_equal(called.count, 2);
+    assert_true(pthread_equal(called.on, pthread_self()));
+    rpc_loop_free(called.loop);
+}
+
 struct timer_log {
     struct rpc_loop *loop;
     struct rpc_timer timers[4];
@@ -342,6 +382,11 @@ static void test_many_calls_in_flight(void **state)
     }
     while (flood.done < CALLS) {
         assert_true(rpc_loop_step(flood.f->loop, clock_mono_ms() + 20000));
+    }
+    time_ms until =
+        clock_mono_ms() + 20000; /* the server hears a little later that it is through */
+    while (rpc_server_stats(flood.f->server).in_flight > 0 && clock_mono_ms() < until) {
+        (void)rpc_loop_step(flood.f->loop, clock_mono_ms() + 1);
     }
     assert_int_equal(rpc_server_stats(flood.f->server).in_flight, 0);
 }
@@ -810,6 +855,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_posts_from_many_threads_arrive_in_order),
+        cmocka_unit_test(test_calls_run_at_once_on_the_own_thread_only),
         cmocka_unit_test(test_timers_fire_in_order_and_can_be_cancelled),
         FIXTURE_TEST(test_unary),
         FIXTURE_TEST(test_errors_keep_their_names),
