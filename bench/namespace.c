@@ -129,8 +129,8 @@ static void do_put(struct world *w, uint32_t count)
     char path[PATH_BYTES];
     for (uint32_t i = 0; i < count; i++) {
         file_path(path, i);
-        struct op_result file =
-            run(w, (struct operation){.kind = OPERATION_CREATE, .create = {.path = ""}});
+        struct op_result file = run(w, (struct operation){.kind = OPERATION_CREATE,
+                                                          .create = {.path = "", .link_path = ""}});
         struct op_close close = {
             .inode = file.inode, .lease_epoch = file.lease_epoch, .link_path = path};
         run(w, (struct operation){.kind = OPERATION_CLOSE, .close = close});

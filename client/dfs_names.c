@@ -158,6 +158,13 @@ int dfs_set_attributes(struct dfs *dfs, const char *path, const struct dfs_attri
     return names_change(dfs, &op, NULL, e);
 }
 
+int dfs_set_quota(struct dfs *dfs, const char *path, const struct dfs_quota *quota,
+                  struct dfs_err *e)
+{
+    struct fs_op op = {.kind = FS_SET_QUOTA, .path = path ? path : "", .quota = quota};
+    return names_change(dfs, &op, NULL, e);
+}
+
 int dfs_raise_fence(struct dfs *dfs, const char *name, uint64_t *ret_epoch, struct dfs_err *e)
 {
     struct fs_op op = {.kind = FS_RAISE_FENCE, .path = name};

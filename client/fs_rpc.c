@@ -65,6 +65,9 @@ static int stat_from_wire(const Trireme__V1__Attributes *a, struct dfs_stat *to)
         .subtree_directories = a->subtree_directories,
         .subtree_bytes = a->subtree_bytes,
         .subtree_replica_bytes = a->subtree_replica_bytes,
+        .names_quota = a->quota ? a->quota->names : DFS_NO_QUOTA,
+        .space_quota = a->quota ? a->quota->space : DFS_NO_QUOTA,
+        .reserved_bytes = a->quota ? a->quota->reserved_bytes : 0,
     };
     copy_text(to->owner, sizeof(to->owner), a->owner);
     copy_text(to->group, sizeof(to->group), a->group);

@@ -77,6 +77,8 @@ enum {
     NAMESPACE_FENCE_COUNT_MAX = 65536, /* named fences; they are never removed */
     NAMESPACE_SERVER_COUNT_MAX = 65536,
     NAMESPACE_PRECONDITION_COUNT_MAX = 16, /* of one operation */
+    XATTR_COUNT_MAX = 32,                  /* extended attributes of one inode; as Hadoop's */
+    XATTR_VALUE_BYTES_MAX = 16 * 1024,
     CALLER_GROUP_COUNT_MAX = 64,
     SESSION_WINDOW_COUNT_MAX = 256,      /* replies kept per session */
     SESSION_COUNT_MAX = 4 * 1024 * 1024, /* open sessions; beyond it new ones get ERR_BUSY */
@@ -215,7 +217,8 @@ enum {
     MR_SAMPLE_KEYS_MAX = 65536,                 /* to find the ranges of a totally ordered job */
 };
 
-#define SNAPSHOT_BYTES_MAX (UINT64_C(1) << 50) /* of a file master's state */
+#define SNAPSHOT_BYTES_MAX (UINT64_C(1) << 50)   /* of a file master's state */
+#define QUOTA_VALUE_MAX    ((uint64_t)INT64_MAX) /* names or bytes; as Hadoop's */
 
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
               "a client must give up before its session is forgotten");

@@ -119,6 +119,20 @@ static int read_error(struct rpc_call *call, const struct state_read *read, int 
 
 /* ---- Reads: messages ------------------------------------------------------------------------ */
 
+/* NULL: there is none. */
+static Trireme__V1__Quota *quota_message(struct arena *arena, const struct attributes *a)
+{
+    if (a->names_quota == QUOTA_NONE && a->space_quota == QUOTA_NONE) {
+        return NULL;
+    }
+    Trireme__V1__Quota *m = arena_alloc(arena, sizeof(*m));
+    trireme__v1__quota__init(m);
+    m->names = a->names_quota;
+    m->space = a->space_quota;
+    m->reserved_bytes = a->reserved_bytes;
+    return m;
+}
+
 static Trireme__V1__Attributes *attributes_message(struct arena *arena, const struct attributes *a)
 {
     Trireme__V1__Attributes *m = arena_alloc(arena, sizeof(*m));
@@ -139,6 +153,7 @@ static Trireme__V1__Attributes *attributes_message(struct arena *arena, const st
     m->subtree_directories = a->subtree_directories;
     m->subtree_bytes = a->subtree_bytes;
     m->subtree_replica_bytes = a->subtree_replica_bytes;
+    m->quota = quota_message(arena, a);
     return m;
 }
 

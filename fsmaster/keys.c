@@ -11,7 +11,8 @@
 
 enum {
     ROW_FORMAT = 1,
-    META_FORMAT_ERA = 2, /* of ROW_META alone: the era stands at its end */
+    META_FORMAT_ERA = 2,    /* of ROW_META alone: the era stands at its end */
+    INODE_FORMAT_QUOTA = 2, /* of ROW_INODE alone: quotas and what is reserved stand at its end */
 };
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
@@ -326,9 +327,17 @@ int dirent_decode(struct span value, struct dirent_row *ret)
     return reader_finish(&r);
 }
 
+/* Most inodes have none of what format 2 adds, and their rows the bytes that they always had. */
+static bool inode_is_plain(const struct inode_row *inode)
+{
+    return !(inode->flags & INODE_LIMITED) && inode->reserved == 0;
+}
+
 void inode_encode(const struct inode_row *inode, struct buf *ret_value)
 {
-    begin(ret_value);
+    bool plain = inode_is_plain(inode);
+    buf_clear(ret_value);
+    buf_append_byte(ret_value, plain ? ROW_FORMAT : INODE_FORMAT_QUOTA);
     buf_append_byte(ret_value, (uint8_t)inode->kind);
     buf_append_byte(ret_value, inode->flags);
     buf_append_u32le(ret_value, inode->mode);
@@ -350,14 +359,43 @@ void inode_encode(const struct inode_row *inode, struct buf *ret_value)
         buf_append_u64le(ret_value, inode->replica_bytes);
         buf_append_u32le(ret_value, inode->height);
     }
+    if (!plain) {
+        buf_append_u64le(ret_value, inode->names_quota);
+        buf_append_u64le(ret_value, inode->space_quota);
+        buf_append_u64le(ret_value, inode->reserved);
+    }
+}
+
+static bool quota_value_ok(uint64_t value)
+{
+    return value == QUOTA_NONE || value <= QUOTA_VALUE_MAX;
+}
+
+/* What format 2 adds. Only a directory has quotas, and a row that adds nothing is not ours. */
+static void take_quota(struct reader *r, struct inode_row *ret)
+{
+    ret->names_quota = cursor_u64le(&r->c);
+    ret->space_quota = cursor_u64le(&r->c);
+    ret->reserved = cursor_u64le(&r->c);
+    bool limited = ret->names_quota != QUOTA_NONE || ret->space_quota != QUOTA_NONE;
+    if (limited != ((ret->flags & INODE_LIMITED) != 0) || inode_is_plain(ret) ||
+        (limited && ret->kind != INODE_DIRECTORY) || !quota_value_ok(ret->names_quota) ||
+        !quota_value_ok(ret->space_quota)) {
+        r->c.failed = true;
+    }
 }
 
 /* Clears the fields of the other kind, but not the tails of the strings: rows are copied often. */
 int inode_decode(struct span value, struct inode_row *ret)
 {
-    struct reader r = reader_of(value);
+    struct reader r = {cursor_of(value.data, value.length), false};
+    uint8_t format = take_u8_in(&r, ROW_FORMAT, UINT8_MAX);
+    r.newer = format > INODE_FORMAT_QUOTA;
+    bool plain = format == ROW_FORMAT;
+    uint8_t flags_max = INODE_LEASED | INODE_UNNAMED | INODE_UNLINKED;
+    flags_max |= plain ? 0 : INODE_LIMITED;
     ret->kind = take_u8_in(&r, INODE_FILE, INODE_DIRECTORY);
-    ret->flags = take_u8_in(&r, 0, INODE_LEASED | INODE_UNNAMED | INODE_UNLINKED);
+    ret->flags = take_u8_in(&r, 0, flags_max);
     ret->mode = cursor_u32le(&r.c);
     take_chars(&r, ret->owner, LIMIT_HOST_BYTES_MAX);
     take_chars(&r, ret->group, LIMIT_HOST_BYTES_MAX);
@@ -375,6 +413,12 @@ int inode_decode(struct span value, struct inode_row *ret)
     ret->bytes = file ? 0 : cursor_u64le(&r.c);
     ret->replica_bytes = file ? 0 : cursor_u64le(&r.c);
     ret->height = file ? 0 : cursor_u32le(&r.c);
+    ret->names_quota = QUOTA_NONE;
+    ret->space_quota = QUOTA_NONE;
+    ret->reserved = 0;
+    if (!plain) {
+        take_quota(&r, ret);
+    }
     return reader_finish(&r);
 }
 

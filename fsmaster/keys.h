@@ -106,6 +106,7 @@ enum inode_flag {
     INODE_LEASED = 1,   /* a ROW_LEASE exists */
     INODE_UNNAMED = 2,  /* a file that was never linked */
     INODE_UNLINKED = 4, /* out of the tree, in the removal queue; what is below it is not marked */
+    INODE_LIMITED = 8,  /* a directory with a quota */
 };
 
 struct inode_row {
@@ -127,6 +128,10 @@ struct inode_row {
     uint64_t bytes;                       /* sum of their lengths */
     uint64_t replica_bytes;               /* sum of length times replication */
     uint32_t height;                      /* no branch below is deeper; an upper bound */
+    uint64_t names_quota; /* QUOTA_NONE, or most names in it with itself; set: INODE_LIMITED */
+    uint64_t space_quota; /* QUOTA_NONE, or most bytes of all copies below it; likewise */
+    uint64_t reserved;    /* file: promised to its open chunk, for each copy; directory: sum of
+                             that times replication (namespace_quota.c) */
 };
 void inode_encode(const struct inode_row *inode, struct buf *ret_value);
 int inode_decode(struct span value, struct inode_row *ret) MUST_CHECK;

@@ -121,6 +121,9 @@ struct attributes {
     uint64_t subtree_directories; /* itself not counted */
     uint64_t subtree_bytes;
     uint64_t subtree_replica_bytes; /* bytes times wanted copies */
+    uint64_t names_quota;           /* QUOTA_NONE: none, as the next one */
+    uint64_t space_quota;
+    uint64_t reserved_bytes; /* below a directory: promised to open chunks; counts as space */
 };
 
 /* What a read is about: a path, or an inode if path is "". */

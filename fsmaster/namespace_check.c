@@ -313,6 +313,7 @@ static int add_up(struct checker *checker, struct seen_inode *inode)
         at->below.directories += !file;
         at->below.bytes += bytes;
         at->below.replica_bytes += bytes * inode->row.replication;
+        at->below.reserved += file ? (int64_t)(inode->row.reserved * inode->row.replication) : 0;
         if (at->height < inode->depth) {
             at->height = inode->depth;
         }
@@ -358,6 +359,11 @@ static int check_inode(struct checker *checker, const struct seen_inode *inode)
     if (r < 0 || is_unlinked(checker, inode)) {
         return r;
     }
+    if (row->kind == INODE_FILE && row->reserved > 0 &&
+        (!inode->open || row->reserved != row->chunk_bytes)) {
+        return BAD("file %llu: %llu bytes are reserved, but not for an open chunk", ID(inode->id),
+                   ID(row->reserved));
+    }
     if (row->kind == INODE_FILE) {
         return inode->end == row->length && inode->gap == 0
                    ? 0
@@ -366,7 +372,8 @@ static int check_inode(struct checker *checker, const struct seen_inode *inode)
     }
     if (row->child_count != inode->entries || row->files != (uint64_t)below->files ||
         row->directories != (uint64_t)below->directories || row->bytes != (uint64_t)below->bytes ||
-        row->replica_bytes != (uint64_t)below->replica_bytes) {
+        row->replica_bytes != (uint64_t)below->replica_bytes ||
+        row->reserved != (uint64_t)below->reserved) {
         return BAD("directory %llu: its counters are not the sum of what is below", ID(inode->id));
     }
     return row->height >= inode->height

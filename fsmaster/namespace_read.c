@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/path.h"
+#include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
 
 /* ---- Attributes ------------------------------------------------------------------------------ */
@@ -26,6 +27,9 @@ static void attributes_of(inode_id id, const struct inode_row *row, struct arena
         .subtree_directories = row->directories,
         .subtree_bytes = row->bytes,
         .subtree_replica_bytes = row->replica_bytes,
+        .names_quota = row->names_quota,
+        .space_quota = row->space_quota,
+        .reserved_bytes = row->kind == INODE_DIRECTORY ? row->reserved : 0,
     };
 }
 
@@ -328,7 +332,7 @@ int namespace_locate(const struct kv_view *view, const struct caller *caller,
 
 /* ---- Single rows ----------------------------------------------------------------------------- */
 
-static int path_of(struct namespace *ns, inode_id inode, struct buf *ret_path)
+int ns_path(struct namespace *ns, inode_id inode, struct buf *ret_path)
 {
     struct ns_node *chain[LIMIT_DEPTH_MAX + 1];
     uint32_t depth = 0;
@@ -362,7 +366,7 @@ int namespace_path(const struct kv_view *view, inode_id inode, struct buf *ret_p
 {
     struct namespace ns;
     ns_init(&ns, view, NULL, NULL);
-    int r = path_of(&ns, inode, ret_path);
+    int r = ns_path(&ns, inode, ret_path);
     ns_deinit(&ns);
     return r;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
 
 /* ---- Walking extents ------------------------------------------------------------------------- */
@@ -99,6 +100,8 @@ static void removal_enqueue(struct namespace *ns, struct ns_node *node, uint64_t
 {
     queue_put(ns, ROW_REMOVAL, node->id, offset);
     node->row.flags = INODE_UNLINKED;
+    node->row.names_quota = QUOTA_NONE;
+    node->row.space_quota = QUOTA_NONE;
     node->row.parent = 0;
     node->row.name[0] = 0;
     ns_touch(ns, node);

@@ -108,6 +108,7 @@ static const char *const operation_labels[] = {
     [OPERATION_DELETE] = "op=\"delete\"",
     [OPERATION_SET_ATTRIBUTES] = "op=\"set_attributes\"",
     [OPERATION_RAISE_FENCE] = "op=\"raise_fence\"",
+    [OPERATION_SET_QUOTA] = "op=\"set_quota\"",
 };
 
 static const char *const class_labels[LOCATION_CLASS_COUNT] = {

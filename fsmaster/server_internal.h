@@ -64,7 +64,7 @@ struct scan {
 
 struct server_metrics {
     struct metrics *registry;
-    struct counter *operations[OPERATION_RAISE_FENCE + 1]; /* by kind, as applied */
+    struct counter *operations[OPERATION_KIND_COUNT]; /* by kind, as applied */
     struct counter *operation_errors;
     struct histogram *mutate; /* arrival on the owner to reply */
     struct counter *reads[3]; /* stat, list, locate */

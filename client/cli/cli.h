@@ -59,17 +59,20 @@ struct cli_options {
     bool blocks;
     bool locations;
     bool open_files;
-    bool resume;           /* get -c */
-    bool verify;           /* checksum */
-    bool newline;          /* getmerge -nl */
-    bool skip_empty;       /* getmerge */
-    bool no_create;        /* touch -c */
-    bool atime_only;       /* touch -a */
-    bool mtime_only;       /* touch -m */
-    const char *time_text; /* touch -t */
-    bool quota;            /* count -q */
-    bool header;           /* count -v, du -v */
-    bool print0;           /* find; the next ones, too */
+    bool resume;             /* get -c */
+    bool verify;             /* checksum */
+    bool newline;            /* getmerge -nl */
+    bool skip_empty;         /* getmerge */
+    bool no_create;          /* touch -c */
+    bool atime_only;         /* touch -a */
+    bool mtime_only;         /* touch -m */
+    const char *time_text;   /* touch -t */
+    bool quota;              /* count -q */
+    bool usage;              /* count -u */
+    const char *names_quota; /* admin quota; the next one, too */
+    const char *space_quota;
+    bool header; /* count -v, du -v */
+    bool print0; /* find; the next ones, too */
     bool empty;
     const char *name;
     const char *iname;
@@ -199,6 +202,10 @@ bool cli_is_directory(struct cli *cli, const char *path);
 /* An existing directory is fine. The user's own one is made on the way; elsewhere a missing parent
  * is an error. False: it said why. */
 bool cli_make_directory(struct cli *cli, const char *path);
+
+/* What quotas of a directory are compared with; 0 for a file. */
+uint64_t cli_names_used(const struct dfs_stat *stat);
+uint64_t cli_space_used(const struct dfs_stat *stat);
 
 /* "2026-03-01 12:34" in local time, as hadoop fs shows it. */
 void cli_format_time(uint64_t mtime_ms, char text[32]);

@@ -62,7 +62,9 @@ static bool copy_file(struct cli *cli, const struct transfer_item *item,
     struct dfs_err e = {0};
     struct dfs_file *from = NULL, *to = NULL;
     struct dfs_create_options options = {.replication = stat->replication,
-                                         .chunk_bytes = stat->chunk_bytes};
+                                         .chunk_bytes = stat->chunk_bytes,
+                                         .link_path = item->target,
+                                         .link_bytes = stat->length};
     int flags = (cli->options.force ? DFS_REPLACE : 0) | (item->target[0] == '/' ? 0 : DFS_PARENTS);
     if (dfs_open(cli->dfs, item->source, &from, &e) < 0) {
         cli_dfs_error(cli, item->source, &e);

@@ -67,8 +67,12 @@ static bool upload_fd(struct cli *cli, int fd, const struct transfer_item *item,
     struct dfs_err e = {0};
     struct dfs_file *file = NULL;
     const char *target = item->target;
-    struct dfs_create_options options = {.replication = (uint32_t)cli->options.replication,
-                                         .chunk_bytes = cli->options.chunk_bytes};
+    struct stat st;
+    struct dfs_create_options options = {
+        .replication = (uint32_t)cli->options.replication,
+        .chunk_bytes = cli->options.chunk_bytes,
+        .link_path = target,
+        .link_bytes = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0};
     /* A user's own directory is made on the way; elsewhere a missing parent is an error. */
     int flags = (cli->options.force ? DFS_REPLACE : 0) | (target[0] == '/' ? 0 : DFS_PARENTS);
     if (!may_link(cli, target)) {

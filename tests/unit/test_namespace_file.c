@@ -270,7 +270,8 @@ static struct op_result create_with_chunk(struct fixture *f, const char *path, u
                                                         .chunk_bytes = FIXTURE_MIB,
                                                         .first_chunk = true,
                                                         .servers = servers,
-                                                        .server_count = count}});
+                                                        .server_count = count,
+                                                        .link_path = ""}});
 }
 
 /* A small file: two commands. */
