@@ -35,6 +35,7 @@ struct wire_op {
         Trireme__V1__SetAttributes set_attributes;
         Trireme__V1__RaiseFence raise_fence;
         Trireme__V1__SetQuota set_quota;
+        Trireme__V1__SetXattr set_xattr;
     };
 };
 
@@ -166,6 +167,14 @@ static void name_op_to_wire(const struct fs_op *op, struct wire_op *w)
                               (op->quota->set_space ? TRIREME__V1__SET_QUOTA__FIELD__SPACE : 0);
         w->set_quota.names = op->quota->names;
         w->set_quota.space = op->quota->space;
+        break;
+    case FS_SET_XATTR:
+        SET_KIND(set_xattr, SET_XATTR);
+        w->set_xattr.path = text(op->path);
+        w->set_xattr.name = text(op->xattr->name);
+        w->set_xattr.value.data = (uint8_t *)op->xattr->value; /* only read */
+        w->set_xattr.value.len = op->xattr->length;
+        w->set_xattr.mode = (uint32_t)op->xattr_mode;
         break;
     default:
         break;

@@ -9,6 +9,7 @@
 
 #include <trireme/dfs_admin.h>
 #include <trireme/dfs_cluster.h>
+#include <trireme/dfs_xattr.h>
 
 #include "common/ids.h"
 
@@ -34,7 +35,10 @@ enum fs_op_kind {
     FS_SET_ATTRIBUTES,
     FS_RAISE_FENCE,
     FS_SET_QUOTA,
+    FS_SET_XATTR,
 };
+
+enum { FS_XATTR_REMOVE = 3 };
 
 /* One change; only what its kind needs is set. Everything borrowed for the call. */
 struct fs_op {
@@ -57,6 +61,8 @@ struct fs_op {
     size_t exclude_count;
     const struct dfs_attributes *attributes; /* FS_SET_ATTRIBUTES */
     const struct dfs_quota *quota;           /* FS_SET_QUOTA */
+    const struct dfs_xattr *xattr;           /* FS_SET_XATTR; the next one, too */
+    int xattr_mode;                          /* enum dfs_xattr_mode, or FS_XATTR_REMOVE */
 };
 
 /* proto OperationResult. */

@@ -194,6 +194,13 @@ static bool path_operation_of(const Trireme__V1__Operation *m, struct operation 
         ret->set_quota = (struct op_set_quota){m->set_quota->path, m->set_quota->fields,
                                                m->set_quota->names, m->set_quota->space};
         return true;
+    case TRIREME__V1__OPERATION__KIND_SET_XATTR:
+        ret->kind = OPERATION_SET_XATTR;
+        ret->set_xattr = (struct op_set_xattr){m->set_xattr->path,
+                                               m->set_xattr->name,
+                                               {m->set_xattr->value.data, m->set_xattr->value.len},
+                                               m->set_xattr->mode};
+        return true;
     default:
         return false;
     }
@@ -456,6 +463,19 @@ static void proto_set_quota(const struct op_set_quota *op, struct arena *arena,
     to->set_quota = m;
 }
 
+static void proto_set_xattr(const struct op_set_xattr *op, struct arena *arena,
+                            Trireme__V1__Operation *to)
+{
+    MAKE(SetXattr, m, arena) TRIREME__V1__SET_XATTR__INIT;
+    m->path = proto_string(op->path);
+    m->name = proto_string(op->name);
+    m->value.data = (uint8_t *)op->value.data; /* only read */
+    m->value.len = op->value.length;
+    m->mode = op->mode;
+    to->kind_case = TRIREME__V1__OPERATION__KIND_SET_XATTR;
+    to->set_xattr = m;
+}
+
 static void proto_operation_kind(const struct operation *op, struct arena *arena,
                                  Trireme__V1__Operation *to)
 {
@@ -500,6 +520,9 @@ static void proto_operation_kind(const struct operation *op, struct arena *arena
         break;
     case OPERATION_SET_QUOTA:
         proto_set_quota(&op->set_quota, arena, to);
+        break;
+    case OPERATION_SET_XATTR:
+        proto_set_xattr(&op->set_xattr, arena, to);
         break;
     }
 }

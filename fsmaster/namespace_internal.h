@@ -212,7 +212,9 @@ int ns_depth(struct namespace *ns, const struct ns_node *node, uint32_t *ret_dep
 int ns_apply_mkdir(struct namespace *ns, const struct op_mkdir *op, struct op_result *result);
 int ns_apply_delete(struct namespace *ns, const struct op_delete *op, struct op_result *result);
 
-/* namespace_read.c: the full path of an inode, ERR_NOT_FOUND for one that has none. */
+/* namespace_read.c: what a read is about, reachable by the caller; and the full path of an inode,
+ * ERR_NOT_FOUND for one that has none. */
+int ns_find(struct namespace *ns, const struct target *target, struct ns_node **ret) MUST_CHECK;
 int ns_path(struct namespace *ns, inode_id inode, struct buf *ret_path) MUST_CHECK;
 
 /* ---- namespace_rename.c, namespace_attributes.c ---------------------------------------------- */

@@ -13,6 +13,7 @@
 #include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
 #include "fsmaster/namespace_quota.h"
+#include "fsmaster/namespace_xattr.h"
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
@@ -190,6 +191,8 @@ static int apply_kind(struct namespace *ns, const struct operation *op, struct o
         return ns_apply_raise_fence(ns, &op->raise_fence, result);
     case OPERATION_SET_QUOTA:
         return ns_apply_set_quota(ns, &op->set_quota, result);
+    case OPERATION_SET_XATTR:
+        return ns_apply_set_xattr(ns, &op->set_xattr, result);
     case OPERATION_NONE:
         break;
     }

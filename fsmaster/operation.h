@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/buf.h"
 #include "common/ids.h"
 
 /* Who asks. The shell fills it from the authenticated name. */
@@ -32,8 +33,9 @@ enum operation_kind {
     OPERATION_SET_ATTRIBUTES,
     OPERATION_RAISE_FENCE,
     OPERATION_SET_QUOTA,
+    OPERATION_SET_XATTR,
 };
-enum { OPERATION_KIND_COUNT = OPERATION_SET_QUOTA + 1 };
+enum { OPERATION_KIND_COUNT = OPERATION_SET_XATTR + 1 };
 
 enum precondition_kind {
     PRECONDITION_NONE = 0, /* of a newer client: never holds */
@@ -163,11 +165,34 @@ struct op_set_quota {
     uint64_t space;  /* bytes, every copy counted; from 0, or QUOTA_NONE */
 };
 
+struct xattr {
+    const char *name;
+    struct span value;
+};
+struct xattrs {
+    const struct xattr *items; /* in byte order of names */
+    uint32_t count;
+};
+
+enum xattr_mode {
+    XATTR_SET = 0, /* whether it is there or not */
+    XATTR_CREATE,  /* ERR_EXISTS */
+    XATTR_REPLACE, /* ERR_NO_XATTR */
+    XATTR_REMOVE,  /* likewise */
+};
+
+struct op_set_xattr {
+    const char *path;
+    const char *name; /* "user." and more */
+    struct span value;
+    uint32_t mode; /* enum xattr_mode; an unknown one is ERR_UNSUPPORTED */
+};
+
 struct operation {
     uint64_t seq; /* from 1 in its session */
-    enum operation_kind kind;
     const struct precondition *preconditions;
     uint32_t precondition_count;
+    enum operation_kind kind;
     union {
         struct op_mkdir mkdir;
         struct op_create create;
@@ -182,6 +207,7 @@ struct operation {
         struct op_set_attributes set_attributes;
         struct op_raise_fence raise_fence;
         struct op_set_quota set_quota;
+        struct op_set_xattr set_xattr;
     };
 };
 

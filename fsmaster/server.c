@@ -109,6 +109,7 @@ static const char *const operation_labels[] = {
     [OPERATION_SET_ATTRIBUTES] = "op=\"set_attributes\"",
     [OPERATION_RAISE_FENCE] = "op=\"raise_fence\"",
     [OPERATION_SET_QUOTA] = "op=\"set_quota\"",
+    [OPERATION_SET_XATTR] = "op=\"set_xattr\"",
 };
 
 static const char *const class_labels[LOCATION_CLASS_COUNT] = {
@@ -153,7 +154,8 @@ static void make_metrics(struct server_metrics *x)
         .led = metrics_gauge(m, "fsmaster_led", NULL, "1: this member leads or knows who does."),
         .term = metrics_gauge(m, "fsmaster_term", NULL, "Current term."),
     };
-    static const char *const reads[] = {"op=\"stat\"", "op=\"list\"", "op=\"locate\""};
+    static const char *const reads[] = {"op=\"stat\"", "op=\"list\"", "op=\"locate\"",
+                                        "op=\"xattrs\""};
     for (size_t i = 0; i < ARRAY_COUNT(reads); i++) {
         x->reads[i] = metrics_counter(m, "fsmaster_reads_total", reads[i], "Reads answered.");
     }

@@ -67,7 +67,7 @@ struct server_metrics {
     struct counter *operations[OPERATION_KIND_COUNT]; /* by kind, as applied */
     struct counter *operation_errors;
     struct histogram *mutate; /* arrival on the owner to reply */
-    struct counter *reads[3]; /* stat, list, locate */
+    struct counter *reads[4]; /* stat, list, locate, xattrs */
     struct gauge *mailbox, *workers;
     struct gauge *chunks[LOCATION_CLASS_COUNT];
     struct gauge *repair_waiting, *repair_running, *recoveries, *leases, *removal_queue;

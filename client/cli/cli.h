@@ -71,6 +71,10 @@ struct cli_options {
     bool usage;              /* count -u */
     const char *names_quota; /* admin quota; the next one, too */
     const char *space_quota;
+    const char *value; /* setfattr; the next one, too */
+    const char *remove_name;
+    const char *encoding; /* getfattr; the next one, too */
+    bool dump;
     bool header; /* count -v, du -v */
     bool print0; /* find; the next ones, too */
     bool empty;

@@ -174,6 +174,16 @@ static void make_set_quota(struct random_entries *r, struct operation *op)
                                           .space = space};
 }
 
+static void make_set_xattr(struct random_entries *r, struct operation *op)
+{
+    static const char *const names[] = {"user.a", "user.b", "user.c", "user.", "a", "user.x/y"};
+    static const char bytes[] = "0123456789";
+    op->set_xattr = (struct op_set_xattr){.path = pick_path(r),
+                                          .name = names[pick(r, 8) ? pick(r, 3) : pick(r, 6)],
+                                          .value = {bytes, pick(r, 11)},
+                                          .mode = pick(r, 16) ? pick(r, 4) : 4};
+}
+
 static void make_operation(struct random_entries *r, struct operation *op)
 {
     op->kind = pick(r, OPERATION_KIND_COUNT + 3);
@@ -207,6 +217,9 @@ static void make_operation(struct random_entries *r, struct operation *op)
         break;
     case OPERATION_SET_QUOTA:
         make_set_quota(r, op);
+        break;
+    case OPERATION_SET_XATTR:
+        make_set_xattr(r, op);
         break;
     case OPERATION_NONE:
         break;

@@ -366,7 +366,7 @@ static void test_rows(void **state)
     assert_int_equal(set_quota(f, "/tmp/q", 9, QUOTA_NONE), 0);
     assert_int_equal(kv_view_get(&f->view, row_key_span(&key), &value), 0);
     assert_int_equal(value.data[0], 2);
-    assert_int_equal(value.length, plain + 24);
+    assert_int_equal(value.length, plain + 28);
     assert_int_equal(inode_decode((struct span){value.data, value.length}, &row), 0);
     assert_int_equal(row.names_quota, 9);
     assert_int_equal(row.flags, INODE_LIMITED);

@@ -131,6 +131,7 @@ struct dfs_stat {
     uint64_t subtree_directories;
     uint64_t subtree_bytes;
     uint64_t subtree_replica_bytes;
+    uint32_t xattr_count; /* see dfs_xattr.h */
     uint64_t names_quota; /* DFS_NO_QUOTA: none, as the next one; see dfs_admin.h */
     uint64_t space_quota;
     uint64_t reserved_bytes; /* promised to open chunks below a quota: counts as space */
