@@ -173,7 +173,7 @@ static void do_stat(struct world *w, uint32_t count)
     struct kv_snapshot *snapshot = kv_snapshot_new(w->kv);
     struct kv_view view = kv_snapshot_view(snapshot);
     for (uint32_t i = 0; i < count; i++) {
-        struct target target = {path, 0};
+        struct target target = {.path = path};
         file_path(path, (uint32_t)(i * 2654435761u % count));
         fail_if(namespace_stat(&view, &caller, &target, &w->arena, &attributes), "stat");
         arena_reset(&w->arena);

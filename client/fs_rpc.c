@@ -106,10 +106,17 @@ static Trireme__V1__Staleness *staleness_of(const struct call *c, Trireme__V1__S
 
 int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *ret, struct err *e)
 {
+    return fs_access(c, path, inode, 0, ret, e);
+}
+
+int fs_access(struct call *c, const char *path, inode_id inode, uint32_t access,
+              struct dfs_stat *ret, struct err *e)
+{
     Trireme__V1__StatRequest message = TRIREME__V1__STAT_REQUEST__INIT;
     Trireme__V1__Staleness staleness;
     message.path = (char *)(path ? path : "");
     message.inode = inode;
+    message.access = access;
     message.staleness = staleness_of(c, &staleness);
     struct master_request request = {.method = &fs_method_stat,
                                      .message = &message.base,

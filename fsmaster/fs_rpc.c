@@ -184,7 +184,7 @@ static int stat_read(struct rpc_call *call, void *service)
     struct server *s = service;
     const Trireme__V1__StatRequest *q = (const void *)rpc_call_request(call);
     Trireme__V1__StatReply *a = (void *)rpc_call_reply(call);
-    struct target target = {.path = q->path, .inode = q->inode};
+    struct target target = {.path = q->path, .inode = q->inode, .access = q->access};
     struct caller caller = caller_of(call, s);
     struct attributes attributes;
     struct state_read read;

@@ -131,6 +131,8 @@ struct attributes {
 struct target {
     const char *path;
     inode_id inode;
+    uint32_t
+        access; /* of Stat: what the caller must be allowed, as in a mode: 4 read, 2 write ... */
 };
 
 /* ERR_NOT_FOUND, ERR_NOT_DIR, ERR_PERMISSION (execute on the way), ERR_INVALID (path). Strings of

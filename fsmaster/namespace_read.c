@@ -85,6 +85,9 @@ int namespace_stat(const struct kv_view *view, const struct caller *caller,
     struct ns_node *node = NULL;
     ns_init(&ns, view, caller, arena);
     int r = ns_find(&ns, target, &node);
+    if (r == 0 && !ns_permits(&ns, node, target->access & (NS_READ | NS_WRITE | NS_EXECUTE))) {
+        r = ERR_PERMISSION;
+    }
     if (r == 0) {
         attributes_of(node->id, &node->row, arena, ret);
     }

@@ -16,6 +16,8 @@
 #include "common/config.h"
 #include "common/err.h"
 
+#define CLI_TRASH_KEEP_UNSAID UINT64_MAX
+
 /* Targets of all flags of all subcommands; each uses those that its table names. */
 struct cli_options {
     const char *master;
@@ -45,12 +47,14 @@ struct cli_options {
     bool is_file;
     bool not_empty;
     bool is_empty;
+    bool readable;
+    bool writable;
     bool follow;
     bool wait;
     bool skip_trash;
-    bool trash;     /* rm: unless skipped */
-    bool immediate; /* expunge */
-    uint64_t trash_keep_ms;
+    bool trash;             /* rm: unless skipped */
+    bool immediate;         /* expunge */
+    uint64_t trash_keep_ms; /* CLI_TRASH_KEEP_UNSAID: the file master sees to it */
     bool sync;
     bool preserve;
     bool remove_source;

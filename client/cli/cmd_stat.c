@@ -164,11 +164,28 @@ static int run_stat(struct cli *cli)
 
 /* ---- test ----------------------------------------------------------------------------------- */
 
+/* 1: everything asked for is allowed, 0: not, -1: it said what is wrong. */
+static int is_allowed(struct cli *cli, const char *path)
+{
+    struct dfs_err e = {0};
+    unsigned what =
+        (cli->options.readable ? DFS_READ : 0U) | (cli->options.writable ? DFS_WRITE : 0U);
+    int r = what ? dfs_access(cli->dfs, path, what, &e) : 0;
+    if (r < 0 && r != DFS_EPERMISSION && r != DFS_ENOT_FOUND) {
+        cli_dfs_error(cli, path, &e);
+        return -1;
+    }
+    return r == 0;
+}
+
 static int run_test(struct cli *cli)
 {
     const struct cli_options *o = &cli->options;
     struct dfs_stat s;
     int r = cli_stat(cli, cli->arguments[0], &s);
+    if (r > 0) {
+        r = is_allowed(cli, cli->arguments[0]);
+    }
     if (r < 0) {
         return cli->status;
     }
@@ -452,6 +469,8 @@ static const struct config_row test_rows[] = {
      .help = "It has at least one byte or "
              "entry."},
     {ONCE("zero", CONFIG_BOOL, is_empty), .letter = 'z', .help = "It is a file of length 0."},
+    {ONCE("readable", CONFIG_BOOL, readable), .letter = 'r', .help = "You may read it."},
+    {ONCE("writable", CONFIG_BOOL, writable), .letter = 'w', .help = "You may write it."},
 };
 
 const struct cli_command cli_test_page = {

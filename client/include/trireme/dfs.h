@@ -140,6 +140,10 @@ struct dfs_stat {
 
 DFS_EXPORT int dfs_stat(struct dfs *dfs, const char *path, struct dfs_stat *ret, struct dfs_err *e);
 
+enum { DFS_READ = 4, DFS_WRITE = 2, DFS_EXECUTE = 1 };
+/* 0 if this user may do all that with the path, by its mode; DFS_EPERMISSION if not. */
+DFS_EXPORT int dfs_access(struct dfs *dfs, const char *path, unsigned what, struct dfs_err *e);
+
 enum { DFS_PARENTS = 1, DFS_REPLACE = 2, DFS_RECURSIVE = 4 }; /* flags of the calls below */
 
 /* DFS_PARENTS: make missing parents and accept an existing directory. mode 0: 0755. */
