@@ -88,6 +88,11 @@ enum {
     SERVER_DEAD_MS = 10 * 1000,       /* no heartbeat for so long: its copies count as lost */
     LEASE_SOFT_MS = 60 * 1000,        /* a writer's lease without renewal */
     SESSION_LIFE_MS = 10 * 60 * 1000, /* of cluster time, without a request */
+    TRASH_KEEP_MS = 24 * 3600 * 1000, /* what rm removes is kept so long at least, unless said */
+    TRASH_LOOK_MS = 60 * 1000,        /* between two looks of the leader at all trashes ... */
+    TRASH_PAGE_MS = 1000,             /* ... of which each takes pages so far apart ... */
+    TRASH_USER_COUNT = 256,           /* ... of so many users ... */
+    TRASH_DUE_COUNT_MAX = 64,         /* ... or so much that is due */
     CLIENT_RETRY_MS = 2 * 60 * 1000,  /* after that a client gives up; well below SESSION_LIFE_MS */
     HOP_SILENT_MS = 5 * 1000,         /* a hop that owes acks and says nothing is named upstream */
     APPEND_TICK_MS = 250,             /* how often a stream looks at its clocks */

@@ -316,6 +316,7 @@ static void make_soft_state(struct server *s)
     s->locations = locations_new(server_care, s);
     s->leases = lease_table_new(s->options.lease_ms);
     s->repair = repair_queue_new();
+    s->trash = trash_new();
     rng_seed_entropy(&s->rng);
     map_init(&s->recoveries, 0);
     map_init(&s->deletions, 0);
@@ -391,6 +392,7 @@ static void tick(struct server *s, time_ms now)
     recoveries_tick(s, now);
     if (s->status.is_leader && !s->stopping) {
         leases_tick(s, now);
+        trash_tick(s, now);
     }
     mutates_retry(s, now);
     backup_tick(s, now);
@@ -406,7 +408,8 @@ static bool is_drained(const struct server *s)
 {
     return s->shut && rpc_server_is_drained(s->rpc) && s->mutates == 0 && s->jobs == 0 &&
            list_empty(&s->chunk_caller.calls) && !s->expire_running && !s->reap_running &&
-           !s->tick_running && server_reads_idle(s) && consensus_idle(s->consensus);
+           !s->tick_running && trash_is_idle(s) && server_reads_idle(s) &&
+           consensus_idle(s->consensus);
 }
 
 int server_run(struct server *s, struct err *e)
@@ -500,6 +503,7 @@ void server_free(struct server *s)
     recoveries_free(s);
     care_free(s);
     scan_free(s);
+    trash_free(s->trash);
     repair_queue_free(s->repair);
     lease_table_free(s->leases);
     locations_free(s->locations);

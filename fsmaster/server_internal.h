@@ -8,6 +8,7 @@
  *   server_reads.c     when a read may be done
  *   server_recovery.c  seal and go on; leases that run out
  *   server_care.c      repair, surplus, orphans; deletion; background removal
+ *   server_trash.c     empties the trashes of users
  *   server_scan.c      soft state from the state on disk, at start
  *   fs_rpc.c           the service table: wire to plain and back
  *   raft_admin_rpc.c   what operators and peers ask of a member
@@ -109,6 +110,7 @@ struct server {
     struct scan scan;
 
     struct backup *backup; /* being read; NULL: none */
+    struct trash *trash;
 
     struct map recoveries;    /* chunk id -> struct recovering */
     struct list allocations;  /* struct mutate that waits for servers, oldest first */
@@ -231,6 +233,13 @@ struct care_answer {
 /* Changes nothing. False: nothing is known of the chunk. */
 bool care_explain(struct server *s, chunk_id chunk, struct care_answer *ret);
 void care_free(struct server *s);
+
+/* ---- server_trash.c ---- */
+
+struct trash *trash_new(void);
+void trash_free(struct trash *t); /* no job is running; accepts NULL */
+void trash_tick(struct server *s, time_ms now);
+bool trash_is_idle(const struct server *s); /* no command of it is on its way */
 
 /* ---- server_scan.c ---- */
 

@@ -211,6 +211,17 @@ static const char *without_scheme(const char *argument)
     return path ? path : "/";
 }
 
+/* What has no default of its own. */
+static void note_unsaid(struct cli *cli, const struct config_program *program)
+{
+    for (size_t i = 0; i < program->row_count; i++) {
+        if (strcmp(program->rows[i].key, "trash-keep") == 0 &&
+            cli->config.sources[i] == CONFIG_DEFAULT) {
+            cli->options.trash_keep_ms = CLI_TRASH_KEEP_UNSAID;
+        }
+    }
+}
+
 int cli_parse(struct cli *cli, int argc, char **argv)
 {
     struct config_row *rows = NULL;
@@ -219,6 +230,9 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     char **words = spell_out(cli, argc, argv, &argc);
     int status = config_start(&cli->config, &program, &cli->options, argc, words);
     free(words);
+    if (status < 0) {
+        note_unsaid(cli, &program);
+    }
     free(rows);
     free(name);
     if (status >= 0) {
