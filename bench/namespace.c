@@ -129,8 +129,8 @@ static void do_put(struct world *w, uint32_t count)
     char path[PATH_BYTES];
     for (uint32_t i = 0; i < count; i++) {
         file_path(path, i);
-        struct op_result file =
-            run(w, (struct operation){.kind = OPERATION_CREATE, .create = {.path = ""}});
+        struct op_result file = run(w, (struct operation){.kind = OPERATION_CREATE,
+                                                          .create = {.path = "", .link_path = ""}});
         struct op_close close = {
             .inode = file.inode, .lease_epoch = file.lease_epoch, .link_path = path};
         run(w, (struct operation){.kind = OPERATION_CLOSE, .close = close});
@@ -173,7 +173,7 @@ static void do_stat(struct world *w, uint32_t count)
     struct kv_snapshot *snapshot = kv_snapshot_new(w->kv);
     struct kv_view view = kv_snapshot_view(snapshot);
     for (uint32_t i = 0; i < count; i++) {
-        struct target target = {path, 0};
+        struct target target = {.path = path};
         file_path(path, (uint32_t)(i * 2654435761u % count));
         fail_if(namespace_stat(&view, &caller, &target, &w->arena, &attributes), "stat");
         arena_reset(&w->arena);

@@ -54,7 +54,7 @@ int dfs_create(struct dfs *dfs, const char *path, const struct dfs_create_option
     static const struct dfs_create_options none;
     const struct dfs_create_options *o = options ? options : &none;
     struct err e = ERR_INIT;
-    struct buf name = BUF_INIT;
+    struct buf name = BUF_INIT, link = BUF_INIT;
     struct fs_op op = {.kind = FS_CREATE,
                        .mode = o->mode,
                        .replication = o->replication,
@@ -62,13 +62,19 @@ int dfs_create(struct dfs *dfs, const char *path, const struct dfs_create_option
                        .replace = o->flags & DFS_REPLACE,
                        .parents = o->flags & DFS_PARENTS,
                        .first_chunk = true,
-                       .host = dfs->host};
+                       .host = dfs->host,
+                       .length = o->link_bytes};
     int r = path ? names_resolve(dfs, path, &name, &e) : 0;
+    if (r == 0 && o->link_path) {
+        r = names_resolve(dfs, o->link_path, &link, &e);
+    }
     if (r == 0) {
         op.path = path ? name.data : NULL;
+        op.target = o->link_path ? link.data : NULL;
         r = create(dfs, &op, path ? path : "unnamed file", ret, &e);
     }
     buf_deinit(&name);
+    buf_deinit(&link);
     return dfs_finish(ret_e, r, &e);
 }
 

@@ -158,6 +158,13 @@ int dfs_set_attributes(struct dfs *dfs, const char *path, const struct dfs_attri
     return names_change(dfs, &op, NULL, e);
 }
 
+int dfs_set_quota(struct dfs *dfs, const char *path, const struct dfs_quota *quota,
+                  struct dfs_err *e)
+{
+    struct fs_op op = {.kind = FS_SET_QUOTA, .path = path ? path : "", .quota = quota};
+    return names_change(dfs, &op, NULL, e);
+}
+
 int dfs_raise_fence(struct dfs *dfs, const char *name, uint64_t *ret_epoch, struct dfs_err *e)
 {
     struct fs_op op = {.kind = FS_RAISE_FENCE, .path = name};
@@ -171,7 +178,8 @@ int dfs_raise_fence(struct dfs *dfs, const char *name, uint64_t *ret_epoch, stru
 
 /* ---- Look-ups ------------------------------------------------------------------------------- */
 
-int dfs_stat(struct dfs *dfs, const char *path, struct dfs_stat *ret, struct dfs_err *ret_e)
+static int stat_with(struct dfs *dfs, const char *path, unsigned access, struct dfs_stat *ret,
+                     struct dfs_err *ret_e)
 {
     struct err e = ERR_INIT;
     struct call c;
@@ -179,11 +187,22 @@ int dfs_stat(struct dfs *dfs, const char *path, struct dfs_stat *ret, struct dfs
     int r = names_resolve(dfs, path, &name, &e);
     if (r == 0) {
         call_begin(&c, dfs);
-        r = fs_stat(&c, name.data, 0, ret, &e);
+        r = fs_access(&c, name.data, 0, access, ret, &e);
         call_end(&c);
     }
     buf_deinit(&name);
     return dfs_finish(ret_e, r, &e);
+}
+
+int dfs_stat(struct dfs *dfs, const char *path, struct dfs_stat *ret, struct dfs_err *e)
+{
+    return stat_with(dfs, path, 0, ret, e);
+}
+
+int dfs_access(struct dfs *dfs, const char *path, unsigned what, struct dfs_err *e)
+{
+    struct dfs_stat ignored;
+    return stat_with(dfs, path, what, &ignored, e);
 }
 
 struct dfs_dir {

@@ -34,6 +34,8 @@ struct wire_op {
         Trireme__V1__Delete delete_;
         Trireme__V1__SetAttributes set_attributes;
         Trireme__V1__RaiseFence raise_fence;
+        Trireme__V1__SetQuota set_quota;
+        Trireme__V1__SetXattr set_xattr;
     };
 };
 
@@ -158,6 +160,22 @@ static void name_op_to_wire(const struct fs_op *op, struct wire_op *w)
         SET_KIND(raise_fence, RAISE_FENCE);
         w->raise_fence.name = text(op->path);
         break;
+    case FS_SET_QUOTA:
+        SET_KIND(set_quota, SET_QUOTA);
+        w->set_quota.path = text(op->path);
+        w->set_quota.fields = (op->quota->set_names ? TRIREME__V1__SET_QUOTA__FIELD__NAMES : 0) |
+                              (op->quota->set_space ? TRIREME__V1__SET_QUOTA__FIELD__SPACE : 0);
+        w->set_quota.names = op->quota->names;
+        w->set_quota.space = op->quota->space;
+        break;
+    case FS_SET_XATTR:
+        SET_KIND(set_xattr, SET_XATTR);
+        w->set_xattr.path = text(op->path);
+        w->set_xattr.name = text(op->xattr->name);
+        w->set_xattr.value.data = (uint8_t *)op->xattr->value; /* only read */
+        w->set_xattr.value.len = op->xattr->length;
+        w->set_xattr.mode = (uint32_t)op->xattr_mode;
+        break;
     default:
         break;
     }
@@ -178,6 +196,8 @@ static void file_op_to_wire(const struct fs_op *op, struct wire_op *w)
         w->create.parents = op->parents;
         w->create.first_chunk = op->first_chunk;
         w->create.writer_host = text(op->host);
+        w->create.link_path = text(op->target);
+        w->create.link_bytes = op->length;
         break;
     case FS_ACQUIRE_LEASE:
         SET_KIND(acquire_lease, ACQUIRE_LEASE);

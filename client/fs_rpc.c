@@ -23,6 +23,7 @@
 
 METHOD(fs_method_mutate, "Mutate", mutate_request, mutate_reply);
 METHOD(fs_method_stat, "Stat", stat_request, stat_reply);
+METHOD(fs_method_get_xattrs, "GetXattrs", get_xattrs_request, get_xattrs_reply);
 METHOD(fs_method_list, "List", list_request, list_reply);
 METHOD(fs_method_locate, "Locate", locate_request, locate_reply);
 METHOD(fs_method_renew_leases, "RenewLeases", renew_leases_request, renew_leases_reply);
@@ -65,6 +66,10 @@ static int stat_from_wire(const Trireme__V1__Attributes *a, struct dfs_stat *to)
         .subtree_directories = a->subtree_directories,
         .subtree_bytes = a->subtree_bytes,
         .subtree_replica_bytes = a->subtree_replica_bytes,
+        .xattr_count = a->xattr_count,
+        .names_quota = a->quota ? a->quota->names : DFS_NO_QUOTA,
+        .space_quota = a->quota ? a->quota->space : DFS_NO_QUOTA,
+        .reserved_bytes = a->quota ? a->quota->reserved_bytes : 0,
     };
     copy_text(to->owner, sizeof(to->owner), a->owner);
     copy_text(to->group, sizeof(to->group), a->group);
@@ -101,10 +106,17 @@ static Trireme__V1__Staleness *staleness_of(const struct call *c, Trireme__V1__S
 
 int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *ret, struct err *e)
 {
+    return fs_access(c, path, inode, 0, ret, e);
+}
+
+int fs_access(struct call *c, const char *path, inode_id inode, uint32_t access,
+              struct dfs_stat *ret, struct err *e)
+{
     Trireme__V1__StatRequest message = TRIREME__V1__STAT_REQUEST__INIT;
     Trireme__V1__Staleness staleness;
     message.path = (char *)(path ? path : "");
     message.inode = inode;
+    message.access = access;
     message.staleness = staleness_of(c, &staleness);
     struct master_request request = {.method = &fs_method_stat,
                                      .message = &message.base,
@@ -117,6 +129,47 @@ int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *r
     master_see(c->dfs, ((Trireme__V1__StatReply *)reply)->applied_index);
     r = stat_from_wire(((Trireme__V1__StatReply *)reply)->attributes, ret);
     return r < 0 ? fs_malformed(e, "Stat") : 0;
+}
+
+static void xattr_from_wire(const Trireme__V1__GetXattrsReply__Xattr *from, struct dfs_xattr *to)
+{
+    char *value = xmalloc(from->value.len + 1); /* a text can be used as one */
+    if (from->value.len > 0) {
+        memcpy(value, from->value.data, from->value.len);
+    }
+    value[from->value.len] = '\0';
+    *to = (struct dfs_xattr){xstrdup(from->name), value, from->value.len};
+}
+
+int fs_get_xattrs(struct call *c, const char *path, const char *name, struct dfs_xattrs *ret,
+                  struct err *e)
+{
+    Trireme__V1__GetXattrsRequest message = TRIREME__V1__GET_XATTRS_REQUEST__INIT;
+    Trireme__V1__Staleness staleness;
+    char *names[] = {(char *)name}; /* only read */
+    message.path = (char *)path;
+    message.n_names = name ? 1 : 0;
+    message.names = names;
+    message.staleness = staleness_of(c, &staleness);
+    struct master_request request = {.method = &fs_method_get_xattrs,
+                                     .message = &message.base,
+                                     .anybody = message.staleness && !c->fresh};
+    ProtobufCMessage *packed = NULL;
+    int r = master_call(c, &request, &packed, e);
+    if (r < 0) {
+        return r;
+    }
+    const Trireme__V1__GetXattrsReply *reply = (Trireme__V1__GetXattrsReply *)packed;
+    master_see(c->dfs, reply->applied_index);
+    if (name && reply->n_xattrs != 1) {
+        return fs_malformed(e, "GetXattrs");
+    }
+    ret->items = xcalloc(reply->n_xattrs + 1, sizeof(*ret->items));
+    ret->count = reply->n_xattrs;
+    for (size_t i = 0; i < reply->n_xattrs; i++) {
+        xattr_from_wire(reply->xattrs[i], &ret->items[i]);
+    }
+    return 0;
 }
 
 int fs_list(struct call *c, const char *path, const char *after, struct fs_list *ret, struct err *e)

@@ -12,6 +12,12 @@ int fs_mutate(struct call *c, const struct fs_op *op, struct fs_result *ret,
 /* path NULL: by inode. */
 int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *ret,
             struct err *e) MUST_CHECK;
+/* The same for those who are allowed what `access` says (DFS_READ...), else ERR_PERMISSION. */
+int fs_access(struct call *c, const char *path, inode_id inode, uint32_t access,
+              struct dfs_stat *ret, struct err *e) MUST_CHECK;
+/* name NULL: all. *ret as dfs_get_xattrs() gives it. */
+int fs_get_xattrs(struct call *c, const char *path, const char *name, struct dfs_xattrs *ret,
+                  struct err *e) MUST_CHECK;
 int fs_list(struct call *c, const char *path, const char *after, struct fs_list *ret,
             struct err *e) MUST_CHECK;
 struct fs_range {

@@ -7,7 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <trireme/dfs_admin.h>
 #include <trireme/dfs_cluster.h>
+#include <trireme/dfs_xattr.h>
 
 #include "common/ids.h"
 
@@ -32,14 +34,18 @@ enum fs_op_kind {
     FS_DELETE,
     FS_SET_ATTRIBUTES,
     FS_RAISE_FENCE,
+    FS_SET_QUOTA,
+    FS_SET_XATTR,
 };
+
+enum { FS_XATTR_REMOVE = 3 };
 
 /* One change; only what its kind needs is set. Everything borrowed for the call. */
 struct fs_op {
     enum fs_op_kind kind;
     const struct dfs_conditions *conditions; /* NULL: none */
     const char *path;                        /* also a link's path, a fence's name; NULL: "" */
-    const char *target;                      /* FS_RENAME */
+    const char *target;                      /* FS_RENAME; FS_CREATE: where it will be linked */
     bool replace, parents, recursive;
     uint32_t mode;
     uint32_t replication;
@@ -47,13 +53,16 @@ struct fs_op {
     inode_id inode;
     uint64_t lease_epoch;
     struct chunk_ref chunk; /* id 0: absent; FS_ALLOCATE: the one before */
-    uint64_t length;        /* of that chunk */
+    uint64_t length;        /* of that chunk; FS_CREATE: about how long it will be */
     uint64_t offset;        /* FS_ALLOCATE */
     bool first_chunk;       /* FS_CREATE */
     const char *host;       /* FS_ALLOCATE, FS_CREATE with a first chunk: the writer's */
     const server_id *exclude;
     size_t exclude_count;
     const struct dfs_attributes *attributes; /* FS_SET_ATTRIBUTES */
+    const struct dfs_quota *quota;           /* FS_SET_QUOTA */
+    const struct dfs_xattr *xattr;           /* FS_SET_XATTR; the next one, too */
+    int xattr_mode;                          /* enum dfs_xattr_mode, or FS_XATTR_REMOVE */
 };
 
 /* proto OperationResult. */

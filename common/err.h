@@ -53,7 +53,9 @@
     X(ERR_JOB, -31, "job failed")                                                                  \
     X(ERR_INTERNAL, -32, "internal error")                                                         \
     X(ERR_RESOLVE, -33, "cannot resolve address")                                                  \
-    X(ERR_EOF, -34, "unexpected end of data")
+    X(ERR_EOF, -34, "unexpected end of data")                                                      \
+    X(ERR_QUOTA, -35, "quota exceeded")                                                            \
+    X(ERR_NO_XATTR, -36, "no such extended attribute")
 
 enum err_code {
 #define ERR_ENUM(name, value, text) name = (value),

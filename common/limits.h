@@ -77,6 +77,8 @@ enum {
     NAMESPACE_FENCE_COUNT_MAX = 65536, /* named fences; they are never removed */
     NAMESPACE_SERVER_COUNT_MAX = 65536,
     NAMESPACE_PRECONDITION_COUNT_MAX = 16, /* of one operation */
+    XATTR_COUNT_MAX = 32,                  /* extended attributes of one inode; as Hadoop's */
+    XATTR_VALUE_BYTES_MAX = 16 * 1024,
     CALLER_GROUP_COUNT_MAX = 64,
     SESSION_WINDOW_COUNT_MAX = 256,      /* replies kept per session */
     SESSION_COUNT_MAX = 4 * 1024 * 1024, /* open sessions; beyond it new ones get ERR_BUSY */
@@ -86,6 +88,11 @@ enum {
     SERVER_DEAD_MS = 10 * 1000,       /* no heartbeat for so long: its copies count as lost */
     LEASE_SOFT_MS = 60 * 1000,        /* a writer's lease without renewal */
     SESSION_LIFE_MS = 10 * 60 * 1000, /* of cluster time, without a request */
+    TRASH_KEEP_MS = 24 * 3600 * 1000, /* what rm removes is kept so long at least, unless said */
+    TRASH_LOOK_MS = 60 * 1000,        /* between two looks of the leader at all trashes ... */
+    TRASH_PAGE_MS = 1000,             /* ... of which each takes pages so far apart ... */
+    TRASH_USER_COUNT = 256,           /* ... of so many users ... */
+    TRASH_DUE_COUNT_MAX = 64,         /* ... or so much that is due */
     CLIENT_RETRY_MS = 2 * 60 * 1000,  /* after that a client gives up; well below SESSION_LIFE_MS */
     HOP_SILENT_MS = 5 * 1000,         /* a hop that owes acks and says nothing is named upstream */
     APPEND_TICK_MS = 250,             /* how often a stream looks at its clocks */
@@ -215,7 +222,8 @@ enum {
     MR_SAMPLE_KEYS_MAX = 65536,                 /* to find the ranges of a totally ordered job */
 };
 
-#define SNAPSHOT_BYTES_MAX (UINT64_C(1) << 50) /* of a file master's state */
+#define SNAPSHOT_BYTES_MAX (UINT64_C(1) << 50)   /* of a file master's state */
+#define QUOTA_VALUE_MAX    ((uint64_t)INT64_MAX) /* names or bytes; as Hadoop's */
 
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
               "a client must give up before its session is forgotten");

@@ -109,6 +109,8 @@ static void create_of(const Trireme__V1__Create *m, struct op_create *ret)
         .writer_host = m->writer_host,
         .servers = m->servers,
         .server_count = (uint32_t)m->n_servers,
+        .link_path = m->link_path,
+        .link_bytes = m->link_bytes,
     };
 }
 
@@ -186,6 +188,18 @@ static bool path_operation_of(const Trireme__V1__Operation *m, struct operation 
     case TRIREME__V1__OPERATION__KIND_RAISE_FENCE:
         ret->kind = OPERATION_RAISE_FENCE;
         ret->raise_fence = (struct op_raise_fence){m->raise_fence->name};
+        return true;
+    case TRIREME__V1__OPERATION__KIND_SET_QUOTA:
+        ret->kind = OPERATION_SET_QUOTA;
+        ret->set_quota = (struct op_set_quota){m->set_quota->path, m->set_quota->fields,
+                                               m->set_quota->names, m->set_quota->space};
+        return true;
+    case TRIREME__V1__OPERATION__KIND_SET_XATTR:
+        ret->kind = OPERATION_SET_XATTR;
+        ret->set_xattr = (struct op_set_xattr){m->set_xattr->path,
+                                               m->set_xattr->name,
+                                               {m->set_xattr->value.data, m->set_xattr->value.len},
+                                               m->set_xattr->mode};
         return true;
     default:
         return false;
@@ -334,6 +348,8 @@ static void proto_create(const struct op_create *op, struct arena *arena,
     m->writer_host = proto_string(op->writer_host);
     m->n_servers = op->server_count;
     m->servers = proto_numbers(op->servers);
+    m->link_path = proto_string(op->link_path);
+    m->link_bytes = op->link_bytes;
     to->kind_case = TRIREME__V1__OPERATION__KIND_CREATE;
     to->create = m;
 }
@@ -435,6 +451,31 @@ static void proto_raise_fence(const struct op_raise_fence *op, struct arena *are
     to->raise_fence = m;
 }
 
+static void proto_set_quota(const struct op_set_quota *op, struct arena *arena,
+                            Trireme__V1__Operation *to)
+{
+    MAKE(SetQuota, m, arena) TRIREME__V1__SET_QUOTA__INIT;
+    m->path = proto_string(op->path);
+    m->fields = op->fields;
+    m->names = op->names;
+    m->space = op->space;
+    to->kind_case = TRIREME__V1__OPERATION__KIND_SET_QUOTA;
+    to->set_quota = m;
+}
+
+static void proto_set_xattr(const struct op_set_xattr *op, struct arena *arena,
+                            Trireme__V1__Operation *to)
+{
+    MAKE(SetXattr, m, arena) TRIREME__V1__SET_XATTR__INIT;
+    m->path = proto_string(op->path);
+    m->name = proto_string(op->name);
+    m->value.data = (uint8_t *)op->value.data; /* only read */
+    m->value.len = op->value.length;
+    m->mode = op->mode;
+    to->kind_case = TRIREME__V1__OPERATION__KIND_SET_XATTR;
+    to->set_xattr = m;
+}
+
 static void proto_operation_kind(const struct operation *op, struct arena *arena,
                                  Trireme__V1__Operation *to)
 {
@@ -476,6 +517,12 @@ static void proto_operation_kind(const struct operation *op, struct arena *arena
         break;
     case OPERATION_RAISE_FENCE:
         proto_raise_fence(&op->raise_fence, arena, to);
+        break;
+    case OPERATION_SET_QUOTA:
+        proto_set_quota(&op->set_quota, arena, to);
+        break;
+    case OPERATION_SET_XATTR:
+        proto_set_xattr(&op->set_xattr, arena, to);
         break;
     }
 }

@@ -119,6 +119,20 @@ static int read_error(struct rpc_call *call, const struct state_read *read, int 
 
 /* ---- Reads: messages ------------------------------------------------------------------------ */
 
+/* NULL: there is none. */
+static Trireme__V1__Quota *quota_message(struct arena *arena, const struct attributes *a)
+{
+    if (a->names_quota == QUOTA_NONE && a->space_quota == QUOTA_NONE) {
+        return NULL;
+    }
+    Trireme__V1__Quota *m = arena_alloc(arena, sizeof(*m));
+    trireme__v1__quota__init(m);
+    m->names = a->names_quota;
+    m->space = a->space_quota;
+    m->reserved_bytes = a->reserved_bytes;
+    return m;
+}
+
 static Trireme__V1__Attributes *attributes_message(struct arena *arena, const struct attributes *a)
 {
     Trireme__V1__Attributes *m = arena_alloc(arena, sizeof(*m));
@@ -139,6 +153,8 @@ static Trireme__V1__Attributes *attributes_message(struct arena *arena, const st
     m->subtree_directories = a->subtree_directories;
     m->subtree_bytes = a->subtree_bytes;
     m->subtree_replica_bytes = a->subtree_replica_bytes;
+    m->quota = quota_message(arena, a);
+    m->xattr_count = a->xattr_count;
     return m;
 }
 
@@ -168,7 +184,7 @@ static int stat_read(struct rpc_call *call, void *service)
     struct server *s = service;
     const Trireme__V1__StatRequest *q = (const void *)rpc_call_request(call);
     Trireme__V1__StatReply *a = (void *)rpc_call_reply(call);
-    struct target target = {.path = q->path, .inode = q->inode};
+    struct target target = {.path = q->path, .inode = q->inode, .access = q->access};
     struct caller caller = caller_of(call, s);
     struct attributes attributes;
     struct state_read read;
@@ -184,6 +200,86 @@ static int stat_read(struct rpc_call *call, void *service)
     state_read_end(&read);
     return r;
 }
+
+/* ---- Extended attributes --------------------------------------------------------------------- */
+
+static int xattrs_begin(struct rpc_call *call, void *service)
+{
+    const Trireme__V1__GetXattrsRequest *q = (const void *)rpc_call_request(call);
+    if (q->n_names > XATTR_COUNT_MAX) {
+        return err_set(rpc_call_err(call), ERR_TOO_LARGE, "more than %d names", XATTR_COUNT_MAX);
+    }
+    return read_begin(call, service, q->staleness);
+}
+
+static bool is_asked_for(const Trireme__V1__GetXattrsRequest *q, const char *name)
+{
+    bool asked = q->n_names == 0;
+    for (size_t i = 0; !asked && i < q->n_names; i++) {
+        asked = strcmp(q->names[i], name) == 0;
+    }
+    return asked;
+}
+
+static bool is_there(const struct xattrs *xattrs, const char *name)
+{
+    bool there = false;
+    for (uint32_t i = 0; !there && i < xattrs->count; i++) {
+        there = strcmp(xattrs->items[i].name, name) == 0;
+    }
+    return there;
+}
+
+/* Those that are asked for, each of which must be there. */
+static int xattrs_message(struct rpc_call *call, const struct xattrs *xattrs)
+{
+    const Trireme__V1__GetXattrsRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__GetXattrsReply *a = (void *)rpc_call_reply(call);
+    struct arena *arena = rpc_call_arena(call);
+    for (size_t i = 0; i < q->n_names; i++) {
+        if (!is_there(xattrs, q->names[i])) {
+            return err_set(rpc_call_err(call), ERR_NO_XATTR, "%s: no extended attribute %s",
+                           q->path, q->names[i]);
+        }
+    }
+    a->xattrs = arena_alloc(arena, xattrs->count * sizeof(*a->xattrs));
+    for (uint32_t i = 0; i < xattrs->count; i++) {
+        const struct xattr *from = &xattrs->items[i];
+        if (is_asked_for(q, from->name)) {
+            Trireme__V1__GetXattrsReply__Xattr *to = arena_alloc(arena, sizeof(*to));
+            trireme__v1__get_xattrs_reply__xattr__init(to);
+            to->name = (char *)from->name;
+            to->value.data = (uint8_t *)from->value.data; /* only read */
+            to->value.len = from->value.length;
+            a->xattrs[a->n_xattrs++] = to;
+        }
+    }
+    return 0;
+}
+
+static int xattrs_read(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__GetXattrsRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__GetXattrsReply *a = (void *)rpc_call_reply(call);
+    struct target target = {.path = q->path, .inode = q->inode};
+    struct caller caller = caller_of(call, s);
+    struct xattrs xattrs;
+    struct state_read read;
+    state_read_begin(s->state, &read);
+    int r = namespace_xattrs(&read.view, &caller, &target, rpc_call_arena(call), &xattrs);
+    r = tell_position(call, &read, q->staleness, r, &a->applied_index);
+    if (r < 0) {
+        r = read_error(call, &read, r, &target);
+    } else {
+        r = xattrs_message(call, &xattrs);
+        counter_add(s->metrics.reads[3], 1);
+    }
+    state_read_end(&read);
+    return r;
+}
+
+/* ---- List ------------------------------------------------------------------------------------ */
 
 static void list_message(struct arena *arena, const struct list_page *page,
                          Trireme__V1__ListReply *a)
@@ -822,6 +918,7 @@ static int report_chunks(struct rpc_call *call, void *service)
 
 METHOD(method_mutate, "Mutate", mutate_request, mutate_reply);
 METHOD(method_stat, "Stat", stat_request, stat_reply);
+METHOD(method_get_xattrs, "GetXattrs", get_xattrs_request, get_xattrs_reply);
 METHOD(method_list, "List", list_request, list_reply);
 METHOD(method_locate, "Locate", locate_request, locate_reply);
 METHOD(method_renew, "RenewLeases", renew_leases_request, renew_leases_reply);
@@ -835,6 +932,7 @@ METHOD(method_report_chunks, "ReportChunks", report_chunks_request, report_chunk
 const struct rpc_service_row fs_service[] = {
     {&method_mutate, .steps = {{RPC_POLLER, mutate_decode}, {RPC_OWNER, mutate_run}}},
     {&method_stat, .steps = {{RPC_OWNER, stat_begin}, {RPC_WORKER, stat_read}}},
+    {&method_get_xattrs, .steps = {{RPC_OWNER, xattrs_begin}, {RPC_WORKER, xattrs_read}}},
     {&method_list, .steps = {{RPC_OWNER, list_begin}, {RPC_WORKER, list_read}}},
     {&method_locate,
      .steps = {{RPC_OWNER, locate_begin}, {RPC_WORKER, locate_read}, {RPC_OWNER, locate_answer}}},

@@ -11,7 +11,8 @@
 
 enum {
     ROW_FORMAT = 1,
-    META_FORMAT_ERA = 2, /* of ROW_META alone: the era stands at its end */
+    META_FORMAT_ERA = 2,   /* of ROW_META alone: the era stands at its end */
+    INODE_FORMAT_MORE = 2, /* of ROW_INODE alone: what most inodes have not stands at its end */
 };
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
@@ -59,6 +60,13 @@ struct row_key row_key_u64_pair(enum row_type type, uint64_t first, uint64_t sec
 struct row_key row_key_dirent(inode_id parent, struct span name)
 {
     struct row_key key = row_key_u64(ROW_DIRENT, parent);
+    key_add(&key, name.data, name.length);
+    return key;
+}
+
+struct row_key row_key_xattr(inode_id inode, struct span name)
+{
+    struct row_key key = row_key_u64(ROW_XATTR, inode);
     key_add(&key, name.data, name.length);
     return key;
 }
@@ -111,18 +119,29 @@ int row_key_read_u64_pair(struct span key, enum row_type type, uint64_t *ret_fir
     return r;
 }
 
-int row_key_read_dirent(struct span key, inode_id *ret_parent, struct span *ret_name)
+static int read_named(struct span key, enum row_type type, inode_id *ret_inode,
+                      struct span *ret_name)
 {
-    struct cursor c = key_cursor(key, ROW_DIRENT);
-    inode_id parent = cursor_u64be(&c);
+    struct cursor c = key_cursor(key, type);
+    inode_id inode = cursor_u64be(&c);
     struct span name = cursor_bytes(&c, c.left);
     int r = cursor_finish(&c);
     if (r < 0 || name.length == 0 || name.length > LIMIT_NAME_BYTES_MAX) {
         return ERR_CORRUPT;
     }
-    *ret_parent = parent;
+    *ret_inode = inode;
     *ret_name = name;
     return 0;
+}
+
+int row_key_read_dirent(struct span key, inode_id *ret_parent, struct span *ret_name)
+{
+    return read_named(key, ROW_DIRENT, ret_parent, ret_name);
+}
+
+int row_key_read_xattr(struct span key, inode_id *ret_inode, struct span *ret_name)
+{
+    return read_named(key, ROW_XATTR, ret_inode, ret_name);
 }
 
 /* ---- Common parts of values ------------------------------------------------------------------ */
@@ -326,9 +345,17 @@ int dirent_decode(struct span value, struct dirent_row *ret)
     return reader_finish(&r);
 }
 
+/* Most inodes have none of what format 2 adds, and their rows the bytes that they always had. */
+static bool inode_is_plain(const struct inode_row *inode)
+{
+    return !(inode->flags & INODE_LIMITED) && inode->reserved == 0 && inode->xattr_count == 0;
+}
+
 void inode_encode(const struct inode_row *inode, struct buf *ret_value)
 {
-    begin(ret_value);
+    bool plain = inode_is_plain(inode);
+    buf_clear(ret_value);
+    buf_append_byte(ret_value, plain ? ROW_FORMAT : INODE_FORMAT_MORE);
     buf_append_byte(ret_value, (uint8_t)inode->kind);
     buf_append_byte(ret_value, inode->flags);
     buf_append_u32le(ret_value, inode->mode);
@@ -350,14 +377,45 @@ void inode_encode(const struct inode_row *inode, struct buf *ret_value)
         buf_append_u64le(ret_value, inode->replica_bytes);
         buf_append_u32le(ret_value, inode->height);
     }
+    if (!plain) {
+        buf_append_u64le(ret_value, inode->names_quota);
+        buf_append_u64le(ret_value, inode->space_quota);
+        buf_append_u64le(ret_value, inode->reserved);
+        buf_append_u32le(ret_value, inode->xattr_count);
+    }
+}
+
+static bool quota_value_ok(uint64_t value)
+{
+    return value == QUOTA_NONE || value <= QUOTA_VALUE_MAX;
+}
+
+/* What format 2 adds. Only a directory has quotas, and a row that adds nothing is not ours. */
+static void take_more(struct reader *r, struct inode_row *ret)
+{
+    ret->names_quota = cursor_u64le(&r->c);
+    ret->space_quota = cursor_u64le(&r->c);
+    ret->reserved = cursor_u64le(&r->c);
+    ret->xattr_count = cursor_u32le(&r->c);
+    bool limited = ret->names_quota != QUOTA_NONE || ret->space_quota != QUOTA_NONE;
+    if (limited != ((ret->flags & INODE_LIMITED) != 0) || inode_is_plain(ret) ||
+        (limited && ret->kind != INODE_DIRECTORY) || !quota_value_ok(ret->names_quota) ||
+        !quota_value_ok(ret->space_quota) || ret->xattr_count > XATTR_COUNT_MAX) {
+        r->c.failed = true;
+    }
 }
 
 /* Clears the fields of the other kind, but not the tails of the strings: rows are copied often. */
 int inode_decode(struct span value, struct inode_row *ret)
 {
-    struct reader r = reader_of(value);
+    struct reader r = {cursor_of(value.data, value.length), false};
+    uint8_t format = take_u8_in(&r, ROW_FORMAT, UINT8_MAX);
+    r.newer = format > INODE_FORMAT_MORE;
+    bool plain = format == ROW_FORMAT;
+    uint8_t flags_max = INODE_LEASED | INODE_UNNAMED | INODE_UNLINKED;
+    flags_max |= plain ? 0 : INODE_LIMITED;
     ret->kind = take_u8_in(&r, INODE_FILE, INODE_DIRECTORY);
-    ret->flags = take_u8_in(&r, 0, INODE_LEASED | INODE_UNNAMED | INODE_UNLINKED);
+    ret->flags = take_u8_in(&r, 0, flags_max);
     ret->mode = cursor_u32le(&r.c);
     take_chars(&r, ret->owner, LIMIT_HOST_BYTES_MAX);
     take_chars(&r, ret->group, LIMIT_HOST_BYTES_MAX);
@@ -375,6 +433,13 @@ int inode_decode(struct span value, struct inode_row *ret)
     ret->bytes = file ? 0 : cursor_u64le(&r.c);
     ret->replica_bytes = file ? 0 : cursor_u64le(&r.c);
     ret->height = file ? 0 : cursor_u32le(&r.c);
+    ret->names_quota = QUOTA_NONE;
+    ret->space_quota = QUOTA_NONE;
+    ret->reserved = 0;
+    ret->xattr_count = 0;
+    if (!plain) {
+        take_more(&r, ret);
+    }
     return reader_finish(&r);
 }
 
@@ -568,6 +633,22 @@ int number_decode(struct span value, uint64_t *ret)
         *ret = number;
     }
     return code;
+}
+
+void xattr_encode(struct span bytes, struct buf *ret_value)
+{
+    begin(ret_value);
+    buf_append(ret_value, bytes.data, bytes.length);
+}
+
+int xattr_decode(struct span value, struct span *ret)
+{
+    struct reader r = reader_of(value);
+    *ret = cursor_bytes(&r.c, r.c.left);
+    if (ret->length > XATTR_VALUE_BYTES_MAX) {
+        r.c.failed = true;
+    }
+    return reader_finish(&r);
 }
 
 void mark_encode(struct buf *ret_value)

@@ -32,6 +32,7 @@ enum row_type {
     ROW_REPLY = 'r',
     ROW_SESSION = 's',
     ROW_SESSION_DUE = 't',
+    ROW_XATTR = 'u',
     ROW_SERVER = 'v',
     ROW_SERVER_KEY = 'w',
     ROW_REMOVAL = 'x',
@@ -52,11 +53,12 @@ static inline struct span row_key_span(const struct row_key *key)
 
 /* The key of a table's only row, or the prefix of all its rows. */
 struct row_key row_key_table(enum row_type type);
-/* One or two numbers after the type: all tables but ROW_DIRENT, ROW_FENCE and ROW_SERVER_KEY. */
+/* One or two numbers after the type: all tables but those below. */
 struct row_key row_key_u64(enum row_type type, uint64_t number);
 struct row_key row_key_u64_pair(enum row_type type, uint64_t first, uint64_t second);
 /* Name of at most LIMIT_NAME_BYTES_MAX bytes. */
 struct row_key row_key_dirent(inode_id parent, struct span name);
+struct row_key row_key_xattr(inode_id inode, struct span name);
 struct row_key row_key_fence(struct span name);
 struct row_key row_key_server_key(const struct member_key *member);
 
@@ -65,6 +67,8 @@ int row_key_read_u64(struct span key, enum row_type type, uint64_t *ret_number) 
 int row_key_read_u64_pair(struct span key, enum row_type type, uint64_t *ret_first,
                           uint64_t *ret_second) MUST_CHECK;
 int row_key_read_dirent(struct span key, inode_id *ret_parent, struct span *ret_name) MUST_CHECK;
+
+int row_key_read_xattr(struct span key, inode_id *ret_inode, struct span *ret_name) MUST_CHECK;
 
 /* ---- Values ---------------------------------------------------------------------------------- */
 
@@ -106,6 +110,7 @@ enum inode_flag {
     INODE_LEASED = 1,   /* a ROW_LEASE exists */
     INODE_UNNAMED = 2,  /* a file that was never linked */
     INODE_UNLINKED = 4, /* out of the tree, in the removal queue; what is below it is not marked */
+    INODE_LIMITED = 8,  /* a directory with a quota */
 };
 
 struct inode_row {
@@ -127,6 +132,11 @@ struct inode_row {
     uint64_t bytes;                       /* sum of their lengths */
     uint64_t replica_bytes;               /* sum of length times replication */
     uint32_t height;                      /* no branch below is deeper; an upper bound */
+    uint64_t names_quota; /* QUOTA_NONE, or most names in it with itself; set: INODE_LIMITED */
+    uint64_t space_quota; /* QUOTA_NONE, or most bytes of all copies below it; likewise */
+    uint32_t xattr_count; /* rows of ROW_XATTR */
+    uint64_t reserved;    /* file: promised to its open chunk, for each copy; directory: sum of
+                             that times replication (namespace_quota.c) */
 };
 void inode_encode(const struct inode_row *inode, struct buf *ret_value);
 int inode_decode(struct span value, struct inode_row *ret) MUST_CHECK;
@@ -192,6 +202,10 @@ int server_decode(server_id id, struct span value, struct arena *arena,
 /* ROW_SERVER_KEY (the id), ROW_REMOVAL and ROW_REWANT (the next offset). */
 void number_encode(uint64_t number, struct buf *ret_value);
 int number_decode(struct span value, uint64_t *ret) MUST_CHECK;
+
+/* ROW_XATTR: any bytes, XATTR_VALUE_BYTES_MAX at most; borrowed from the value. */
+void xattr_encode(struct span bytes, struct buf *ret_value);
+int xattr_decode(struct span value, struct span *ret) MUST_CHECK;
 
 /* ROW_OPEN_CHUNK and ROW_SESSION_DUE: the format byte alone. */
 void mark_encode(struct buf *ret_value);

@@ -151,6 +151,16 @@ static const struct config_row rows[] = {
      .min = 200,
      .max = 24LL * 3600 * 1000,
      .help = "A writer that does not renew its lease for so long loses its file."},
+    {.key = "trash-keep",
+     .type = CONFIG_DURATION,
+     .offset = AT(trash_keep_ms),
+     .value_name = "TIME",
+     .default_text = "1d",
+     .min = 0,
+     .max = INT64_MAX,
+     .help = "What dfs rm has moved to the trash is kept for at least so long, for at most twice "
+             "that, then the leading file master deletes it. 0 means that users empty their "
+             "trashes themselves."},
     {.key = "cache",
      .type = CONFIG_SIZE,
      .offset = AT(cache_bytes),

@@ -8,6 +8,7 @@
 #include "common/check.h"
 #include "common/parse.h"
 #include "common/path.h"
+#include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
 
 /* ---- Life ------------------------------------------------------------------------------------ */
@@ -155,6 +156,8 @@ static struct ns_node *node_make(struct namespace *ns, enum inode_kind kind, uin
     node->row.kind = kind;
     node->row.mode = mode;
     node->row.mtime_ms = ns->wall_ms;
+    node->row.names_quota = QUOTA_NONE;
+    node->row.space_quota = QUOTA_NONE;
     name_copy(node->row.owner, owner, LIMIT_HOST_BYTES_MAX);
     name_copy(node->row.group, owner, LIMIT_HOST_BYTES_MAX);
     map_put_u64(&ns->nodes, node->id, node);

@@ -121,12 +121,18 @@ struct attributes {
     uint64_t subtree_directories; /* itself not counted */
     uint64_t subtree_bytes;
     uint64_t subtree_replica_bytes; /* bytes times wanted copies */
+    uint64_t names_quota;           /* QUOTA_NONE: none, as the next one */
+    uint64_t space_quota;
+    uint32_t xattr_count;
+    uint64_t reserved_bytes; /* below a directory: promised to open chunks; counts as space */
 };
 
 /* What a read is about: a path, or an inode if path is "". */
 struct target {
     const char *path;
     inode_id inode;
+    uint32_t
+        access; /* of Stat: what the caller must be allowed, as in a mode: 4 read, 2 write ... */
 };
 
 /* ERR_NOT_FOUND, ERR_NOT_DIR, ERR_PERMISSION (execute on the way), ERR_INVALID (path). Strings of
@@ -156,6 +162,11 @@ struct list_request {
 int namespace_list(const struct kv_view *view, const struct caller *caller,
                    const struct list_request *request, struct arena *arena,
                    struct list_page *ret) MUST_CHECK;
+
+/* Extended attributes, which live in arena. Needs read permission. */
+int namespace_xattrs(const struct kv_view *view, const struct caller *caller,
+                     const struct target *target, struct arena *arena,
+                     struct xattrs *ret) MUST_CHECK;
 
 enum chunk_state {
     CHUNK_OPEN = 1,    /* its set of servers appends */

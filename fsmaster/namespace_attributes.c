@@ -3,6 +3,7 @@
 
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
+#include "fsmaster/namespace_quota.h"
 
 /* ---- Attributes ------------------------------------------------------------------------------ */
 
@@ -72,15 +73,32 @@ static int check_rights(struct namespace *ns, const struct op_set_attributes *op
     return 0;
 }
 
+/* What that many copies more, or fewer, change above the file. */
+static struct ns_delta replication_delta(const struct ns_node *file, uint32_t replication)
+{
+    int64_t copies = (int64_t)replication - (int64_t)file->row.replication;
+    return (struct ns_delta){.replica_bytes = (int64_t)file->row.length * copies,
+                             .reserved = (int64_t)file->row.reserved * copies};
+}
+
+static int check_quota(struct namespace *ns, const struct op_set_attributes *op,
+                       const struct ns_node *node)
+{
+    if (!(op->fields & ATTRIBUTE_REPLICATION)) {
+        return 0;
+    }
+    struct ns_delta delta = replication_delta(node, op->replication);
+    return ns_quota_grows(ns, node, delta.replica_bytes + delta.reserved, NULL);
+}
+
 static int set_replication(struct namespace *ns, struct ns_node *file, uint32_t replication)
 {
-    uint64_t length = file->row.length;
-    int64_t more = (int64_t)(length * replication) - (int64_t)(length * file->row.replication);
     if (replication == file->row.replication) {
         return 0;
     }
+    struct ns_delta delta = replication_delta(file, replication);
     file->row.replication = replication;
-    int r = ns_add_file(ns, file, 0, more);
+    int r = ns_add_up(ns, file->row.parent, &delta);
     return r < 0 ? r : ns_rewant(ns, file);
 }
 
@@ -94,6 +112,9 @@ int ns_apply_set_attributes(struct namespace *ns, const struct op_set_attributes
     }
     if (r == 0) {
         r = check_rights(ns, op, walk.node);
+    }
+    if (r == 0) {
+        r = check_quota(ns, op, walk.node);
     }
     if (r < 0) {
         return r;

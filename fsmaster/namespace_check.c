@@ -16,6 +16,7 @@ struct seen_inode {
     bool rewanted;         /* in the replication queue */
     bool leased;           /* has a lease row */
     uint64_t entries;      /* dirents below it */
+    uint32_t xattrs;       /* rows of them */
     uint64_t end;          /* of its sealed extents so far */
     uint64_t gap;          /* its first extent's offset: 0, but for one being removed */
     bool open;             /* its last extent so far is not sealed */
@@ -145,6 +146,23 @@ static int check_dirent(struct checker *checker, struct span key, struct span va
     return path_check_name(name.data, name.length, NULL);
 }
 
+static int check_xattr(struct checker *checker, struct span key, struct span value)
+{
+    struct span name;
+    struct span bytes;
+    inode_id id = 0;
+    int r = row_key_read_xattr(key, &id, &name);
+    if (r == 0) {
+        r = xattr_decode(value, &bytes);
+    }
+    struct seen_inode *inode = r == 0 ? map_get_u64(&checker->inodes, id) : NULL;
+    if (!inode) {
+        return BAD("an extended attribute of inode %llu, which is missing", ID(id));
+    }
+    inode->xattrs++;
+    return 0;
+}
+
 static int check_extent(struct checker *checker, struct span key, struct span value)
 {
     struct extent_row extent;
@@ -271,6 +289,9 @@ static int second_pass(void *arg, struct span key, struct span value)
     case ROW_EXTENT:
         r = check_extent(checker, key, value);
         break;
+    case ROW_XATTR:
+        r = check_xattr(checker, key, value);
+        break;
     case ROW_LEASE:
         r = check_lease(checker, key, value);
         break;
@@ -313,6 +334,7 @@ static int add_up(struct checker *checker, struct seen_inode *inode)
         at->below.directories += !file;
         at->below.bytes += bytes;
         at->below.replica_bytes += bytes * inode->row.replication;
+        at->below.reserved += file ? (int64_t)(inode->row.reserved * inode->row.replication) : 0;
         if (at->height < inode->depth) {
             at->height = inode->depth;
         }
@@ -355,8 +377,17 @@ static int check_inode(struct checker *checker, const struct seen_inode *inode)
     const struct inode_row *row = &inode->row;
     const struct ns_delta *below = &inode->below;
     int r = check_place(checker, inode);
+    if (r == 0 && row->xattr_count != inode->xattrs) {
+        r = BAD("inode %llu: %u extended attributes, %u found", ID(inode->id), row->xattr_count,
+                inode->xattrs);
+    }
     if (r < 0 || is_unlinked(checker, inode)) {
         return r;
+    }
+    if (row->kind == INODE_FILE && row->reserved > 0 &&
+        (!inode->open || row->reserved != row->chunk_bytes)) {
+        return BAD("file %llu: %llu bytes are reserved, but not for an open chunk", ID(inode->id),
+                   ID(row->reserved));
     }
     if (row->kind == INODE_FILE) {
         return inode->end == row->length && inode->gap == 0
@@ -366,7 +397,8 @@ static int check_inode(struct checker *checker, const struct seen_inode *inode)
     }
     if (row->child_count != inode->entries || row->files != (uint64_t)below->files ||
         row->directories != (uint64_t)below->directories || row->bytes != (uint64_t)below->bytes ||
-        row->replica_bytes != (uint64_t)below->replica_bytes) {
+        row->replica_bytes != (uint64_t)below->replica_bytes ||
+        row->reserved != (uint64_t)below->reserved) {
         return BAD("directory %llu: its counters are not the sum of what is below", ID(inode->id));
     }
     return row->height >= inode->height

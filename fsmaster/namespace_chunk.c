@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
+#include "fsmaster/namespace_quota.h"
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
@@ -119,15 +121,18 @@ static int seal_open(struct namespace *ns, struct ns_node *file, struct chunk_re
     file->row.length += length;
     file->row.mtime_ms = ns->wall_ms;
     ns_touch(ns, file);
-    return ns_add_file(ns, file, (int64_t)length, (int64_t)(length * file->row.replication));
+    struct ns_delta delta = {.bytes = (int64_t)length,
+                             .replica_bytes = (int64_t)(length * file->row.replication)};
+    int r = ns_reserve(ns, file, 0);
+    return r < 0 ? r : ns_add_up(ns, file->row.parent, &delta);
 }
 
-static int drop_open(struct namespace *ns, const struct ns_node *file,
-                     const struct chunk_record *chunk)
+static int drop_open(struct namespace *ns, struct ns_node *file, const struct chunk_record *chunk)
 {
     struct row_key key = row_key_u64_pair(ROW_EXTENT, file->id, chunk->offset);
     ns_del(ns, &key);
-    return ns_chunk_release(ns, chunk->ref.id);
+    int r = ns_reserve(ns, file, 0);
+    return r < 0 ? r : ns_chunk_release(ns, chunk->ref.id);
 }
 
 /* The chunk that a writer means is the one that is open at the end of its file. */
@@ -330,10 +335,19 @@ int ns_allocate(struct namespace *ns, const struct ns_node *file, const server_i
     return result_replicas(ns, &chunk, result);
 }
 
+/* How much more space the file takes with the chunk before settled and the next one at its most. */
+static int64_t next_chunk_space(const struct ns_node *file, const struct ns_settle *settle)
+{
+    int64_t bytes = (int64_t)file->row.chunk_bytes - (int64_t)file->row.reserved;
+    bytes += settle->kind == NS_SETTLE_SEAL ? (int64_t)settle->length : 0;
+    return bytes * (int64_t)file->row.replication;
+}
+
 int ns_apply_allocate(struct namespace *ns, const struct op_allocate *op, struct op_result *result)
 {
     struct ns_node *file = NULL;
     struct ns_settle settle;
+    bool limited = false;
     int r = ns_writer_file(ns, op->inode, op->lease_epoch, &file);
     if (r == 0) {
         r = ns_settle_plan(ns, file, op->previous, op->previous_length, &settle);
@@ -342,10 +356,16 @@ int ns_apply_allocate(struct namespace *ns, const struct op_allocate *op, struct
         r = check_offset(ns, op, file, &settle);
     }
     if (r == 0) {
+        r = ns_quota_grows(ns, file, next_chunk_space(file, &settle), &limited);
+    }
+    if (r == 0) {
         r = ns_may_allocate(ns, op->servers, op->server_count);
     }
     if (r == 0) {
         r = ns_settle_do(ns, file, &settle);
+    }
+    if (r == 0 && limited) {
+        r = ns_reserve(ns, file, file->row.chunk_bytes);
     }
     if (r < 0) {
         return r;

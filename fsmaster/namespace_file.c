@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "common/path.h"
+#include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
+#include "fsmaster/namespace_quota.h"
 
 /* ---- Leases ---------------------------------------------------------------------------------- */
 
@@ -285,20 +287,73 @@ static int link_at(struct namespace *ns, struct ns_walk *walk, struct ns_node *f
     return ns_link(ns, walk->directory, path_name(walk->path), file);
 }
 
+/* What the new file weighs when it has so many bytes, or so many are promised to it. */
+static struct ns_delta new_file_weight(const struct new_file *new_file, uint64_t bytes)
+{
+    int64_t most =
+        bytes > INT64_MAX / CHUNK_REPLICAS_MAX ? INT64_MAX / CHUNK_REPLICAS_MAX : (int64_t)bytes;
+    return (struct ns_delta){.files = 1, .reserved = most * (int64_t)new_file->replication};
+}
+
+/* An unnamed file whose writer says where Close will link it, so that it is refused before it is
+ * written. Whatever else stands in its way is for Close to find. */
+static int may_be_linked_later(struct namespace *ns, const struct op_create *op,
+                               const struct new_file *new_file)
+{
+    struct ns_walk walk;
+    struct ns_delta weight = new_file_weight(new_file, op->link_bytes);
+    int r = op->link_path[0] ? ns_walk(ns, op->link_path, &walk) : ERR_NOT_FOUND;
+    if (r < 0) {
+        return ns->broken;
+    }
+    return walk.directory ? ns_quota_fits(ns, &walk, &weight, NULL) : 0;
+}
+
+/* Everything that could refuse Create. ret_chunk: there is room for a first chunk, too. */
+static int create_plan(struct namespace *ns, const struct op_create *op,
+                       const struct new_file *new_file, struct ns_walk *walk, bool *ret_chunk)
+{
+    int r = 0;
+    *ret_chunk = op->server_count > 0;
+    if (!op->path[0]) {
+        r = may_be_linked_later(ns, op, new_file);
+    } else {
+        struct ns_delta empty = new_file_weight(new_file, 0);
+        r = ns_walk(ns, op->path, walk);
+        if (r == 0) {
+            r = may_replace(ns, walk, op->replace, op->parents);
+        }
+        if (r == 0) {
+            r = ns_quota_fits(ns, walk, &empty, NULL);
+        }
+    }
+    if (r < 0 || !*ret_chunk) {
+        return r;
+    }
+    if (op->path[0]) {
+        struct ns_delta weight = new_file_weight(new_file, new_file->chunk_bytes);
+        r = ns_quota_fits(ns, walk, &weight, NULL);
+        *ret_chunk = r == 0;
+    }
+    return r == 0 ? ns_may_allocate(ns, op->servers, op->server_count) : ns->broken;
+}
+
+static int first_chunk(struct namespace *ns, struct ns_node *file, const struct op_create *op,
+                       bool limited, struct op_result *result)
+{
+    int r = limited ? ns_reserve(ns, file, file->row.chunk_bytes) : 0;
+    return r < 0 ? r : ns_allocate(ns, file, op->servers, op->server_count, result);
+}
+
 int ns_apply_create(struct namespace *ns, const struct op_create *op, struct op_result *result)
 {
     struct new_file new_file;
     struct ns_walk walk;
     bool named = op->path[0] != 0;
+    bool chunk = false;
     int r = new_file_of(ns, op, &new_file);
-    if (r == 0 && named) {
-        r = ns_walk(ns, op->path, &walk);
-        if (r == 0) {
-            r = may_replace(ns, &walk, op->replace, op->parents);
-        }
-    }
-    if (r == 0 && op->server_count > 0) {
-        r = ns_may_allocate(ns, op->servers, op->server_count);
+    if (r == 0) {
+        r = create_plan(ns, op, &new_file, &walk, &chunk);
     }
     if (r != 0) {
         return r;
@@ -318,7 +373,7 @@ int ns_apply_create(struct namespace *ns, const struct op_create *op, struct op_
     result->lease_epoch = file->row.lease_epoch;
     result->chunk_bytes = file->row.chunk_bytes;
     result->replication = file->row.replication;
-    return op->server_count > 0 ? ns_allocate(ns, file, op->servers, op->server_count, result) : 0;
+    return chunk ? first_chunk(ns, file, op, named && walk.limited, result) : 0;
 }
 
 /* ---- Close and abandon ----------------------------------------------------------------------- */
@@ -371,6 +426,17 @@ static int close_plan(struct namespace *ns, const struct op_close *op, const str
     return r < 0 ? r : may_replace(ns, walk, op->replace, op->parents);
 }
 
+/* Do the quotas where it is linked allow the file as it will be? */
+static int link_fits(struct namespace *ns, const struct ns_node *file,
+                     const struct ns_settle *settle, const struct ns_walk *walk)
+{
+    struct ns_delta weight = ns_weight(file);
+    if (settle->kind == NS_SETTLE_SEAL) {
+        weight.replica_bytes += (int64_t)(settle->length * file->row.replication);
+    }
+    return ns_quota_fits(ns, walk, &weight, NULL);
+}
+
 int ns_apply_close(struct namespace *ns, const struct op_close *op, struct op_result *result)
 {
     struct ns_node *file = NULL;
@@ -391,6 +457,9 @@ int ns_apply_close(struct namespace *ns, const struct op_close *op, struct op_re
     }
     if (r == 0) {
         r = ns_settle_plan(ns, file, op->chunk, op->length, &settle);
+    }
+    if (r == 0 && unnamed) {
+        r = link_fits(ns, file, &settle, &walk);
     }
     if (r == 0) {
         r = ns_settle_do(ns, file, &settle);

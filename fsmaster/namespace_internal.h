@@ -157,6 +157,7 @@ struct ns_walk {
     struct ns_node *node;      /* what the path names; NULL: absent */
     const char *rest;          /* the part of path below `directory` */
     bool parent_exists;        /* `directory` is the parent of the last component */
+    bool limited;              /* `directory` or one above it has a quota */
 };
 
 /* 0 also when the path is absent. ERR_INVALID, ERR_TOO_LARGE (path), ERR_NOT_DIR (a file on the
@@ -195,19 +196,26 @@ struct ns_delta {
     int64_t directories;
     int64_t bytes;
     int64_t replica_bytes;
+    int64_t reserved; /* of all copies */
 };
 int ns_add_up(struct namespace *ns, inode_id directory, const struct ns_delta *delta) MUST_CHECK;
-/* The file's length or replication has changed. */
-int ns_add_file(struct namespace *ns, const struct ns_node *file, int64_t bytes,
-                int64_t replica_bytes) MUST_CHECK;
+/* What a node with everything below it weighs for the directories above it. */
+struct ns_delta ns_weight(const struct ns_node *node);
 
 /* In the tree, or unnamed. Broken only. */
 int ns_is_live(struct namespace *ns, const struct ns_node *node, bool *ret_live) MUST_CHECK;
+/* The directory above a node; NULL at the root, or at the top of an unlinked subtree. */
+int ns_parent(struct namespace *ns, const struct ns_node *node, struct ns_node **ret) MUST_CHECK;
 /* Components above the node; 0 for the root. */
 int ns_depth(struct namespace *ns, const struct ns_node *node, uint32_t *ret_depth) MUST_CHECK;
 
 int ns_apply_mkdir(struct namespace *ns, const struct op_mkdir *op, struct op_result *result);
 int ns_apply_delete(struct namespace *ns, const struct op_delete *op, struct op_result *result);
+
+/* namespace_read.c: what a read is about, reachable by the caller; and the full path of an inode,
+ * ERR_NOT_FOUND for one that has none. */
+int ns_find(struct namespace *ns, const struct target *target, struct ns_node **ret) MUST_CHECK;
+int ns_path(struct namespace *ns, inode_id inode, struct buf *ret_path) MUST_CHECK;
 
 /* ---- namespace_rename.c, namespace_attributes.c ---------------------------------------------- */
 
@@ -234,48 +242,6 @@ int ns_writer_file(struct namespace *ns, inode_id inode, uint64_t epoch,
                    struct ns_node **ret) MUST_CHECK;
 /* Ends the lease if there is one. */
 int ns_lease_end(struct namespace *ns, struct ns_node *file) MUST_CHECK;
-
-/* ---- namespace_chunk.c: extents and chunks --------------------------------------------------- */
-
-int ns_apply_allocate(struct namespace *ns, const struct op_allocate *op, struct op_result *result);
-int ns_apply_seal_chunk(struct namespace *ns, const struct op_seal_chunk *op,
-                        struct op_result *result);
-int ns_apply_abandon_chunk(struct namespace *ns, const struct op_abandon_chunk *op,
-                           struct op_result *result);
-int ns_apply_seal_begin(struct namespace *ns, const struct cmd_seal_begin *cmd,
-                        struct apply_result *result);
-int ns_apply_seal_end(struct namespace *ns, const struct cmd_seal_end *cmd,
-                      struct apply_result *result);
-
-int ns_chunk_get(struct namespace *ns, chunk_id id, struct chunk_record *ret) MUST_CHECK;
-void ns_chunk_put(struct namespace *ns, const struct chunk_record *chunk);
-/* The chunk at the end of the file that is not sealed; ERR_NOT_FOUND. */
-int ns_open_chunk(struct namespace *ns, const struct ns_node *file,
-                  struct chunk_record *ret) MUST_CHECK;
-/* Whether a chunk may go to the servers that the leader chose. ERR_FEW_SERVERS: none. */
-int ns_may_allocate(struct namespace *ns, const server_id *servers, uint32_t count) MUST_CHECK;
-/* After that, and with nothing open in the file: its next chunk, into the result. */
-int ns_allocate(struct namespace *ns, const struct ns_node *file, const server_id *servers,
-                uint32_t count, struct op_result *result) MUST_CHECK;
-/* One extent less names the chunk; with the last one the chunk goes. */
-int ns_chunk_release(struct namespace *ns, chunk_id id) MUST_CHECK;
-
-/* What a writer's word "chunk ref has length bytes" means for its file. */
-struct ns_settle {
-    enum {
-        NS_SETTLE_NOTHING, /* it is so already */
-        NS_SETTLE_SEAL,
-        NS_SETTLE_DROP, /* nothing was written */
-    } kind;
-    struct chunk_record chunk; /* to be sealed or dropped */
-    uint64_t length;           /* to be sealed at */
-};
-/* ref.id 0: the writer says that no chunk is open. ERR_STALE: another version, or recovery has
- * begun; ERR_SEALED: at another length; ERR_INVALID: too long, not this file's; ERR_PRECONDITION:
- * another chunk is open. */
-int ns_settle_plan(struct namespace *ns, const struct ns_node *file, struct chunk_ref ref,
-                   uint64_t length, struct ns_settle *ret) MUST_CHECK;
-int ns_settle_do(struct namespace *ns, struct ns_node *file, struct ns_settle *settle) MUST_CHECK;
 
 /* ---- namespace_reap.c: what goes in the background ------------------------------------------- */
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/path.h"
+#include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
 
 /* ---- Attributes ------------------------------------------------------------------------------ */
@@ -26,6 +27,10 @@ static void attributes_of(inode_id id, const struct inode_row *row, struct arena
         .subtree_directories = row->directories,
         .subtree_bytes = row->bytes,
         .subtree_replica_bytes = row->replica_bytes,
+        .xattr_count = row->xattr_count,
+        .names_quota = row->names_quota,
+        .space_quota = row->space_quota,
+        .reserved_bytes = row->kind == INODE_DIRECTORY ? row->reserved : 0,
     };
 }
 
@@ -60,7 +65,7 @@ static int find_inode(struct namespace *ns, inode_id inode, struct ns_node **ret
     return 0;
 }
 
-static int find(struct namespace *ns, const struct target *target, struct ns_node **ret)
+int ns_find(struct namespace *ns, const struct target *target, struct ns_node **ret)
 {
     struct ns_walk walk;
     if (!target->path[0]) {
@@ -79,7 +84,10 @@ int namespace_stat(const struct kv_view *view, const struct caller *caller,
     struct namespace ns;
     struct ns_node *node = NULL;
     ns_init(&ns, view, caller, arena);
-    int r = find(&ns, target, &node);
+    int r = ns_find(&ns, target, &node);
+    if (r == 0 && !ns_permits(&ns, node, target->access & (NS_READ | NS_WRITE | NS_EXECUTE))) {
+        r = ERR_PERMISSION;
+    }
     if (r == 0) {
         attributes_of(node->id, &node->row, arena, ret);
     }
@@ -296,7 +304,7 @@ static int locate(struct namespace *ns, const struct locate_request *request, st
 {
     struct ns_node *file = NULL;
     struct locating locating = {.arena = ns->arena};
-    int r = find(ns, &request->target, &file);
+    int r = ns_find(ns, &request->target, &file);
     if (r != 0) {
         return r;
     }
@@ -328,7 +336,7 @@ int namespace_locate(const struct kv_view *view, const struct caller *caller,
 
 /* ---- Single rows ----------------------------------------------------------------------------- */
 
-static int path_of(struct namespace *ns, inode_id inode, struct buf *ret_path)
+int ns_path(struct namespace *ns, inode_id inode, struct buf *ret_path)
 {
     struct ns_node *chain[LIMIT_DEPTH_MAX + 1];
     uint32_t depth = 0;
@@ -362,7 +370,7 @@ int namespace_path(const struct kv_view *view, inode_id inode, struct buf *ret_p
 {
     struct namespace ns;
     ns_init(&ns, view, NULL, NULL);
-    int r = path_of(&ns, inode, ret_path);
+    int r = ns_path(&ns, inode, ret_path);
     ns_deinit(&ns);
     return r;
 }

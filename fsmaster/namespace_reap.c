@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
+#include "fsmaster/namespace_xattr.h"
 
 /* ---- Walking extents ------------------------------------------------------------------------- */
 
@@ -49,6 +51,14 @@ static int extents_walk(struct namespace *ns, const struct ns_node *file, uint64
 
 /* ---- Removal --------------------------------------------------------------------------------- */
 
+/* The row of an inode of which nothing else is left. */
+static int inode_end(struct namespace *ns, struct ns_node *node)
+{
+    int r = ns_xattrs_remove(ns, node);
+    ns_delete(ns, node);
+    return r;
+}
+
 static void rewant_forget(struct namespace *ns, inode_id inode)
 {
     struct row_key key = row_key_u64(ROW_REWANT, inode);
@@ -83,7 +93,7 @@ static int remove_file(struct namespace *ns, struct ns_node *file, uint64_t *off
     int r = extents_walk(ns, file, offset, budget, release_extent, ret_done);
     if (r == 0 && *ret_done) {
         r = rewant_forget_if_queued(ns, file->id);
-        ns_delete(ns, file);
+        r = r < 0 ? r : inode_end(ns, file);
     }
     return r;
 }
@@ -99,6 +109,8 @@ static void removal_enqueue(struct namespace *ns, struct ns_node *node, uint64_t
 {
     queue_put(ns, ROW_REMOVAL, node->id, offset);
     node->row.flags = INODE_UNLINKED;
+    node->row.names_quota = QUOTA_NONE;
+    node->row.space_quota = QUOTA_NONE;
     node->row.parent = 0;
     node->row.name[0] = 0;
     ns_touch(ns, node);
@@ -116,7 +128,7 @@ int ns_remove(struct namespace *ns, struct ns_node *node)
     if (r == 0 && node->row.kind == INODE_FILE) {
         r = remove_file(ns, node, &offset, &budget, &done);
     } else if (r == 0 && node->row.child_count == 0) {
-        ns_delete(ns, node);
+        r = inode_end(ns, node);
         done = true;
     }
     if (r == 0 && !done) {
@@ -194,7 +206,7 @@ static int remove_directory(struct namespace *ns, struct ns_node *directory, uin
         *budget -= picking.count;
         *ret_done = picking.count < asked;
         if (*ret_done) {
-            ns_delete(ns, directory);
+            r = inode_end(ns, directory);
         }
     }
     return r;

@@ -4,6 +4,7 @@
 
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
+#include "fsmaster/namespace_quota.h"
 
 /* May `source` take the place of what the walk to the target found there? */
 static int may_replace(struct namespace *ns, const struct ns_node *source,
@@ -89,6 +90,10 @@ int ns_apply_rename(struct namespace *ns, const struct op_rename *op, struct op_
     r = ns_may_unlink(ns, &source);
     if (r == 0) {
         r = plan_target(ns, op, source.node, &target);
+    }
+    if (r == 0) {
+        struct ns_delta weight = ns_weight(source.node);
+        r = ns_quota_fits(ns, &target, &weight, source.directory);
     }
     if (r == 0) {
         result->inode = source.node->id;

@@ -10,7 +10,10 @@
 
 #include "common/check.h"
 #include "common/path.h"
+#include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
+#include "fsmaster/namespace_quota.h"
+#include "fsmaster/namespace_xattr.h"
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
@@ -186,6 +189,10 @@ static int apply_kind(struct namespace *ns, const struct operation *op, struct o
         return ns_apply_set_attributes(ns, &op->set_attributes, result);
     case OPERATION_RAISE_FENCE:
         return ns_apply_raise_fence(ns, &op->raise_fence, result);
+    case OPERATION_SET_QUOTA:
+        return ns_apply_set_quota(ns, &op->set_quota, result);
+    case OPERATION_SET_XATTR:
+        return ns_apply_set_xattr(ns, &op->set_xattr, result);
     case OPERATION_NONE:
         break;
     }

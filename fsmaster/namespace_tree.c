@@ -13,6 +13,7 @@
 #include "common/check.h"
 #include "common/path.h"
 #include "fsmaster/namespace_internal.h"
+#include "fsmaster/namespace_quota.h"
 
 /* ---- Permissions ----------------------------------------------------------------------------- */
 
@@ -110,6 +111,7 @@ static int walk_step(struct namespace *ns, struct ns_walk *walk, struct span nam
         return r;
     }
     walk->directory = directory;
+    walk->limited = walk->limited || (directory->row.flags & INODE_LIMITED);
     walk->node = NULL;
     r = ns_child(ns, directory->id, name, &walk->node);
     return r == ERR_NOT_FOUND ? 0 : r;
@@ -185,8 +187,7 @@ int ns_may_unlink(struct namespace *ns, const struct ns_walk *walk)
 
 /* ---- Counters -------------------------------------------------------------------------------- */
 
-/* The directory above a node; NULL at the root, or at the top of an unlinked subtree. */
-static int node_parent(struct namespace *ns, const struct ns_node *node, struct ns_node **ret)
+int ns_parent(struct namespace *ns, const struct ns_node *node, struct ns_node **ret)
 {
     if (node->row.parent == 0) {
         *ret = NULL;
@@ -202,7 +203,7 @@ static int node_top(struct namespace *ns, const struct ns_node *node,
     const struct ns_node *at = node;
     struct ns_node *parent = NULL;
     for (uint32_t depth = 0; depth <= LIMIT_DEPTH_MAX; depth++) {
-        int r = node_parent(ns, at, &parent);
+        int r = ns_parent(ns, at, &parent);
         if (r < 0) {
             return r;
         }
@@ -245,32 +246,27 @@ int ns_add_up(struct namespace *ns, inode_id directory, const struct ns_delta *d
         at->row.directories += (uint64_t)delta->directories;
         at->row.bytes += (uint64_t)delta->bytes;
         at->row.replica_bytes += (uint64_t)delta->replica_bytes;
+        at->row.reserved += (uint64_t)delta->reserved;
         ns_touch(ns, at);
-        r = node_parent(ns, at, &at);
+        r = ns_parent(ns, at, &at);
     }
     return r;
 }
 
-int ns_add_file(struct namespace *ns, const struct ns_node *file, int64_t bytes,
-                int64_t replica_bytes)
-{
-    struct ns_delta delta = {.bytes = bytes, .replica_bytes = replica_bytes};
-    return ns_add_up(ns, file->row.parent, &delta);
-}
-
-/* What a node with everything below it weighs for the directories above it. */
-static struct ns_delta node_weight(const struct ns_node *node)
+struct ns_delta ns_weight(const struct ns_node *node)
 {
     const struct inode_row *row = &node->row;
     if (row->kind == INODE_FILE) {
         return (struct ns_delta){.files = 1,
                                  .bytes = (int64_t)row->length,
-                                 .replica_bytes = (int64_t)(row->length * row->replication)};
+                                 .replica_bytes = (int64_t)(row->length * row->replication),
+                                 .reserved = (int64_t)(row->reserved * row->replication)};
     }
     return (struct ns_delta){.files = (int64_t)row->files,
                              .directories = (int64_t)row->directories + 1,
                              .bytes = (int64_t)row->bytes,
-                             .replica_bytes = (int64_t)row->replica_bytes};
+                             .replica_bytes = (int64_t)row->replica_bytes,
+                             .reserved = (int64_t)row->reserved};
 }
 
 /* ---- Links ----------------------------------------------------------------------------------- */
@@ -284,7 +280,7 @@ static int raise_heights(struct namespace *ns, struct ns_node *directory, uint32
     while (r == 0 && at && at->row.height < height) {
         at->row.height = height++;
         ns_touch(ns, at);
-        r = node_parent(ns, at, &above);
+        r = ns_parent(ns, at, &above);
         at = above;
     }
     return r;
@@ -304,7 +300,7 @@ int ns_link(struct namespace *ns, struct ns_node *parent, const char *name, stru
     ns_touch(ns, child);
     parent->row.child_count++;
     parent->row.mtime_ms = ns->wall_ms;
-    struct ns_delta weight = node_weight(child);
+    struct ns_delta weight = ns_weight(child);
     int r = ns_add_up(ns, parent->id, &weight);
     return r < 0 ? r : raise_heights(ns, parent, child->row.height + 1);
 }
@@ -320,9 +316,9 @@ int ns_unlink(struct namespace *ns, struct ns_node *child)
     struct row_key key = row_key_dirent(parent->id, name);
     ns_del(ns, &key);
     map_remove_bytes(&ns->entries, key.bytes, key.length);
-    struct ns_delta weight = node_weight(child);
-    weight =
-        (struct ns_delta){-weight.files, -weight.directories, -weight.bytes, -weight.replica_bytes};
+    struct ns_delta weight = ns_weight(child);
+    weight = (struct ns_delta){-weight.files, -weight.directories, -weight.bytes,
+                               -weight.replica_bytes, -weight.reserved};
     r = ns_add_up(ns, parent->id, &weight);
     parent->row.child_count--;
     parent->row.mtime_ms = ns->wall_ms;
@@ -378,7 +374,11 @@ int ns_apply_mkdir(struct namespace *ns, const struct op_mkdir *op, struct op_re
         }
         return err_set(&ns->err, ERR_EXISTS, "%s: already exists", op->path);
     }
+    struct ns_delta weight = {.directories = 1};
     r = ns_may_make(ns, &walk, op->parents);
+    if (r == 0) {
+        r = ns_quota_fits(ns, &walk, &weight, NULL);
+    }
     if (r == 0) {
         r = ns_make_parents(ns, &walk);
     }

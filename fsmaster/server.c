@@ -98,6 +98,8 @@ static const char *const operation_labels[] = {
     [OPERATION_DELETE] = "op=\"delete\"",
     [OPERATION_SET_ATTRIBUTES] = "op=\"set_attributes\"",
     [OPERATION_RAISE_FENCE] = "op=\"raise_fence\"",
+    [OPERATION_SET_QUOTA] = "op=\"set_quota\"",
+    [OPERATION_SET_XATTR] = "op=\"set_xattr\"",
 };
 
 static const char *const class_labels[LOCATION_CLASS_COUNT] = {
@@ -142,7 +144,8 @@ static void make_metrics(struct server_metrics *x)
         .led = metrics_gauge(m, "fsmaster_led", NULL, "1: this member leads or knows who does."),
         .term = metrics_gauge(m, "fsmaster_term", NULL, "Current term."),
     };
-    static const char *const reads[] = {"op=\"stat\"", "op=\"list\"", "op=\"locate\""};
+    static const char *const reads[] = {"op=\"stat\"", "op=\"list\"", "op=\"locate\"",
+                                        "op=\"xattrs\""};
     for (size_t i = 0; i < ARRAY_COUNT(reads); i++) {
         x->reads[i] = metrics_counter(m, "fsmaster_reads_total", reads[i], "Reads answered.");
     }
@@ -329,6 +332,7 @@ static void make_soft_state(struct server *s)
     s->locations = locations_new(server_care, s);
     s->leases = lease_table_new(s->options.lease_ms);
     s->repair = repair_queue_new();
+    s->trash = trash_new();
     rng_seed_entropy(&s->rng);
     map_init(&s->recoveries, 0);
     map_init(&s->deletions, 0);
@@ -404,6 +408,7 @@ static void tick(struct server *s, time_ms now)
     recoveries_tick(s, now);
     if (s->status.is_leader && !s->stopping) {
         leases_tick(s, now);
+        trash_tick(s, now);
     }
     mutates_retry(s, now);
     backup_tick(s, now);
@@ -419,7 +424,8 @@ static bool is_drained(const struct server *s)
 {
     return s->shut && rpc_server_is_drained(s->rpc) && s->mutates == 0 && s->jobs == 0 &&
            list_empty(&s->chunk_caller.calls) && !s->expire_running && !s->reap_running &&
-           !s->tick_running && server_reads_idle(s) && consensus_idle(s->consensus);
+           !s->tick_running && trash_is_idle(s) && server_reads_idle(s) &&
+           consensus_idle(s->consensus);
 }
 
 int server_run(struct server *s, struct err *e)
@@ -500,6 +506,7 @@ void server_free(struct server *s)
     recoveries_free(s);
     care_free(s);
     scan_free(s);
+    trash_free(s->trash);
     repair_queue_free(s->repair);
     lease_table_free(s->leases);
     locations_free(s->locations);

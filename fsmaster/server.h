@@ -36,6 +36,7 @@ struct server_options {
     uint64_t segment_bytes;  /* of its files; 0: the log's default */
     uint64_t heartbeat_ms;   /* between file masters; 0: Raft's default, like the next */
     uint64_t election_ms;    /* silence after which another leader is sought */
+    uint64_t trash_keep_ms;  /* what is in users' trashes is kept so long at least; 0: for ever */
     int64_t workers;         /* threads for reads */
     bool audit;              /* a log line for each change and each denial */
     const char *log_level;

@@ -67,6 +67,8 @@ static const char *const operation_names[] = {
     [OPERATION_DELETE] = "delete",
     [OPERATION_SET_ATTRIBUTES] = "set_attributes",
     [OPERATION_RAISE_FENCE] = "raise_fence",
+    [OPERATION_SET_QUOTA] = "set_quota",
+    [OPERATION_SET_XATTR] = "set_xattr",
 };
 
 /* The path that an operation changes, and the second one of a rename; "" for those that change no
@@ -92,6 +94,10 @@ static const char *path_of(const struct operation *op, const char **ret_target)
         return op->set_attributes.path;
     case OPERATION_RAISE_FENCE:
         return op->raise_fence.name;
+    case OPERATION_SET_QUOTA:
+        return op->set_quota.path;
+    case OPERATION_SET_XATTR:
+        return op->set_xattr.path;
     default:
         return "";
     }

@@ -8,6 +8,7 @@
  *   server_reads.c     when a read may be done
  *   server_recovery.c  seal and go on; leases that run out
  *   server_care.c      repair, surplus, orphans; deletion; background removal
+ *   server_trash.c     empties the trashes of users
  *   server_scan.c      soft state from the state on disk, at start
  *   fs_rpc.c           the service table: wire to plain and back
  *   raft_admin_rpc.c   what operators and peers ask of a member
@@ -62,10 +63,10 @@ struct scan {
 
 struct server_metrics {
     struct metrics *registry;
-    struct counter *operations[OPERATION_RAISE_FENCE + 1]; /* by kind, as applied */
+    struct counter *operations[OPERATION_KIND_COUNT]; /* by kind, as applied */
     struct counter *operation_errors;
     struct histogram *mutate; /* arrival on the owner to reply */
-    struct counter *reads[3]; /* stat, list, locate */
+    struct counter *reads[4]; /* stat, list, locate, xattrs */
     struct gauge *mailbox, *workers;
     struct gauge *chunks[LOCATION_CLASS_COUNT];
     struct gauge *repair_waiting, *repair_running, *recoveries, *leases, *removal_queue;
@@ -107,6 +108,7 @@ struct server {
     struct scan scan;
 
     struct backup *backup; /* being read; NULL: none */
+    struct trash *trash;
 
     struct map recoveries;    /* chunk id -> struct recovering */
     struct list allocations;  /* struct mutate that waits for servers, oldest first */
@@ -228,6 +230,13 @@ struct care_answer {
 /* Changes nothing. False: nothing is known of the chunk. */
 bool care_explain(struct server *s, chunk_id chunk, struct care_answer *ret);
 void care_free(struct server *s);
+
+/* ---- server_trash.c ---- */
+
+struct trash *trash_new(void);
+void trash_free(struct trash *t); /* no job is running; accepts NULL */
+void trash_tick(struct server *s, time_ms now);
+bool trash_is_idle(const struct server *s); /* no command of it is on its way */
 
 /* ---- server_scan.c ---- */
 

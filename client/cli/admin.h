@@ -1,5 +1,5 @@
 /* dfs admin: what its files share. cmd_admin.c has the page and the group of file masters,
- * cmd_admin_state.c what concerns their state. */
+ * cmd_admin_state.c what concerns their state, cmd_admin_quota.c quotas. */
 #ifndef CLIENT_CLI_ADMIN_H
 #define CLIENT_CLI_ADMIN_H
 
@@ -8,5 +8,6 @@
 int admin_backup(struct cli *cli);
 int admin_orphans(struct cli *cli);
 int admin_release_orphans(struct cli *cli);
+int admin_quota(struct cli *cli);
 
 #endif

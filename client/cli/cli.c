@@ -308,6 +308,16 @@ void cli_format_mode(const struct dfs_stat *stat, char text[16])
     }
 }
 
+uint64_t cli_names_used(const struct dfs_stat *stat)
+{
+    return stat->directory ? stat->subtree_files + stat->subtree_directories + 1 : 0;
+}
+
+uint64_t cli_space_used(const struct dfs_stat *stat)
+{
+    return stat->subtree_replica_bytes + stat->reserved_bytes;
+}
+
 void cli_print_json(json_t *value)
 {
     (void)json_dumpf(value, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(6));

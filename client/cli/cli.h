@@ -16,6 +16,8 @@
 #include "common/config.h"
 #include "common/err.h"
 
+#define CLI_TRASH_KEEP_UNSAID UINT64_MAX
+
 /* Targets of all flags of all subcommands; each uses those that its table names. */
 struct cli_options {
     const char *master;
@@ -45,12 +47,14 @@ struct cli_options {
     bool is_file;
     bool not_empty;
     bool is_empty;
+    bool readable;
+    bool writable;
     bool follow;
     bool wait;
     bool skip_trash;
-    bool trash;     /* rm: unless skipped */
-    bool immediate; /* expunge */
-    uint64_t trash_keep_ms;
+    bool trash;             /* rm: unless skipped */
+    bool immediate;         /* expunge */
+    uint64_t trash_keep_ms; /* CLI_TRASH_KEEP_UNSAID: the file master sees to it */
     bool sync;
     bool preserve;
     bool remove_source;
@@ -59,17 +63,24 @@ struct cli_options {
     bool blocks;
     bool locations;
     bool open_files;
-    bool resume;           /* get -c */
-    bool verify;           /* checksum */
-    bool newline;          /* getmerge -nl */
-    bool skip_empty;       /* getmerge */
-    bool no_create;        /* touch -c */
-    bool atime_only;       /* touch -a */
-    bool mtime_only;       /* touch -m */
-    const char *time_text; /* touch -t */
-    bool quota;            /* count -q */
-    bool header;           /* count -v, du -v */
-    bool print0;           /* find; the next ones, too */
+    bool resume;             /* get -c */
+    bool verify;             /* checksum */
+    bool newline;            /* getmerge -nl */
+    bool skip_empty;         /* getmerge */
+    bool no_create;          /* touch -c */
+    bool atime_only;         /* touch -a */
+    bool mtime_only;         /* touch -m */
+    const char *time_text;   /* touch -t */
+    bool quota;              /* count -q */
+    bool usage;              /* count -u */
+    const char *names_quota; /* admin quota; the next one, too */
+    const char *space_quota;
+    const char *value; /* setfattr; the next one, too */
+    const char *remove_name;
+    const char *encoding; /* getfattr; the next one, too */
+    bool dump;
+    bool header; /* count -v, du -v */
+    bool print0; /* find; the next ones, too */
     bool empty;
     const char *name;
     const char *iname;
@@ -199,6 +210,10 @@ bool cli_is_directory(struct cli *cli, const char *path);
 /* An existing directory is fine. The user's own one is made on the way; elsewhere a missing parent
  * is an error. False: it said why. */
 bool cli_make_directory(struct cli *cli, const char *path);
+
+/* What quotas of a directory are compared with; 0 for a file. */
+uint64_t cli_names_used(const struct dfs_stat *stat);
+uint64_t cli_space_used(const struct dfs_stat *stat);
 
 /* "2026-03-01 12:34" in local time, as hadoop fs shows it. */
 void cli_format_time(uint64_t mtime_ms, char text[32]);

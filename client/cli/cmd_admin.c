@@ -177,10 +177,15 @@ static const struct verb {
     size_t least, most; /* arguments behind it */
     int (*run)(struct cli *cli);
 } verbs[] = {
-    {"raft", "status", 0, 0, status},       {"raft", "add", 1, 1, add},
-    {"raft", "promote", 1, 1, promote},     {"raft", "remove", 1, 1, remove_member},
-    {"raft", "transfer", 0, 1, transfer},   {NULL, "backup", 1, 1, admin_backup},
-    {NULL, "orphans", 0, 0, admin_orphans}, {NULL, "release-orphans", 0, 0, admin_release_orphans},
+    {"raft", "status", 0, 0, status},
+    {"raft", "add", 1, 1, add},
+    {"raft", "promote", 1, 1, promote},
+    {"raft", "remove", 1, 1, remove_member},
+    {"raft", "transfer", 0, 1, transfer},
+    {NULL, "backup", 1, 1, admin_backup},
+    {NULL, "orphans", 0, 0, admin_orphans},
+    {NULL, "release-orphans", 0, 0, admin_release_orphans},
+    {NULL, "quota", 1, ARGUMENTS_MANY, admin_quota},
 };
 
 static bool is_meant(const struct cli *cli, const struct verb *verb)
@@ -209,18 +214,23 @@ static const struct config_row admin_rows[] = {
     {ONCE("from", CONFIG_STRING, from), .value_name = "HOST:PORT",
      .help = "backup: from this file master instead of the leader; it may be a little behind."},
     {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "backup: replace a file."},
+    {ONCE("names", CONFIG_STRING, names_quota), .value_name = "N|none",
+     .help = "quota: so many files and directories, the directory itself counted, may be there."},
+    {ONCE("space", CONFIG_STRING, space_quota), .value_name = "SIZE|none",
+     .help = "quota: so many bytes may be there, every copy counted."},
 };
 
 const struct cli_command cli_admin_page = {
     .name = "admin",
-    .summary = "look at the group of file masters, change it, back its state up",
+    .summary = "look at the group of file masters, change it, back its state up; set quotas",
     ROWS(admin_rows),
     .run = run_admin,
     .arguments = "raft status|add HOST:PORT|promote ID|remove ID|transfer [ID]\n"
                  "       dfs admin [OPTION]... backup FILE|DIR\n"
-                 "       dfs admin [OPTION]... orphans|release-orphans",
+                 "       dfs admin [OPTION]... orphans|release-orphans\n"
+                 "       dfs admin [--names N|none] [--space SIZE|none] quota DIR...",
     .arguments_min = 1,
-    .arguments_max = 3,
+    .arguments_max = ARGUMENTS_MANY,
     .description =
         "status shows each file master, how far its log is, and when the leader last heard of it. "
         "add makes the empty file master at an address a learner: it gets the log and has no "
@@ -232,9 +242,14 @@ const struct cli_command cli_admin_page = {
         "named after the cluster and the entry of the log. `fsmaster --restore' makes a file "
         "master of it. orphans lists replicas that the file masters do not know, or know at a "
         "lower version. A state that was restored keeps them until release-orphans: look first "
-        "whether something is among them that you miss.",
+        "whether something is among them that you miss.\n\n"
+        "quota shows what is below directories and how much may be; with --names or --space it "
+        "sets that, for the superuser. Whatever adds to a directory beyond its quota is refused, "
+        "by whoever and however deep below it. A chunk that is being written counts as if it were "
+        "full. Quotas below what is there already stop it from growing.",
     .footer = "Examples:\n  dfs admin raft status\n"
               "  dfs admin raft status --json | jq '.members[] | select(.role == \"leader\")'\n"
               "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3\n"
-              "  dfs admin backup /backups",
+              "  dfs admin backup /backups\n"
+              "  dfs admin --names 100000 --space 30t quota /user/ada",
 };

@@ -62,7 +62,9 @@ static bool copy_file(struct cli *cli, const struct transfer_item *item,
     struct dfs_err e = {0};
     struct dfs_file *from = NULL, *to = NULL;
     struct dfs_create_options options = {.replication = stat->replication,
-                                         .chunk_bytes = stat->chunk_bytes};
+                                         .chunk_bytes = stat->chunk_bytes,
+                                         .link_path = item->target,
+                                         .link_bytes = stat->length};
     int flags = (cli->options.force ? DFS_REPLACE : 0) | (item->target[0] == '/' ? 0 : DFS_PARENTS);
     if (dfs_open(cli->dfs, item->source, &from, &e) < 0) {
         cli_dfs_error(cli, item->source, &e);
@@ -98,6 +100,9 @@ static void copy(struct cli *cli, const struct transfer_item *item, char *buffer
     }
     cli_progress_file(cli);
     if (cli->options.preserve) {
+        if (stat.xattr_count > 0) {
+            preserve_xattrs_within(cli, item->source, item->target);
+        }
         preserved_from_store(&p, &stat);
         preserve_in_store(cli, item->target, &p);
     }
@@ -123,6 +128,9 @@ static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat,
         return true;
     }
     bool into = cli_make_directory(w->cli, target);
+    if (into && w->cli->options.preserve && stat->xattr_count > 0) {
+        preserve_xattrs_within(w->cli, path, target);
+    }
     if (into && w->cli->options.preserve) {
         preserved_from_store(&p, stat);
         transfer_late(tree->transfer, target, &p, preserve_in_store);
@@ -209,7 +217,7 @@ static const char *respell(const char *flag)
 static const struct config_row cp_rows[] = {
     {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "Replace files that exist."},
     {ONCE("preserve", CONFIG_BOOL, preserve), .letter = 'p',
-     .help = "Keep modes and times, and for the superuser owners and groups."},
+     .help = "Keep modes, times, extended attributes, and for the superuser owners and groups."},
     ROW_THREADS,
     {ONCE("recursive", CONFIG_BOOL, recursive), .letter = 'r',
      .help = "Accepted for the fingers' sake: directories always come with all that is in them."},

@@ -135,6 +135,9 @@ static void afterwards(struct cli *cli, const struct transfer_item *item)
     struct dfs_stat stat;
     struct preserved p;
     if (cli->options.preserve && cli_stat(cli, item->source, &stat) > 0) {
+        if (stat.xattr_count > 0) {
+            preserve_xattrs_down(cli, item->source, item->target);
+        }
         preserved_from_store(&p, &stat);
         preserve_locally(cli, item->target, &p);
     }
@@ -191,6 +194,9 @@ static bool download_directory(struct tree *tree, struct cli *cli, const char *p
     preserved_from_store(&p, stat);
     if (cli->options.remove_source) {
         transfer_late(tree->transfer, path, &p, remove_directory);
+    }
+    if (cli->options.preserve && stat->xattr_count > 0) {
+        preserve_xattrs_down(cli, path, target);
     }
     if (cli->options.preserve) {
         transfer_late(tree->transfer, target, &p, preserve_locally);
@@ -370,7 +376,7 @@ static int run_getmerge(struct cli *cli)
 static const struct config_row get_rows[] = {
     {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "Replace local files that exist."},
     {ONCE("preserve", CONFIG_BOOL, preserve), .letter = 'p',
-     .help = "Keep modes and times, and for the superuser owners and groups."},
+     .help = "Keep modes, times, extended attributes, and for the superuser owners and groups."},
     ROW_THREADS,
     {ONCE("continue", CONFIG_BOOL, resume), .letter = 'c',
      .help =

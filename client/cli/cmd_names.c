@@ -289,8 +289,8 @@ const struct cli_command cli_rm_page = {
     .arguments = "PATH...",
     .arguments_min = 1,
     .arguments_max = ARGUMENTS_MANY,
-    .description = "Moves files and directories to your trash, from where they go a day after or "
-                   "later (--trash-keep); what is in the trash already is deleted. With "
+    .description = "Moves files and directories to your trash, from where the file master takes "
+                   "them a day after or later; what is in the trash already is deleted. With "
                    "-skipTrash the names are gone at once, however much lies below them, and the "
                    "space comes back in the background.",
     .footer = "Examples:\n  dfs rm /books/book.txt\n  dfs rm -r -f '/tmp/job-*'",

@@ -67,8 +67,12 @@ static bool upload_fd(struct cli *cli, int fd, const struct transfer_item *item,
     struct dfs_err e = {0};
     struct dfs_file *file = NULL;
     const char *target = item->target;
-    struct dfs_create_options options = {.replication = (uint32_t)cli->options.replication,
-                                         .chunk_bytes = cli->options.chunk_bytes};
+    struct stat st;
+    struct dfs_create_options options = {
+        .replication = (uint32_t)cli->options.replication,
+        .chunk_bytes = cli->options.chunk_bytes,
+        .link_path = target,
+        .link_bytes = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0};
     /* A user's own directory is made on the way; elsewhere a missing parent is an error. */
     int flags = (cli->options.force ? DFS_REPLACE : 0) | (target[0] == '/' ? 0 : DFS_PARENTS);
     if (!may_link(cli, target)) {
@@ -107,6 +111,7 @@ static void upload(struct cli *cli, const struct transfer_item *item, char *buff
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     bool ok = upload_fd(cli, fd, item, buffer);
     if (ok && cli->options.preserve && fstat(fd, &st) == 0) {
+        preserve_xattrs_up(cli, item->source, item->target);
         preserved_from_local(&p, &st);
         preserve_in_store(cli, item->target, &p);
     }
@@ -142,6 +147,9 @@ static void upload_tree(struct cli *cli, struct transfer *t, const char *source,
     struct dirent **names = NULL;
     if (depth > LIMIT_DEPTH_MAX || !cli_make_directory(cli, target)) {
         return;
+    }
+    if (cli->options.preserve) {
+        preserve_xattrs_up(cli, source, target);
     }
     int count = scandir(source, &names, not_dots, alphasort);
     if (count < 0) {
@@ -307,7 +315,7 @@ static const struct config_row put_rows[] = {
     {ONCE("chunk-size", CONFIG_SIZE, chunk_bytes), .value_name = "SIZE", .min = 1 << 20,
      .max = 1 << 30, .help = "Bytes of a chunk, a multiple of 64K. Default: 64M."},
     {ONCE("preserve", CONFIG_BOOL, preserve), .letter = 'p',
-     .help = "Keep modes and times, and for the superuser owners and groups."},
+     .help = "Keep modes, times, extended attributes, and for the superuser owners and groups."},
     ROW_THREADS,
     {ONCE("move", CONFIG_BOOL, remove_source),
      .help = "Remove each local file when it is in the store. moveFromLocal implies this."},

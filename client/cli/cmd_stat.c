@@ -95,6 +95,19 @@ static void print_format(const char *format, const char *path, const struct dfs_
     (void)fputc('\n', stdout);
 }
 
+static void print_limits(const struct dfs_stat *s)
+{
+    char quota[FORMAT_TEXT_BYTES], used[FORMAT_TEXT_BYTES];
+    if (s->names_quota != DFS_NO_QUOTA) {
+        (void)printf("  names:     %llu of at most %llu\n", (unsigned long long)cli_names_used(s),
+                     (unsigned long long)s->names_quota);
+    }
+    if (s->space_quota != DFS_NO_QUOTA) {
+        (void)printf("  space:     %s of at most %s, with all copies\n",
+                     format_bytes(cli_space_used(s), used), format_bytes(s->space_quota, quota));
+    }
+}
+
 static void print_long(const char *path, const struct dfs_stat *s)
 {
     char mode[16], time[32], size[FORMAT_TEXT_BYTES], chunk[FORMAT_TEXT_BYTES];
@@ -110,6 +123,7 @@ static void print_long(const char *path, const struct dfs_stat *s)
                      (unsigned long long)s->child_count, (unsigned long long)s->subtree_files,
                      (unsigned long long)s->subtree_directories,
                      format_bytes(s->subtree_bytes, size), (unsigned long long)s->subtree_bytes);
+        print_limits(s);
     } else {
         (void)printf("  length:    %llu bytes (%s)\n  copies:    %u\n  chunks:    %s each%s\n",
                      (unsigned long long)s->length, format_bytes(s->length, size), s->replication,
@@ -150,11 +164,28 @@ static int run_stat(struct cli *cli)
 
 /* ---- test ----------------------------------------------------------------------------------- */
 
+/* 1: everything asked for is allowed, 0: not, -1: it said what is wrong. */
+static int is_allowed(struct cli *cli, const char *path)
+{
+    struct dfs_err e = {0};
+    unsigned what =
+        (cli->options.readable ? DFS_READ : 0U) | (cli->options.writable ? DFS_WRITE : 0U);
+    int r = what ? dfs_access(cli->dfs, path, what, &e) : 0;
+    if (r < 0 && r != DFS_EPERMISSION && r != DFS_ENOT_FOUND) {
+        cli_dfs_error(cli, path, &e);
+        return -1;
+    }
+    return r == 0;
+}
+
 static int run_test(struct cli *cli)
 {
     const struct cli_options *o = &cli->options;
     struct dfs_stat s;
     int r = cli_stat(cli, cli->arguments[0], &s);
+    if (r > 0) {
+        r = is_allowed(cli, cli->arguments[0]);
+    }
     if (r < 0) {
         return cli->status;
     }
@@ -271,16 +302,62 @@ static int run_du(struct cli *cli)
     return cli->status;
 }
 
-/* There are no quotas yet: hadoop fs says "none" and "inf" then. */
 static void print_count_header(const struct cli_options *o)
 {
-    if (o->header && o->quota) {
+    if (o->header && (o->quota || o->usage)) {
         (void)printf("%12s %15s %15s %15s ", "QUOTA", "REM_QUOTA", "SPACE_QUOTA",
                      "REM_SPACE_QUOTA");
     }
-    if (o->header) {
-        (void)printf("%12s %12s %18s %s\n", "DIR_COUNT", "FILE_COUNT", "CONTENT_SIZE", "PATHNAME");
+    if (o->header && !o->usage) {
+        (void)printf("%12s %12s %18s ", "DIR_COUNT", "FILE_COUNT", "CONTENT_SIZE");
     }
+    if (o->header) {
+        (void)puts("PATHNAME");
+    }
+}
+
+/* A quota and what is left of it, which is less than nothing if it was set below that; "none" and
+ * "inf" without one, as hadoop fs has it. */
+static void print_quota(const struct cli *cli, uint64_t quota, uint64_t used, int width)
+{
+    char all[FORMAT_TEXT_BYTES];
+    char left[1 + FORMAT_TEXT_BYTES] = "-";
+    if (quota == DFS_NO_QUOTA) {
+        (void)printf("%*s %15s ", width, "none", "inf");
+        return;
+    }
+    bool beyond = used > quota;
+    size_text(cli, quota, all);
+    size_text(cli, beyond ? used - quota : quota - used, left + 1);
+    (void)printf("%*s %15s ", width, all, beyond ? left : left + 1);
+}
+
+static void print_quotas(const struct cli *cli, const struct dfs_stat *s)
+{
+    print_quota(cli, s->names_quota, cli_names_used(s), 12);
+    print_quota(cli, s->space_quota, cli_space_used(s), 15);
+}
+
+static json_t *quota_json(uint64_t quota)
+{
+    return quota == DFS_NO_QUOTA ? json_null() : json_integer((json_int_t)quota);
+}
+
+static json_t *count_json(const struct cli *cli, const char *path, const struct dfs_stat *s)
+{
+    uint64_t directories = s->directory ? s->subtree_directories + 1 : 0;
+    uint64_t files = s->directory ? s->subtree_files : 1;
+    uint64_t bytes = s->directory ? s->subtree_bytes : s->length;
+    json_t *json =
+        json_pack("{s:s, s:I, s:I, s:I}", "path", path, "directories", (json_int_t)directories,
+                  "files", (json_int_t)files, "bytes", (json_int_t)bytes);
+    if (cli->options.quota || cli->options.usage) {
+        uint64_t space = s->directory ? cli_space_used(s) : s->length * s->replication;
+        (void)json_object_set_new(json, "names_quota", quota_json(s->names_quota));
+        (void)json_object_set_new(json, "space_quota", quota_json(s->space_quota));
+        (void)json_object_set_new(json, "space", json_integer((json_int_t)space));
+    }
+    return json;
 }
 
 static void count_one(struct cli *cli, const char *path, const struct dfs_stat *s, json_t *json)
@@ -290,13 +367,15 @@ static void count_one(struct cli *cli, const char *path, const struct dfs_stat *
     uint64_t files = s->directory ? s->subtree_files : 1;
     uint64_t bytes = s->directory ? s->subtree_bytes : s->length;
     if (json) {
-        (void)json_array_append_new(json, json_pack("{s:s, s:I, s:I, s:I}", "path", path,
-                                                    "directories", (json_int_t)directories, "files",
-                                                    (json_int_t)files, "bytes", (json_int_t)bytes));
+        (void)json_array_append_new(json, count_json(cli, path, s));
         return;
     }
-    if (cli->options.quota) {
-        (void)printf("%12s %15s %15s %15s ", "none", "inf", "none", "inf");
+    if (cli->options.quota || cli->options.usage) {
+        print_quotas(cli, s);
+    }
+    if (cli->options.usage) {
+        (void)puts(path);
+        return;
     }
     size_text(cli, bytes, size);
     (void)printf("%12llu %12llu %18s %s\n", (unsigned long long)directories,
@@ -390,6 +469,8 @@ static const struct config_row test_rows[] = {
      .help = "It has at least one byte or "
              "entry."},
     {ONCE("zero", CONFIG_BOOL, is_empty), .letter = 'z', .help = "It is a file of length 0."},
+    {ONCE("readable", CONFIG_BOOL, readable), .letter = 'r', .help = "You may read it."},
+    {ONCE("writable", CONFIG_BOOL, writable), .letter = 'w', .help = "You may write it."},
 };
 
 const struct cli_command cli_test_page = {
@@ -427,6 +508,8 @@ static const struct config_row count_rows[] = {
     ROW_HUMAN,
     {ONCE("quota", CONFIG_BOOL, quota), .letter = 'q',
      .help = "Before the rest, quotas of names and of space, and what is left of them."},
+    {ONCE("usage", CONFIG_BOOL, usage), .letter = 'u',
+     .help = "Quotas and what is left of them, and nothing else."},
     {ONCE("header", CONFIG_BOOL, header), .letter = 'v', .help = "Say what the columns are."},
     {ACCEPTED("x"), .letter = 'x', .help = "Without snapshots: there are none."},
 };
@@ -440,7 +523,7 @@ const struct cli_command cli_count_page = {
     .arguments_min = 1,
     .arguments_max = ARGUMENTS_MANY,
     .description = "Directories (with the path itself), files, bytes, path.",
-    .footer = "Examples:\n  dfs count /books",
+    .footer = "Examples:\n  dfs count /books\n  dfs count -q -h -v '/user/*'",
 };
 
 static const struct config_row df_rows[] = {

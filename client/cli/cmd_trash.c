@@ -5,11 +5,15 @@
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
 #include "client/cli/trash.h"
+#include "common/limits.h"
 
 static int run_expunge(struct cli *cli)
 {
     struct trash trash;
-    uint64_t keep_ms = cli->options.immediate ? 0 : cli->options.trash_keep_ms;
+    uint64_t keep_ms = cli->options.trash_keep_ms;
+    keep_ms = cli->options.immediate             ? 0
+              : keep_ms == CLI_TRASH_KEEP_UNSAID ? TRASH_KEEP_MS
+                                                 : keep_ms;
     if (trash_init(&trash, cli)) {
         (void)trash_empty(&trash, true, keep_ms);
     }
@@ -51,9 +55,10 @@ const struct cli_command cli_expunge_page = {
     .summary = "empty your trash",
     .run = run_expunge,
     ROWS(expunge_rows),
-    .description = "Makes what was removed so far a checkpoint of your trash, and deletes the "
-                   "checkpoints that are older than --trash-keep. rm does the same by itself when "
-                   "it is due.",
+    .description =
+        "Makes what was removed so far a checkpoint of your trash, and deletes the "
+        "checkpoints that are older than --trash-keep. The file master does the same for "
+        "everybody, by its own --trash-keep, a day unless it was told otherwise.",
     .footer = "Examples:\n  dfs expunge\n  dfs expunge -immediate",
 };
 

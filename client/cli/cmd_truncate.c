@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include <trireme/dfs_xattr.h>
+
 #include "client/cli/cli.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
@@ -82,6 +84,27 @@ static bool replace(struct cli *cli, const char *path, const struct dfs_stat *wa
     return ok;
 }
 
+/* With its extended attributes, which are of the file and not of the name. */
+static bool replace_all(struct cli *cli, const char *path, const struct dfs_stat *was,
+                        uint64_t length)
+{
+    struct dfs_err e = {0};
+    struct dfs_xattrs xattrs = {NULL, 0};
+    bool ok = was->xattr_count == 0 || dfs_get_xattrs(cli->dfs, path, NULL, &xattrs, &e) == 0;
+    if (!ok) {
+        cli_dfs_error(cli, path, &e);
+    }
+    ok = ok && replace(cli, path, was, length);
+    for (size_t i = 0; ok && i < xattrs.count; i++) {
+        ok = dfs_set_xattr(cli->dfs, path, &xattrs.items[i], DFS_XATTR_SET, &e) == 0;
+        if (!ok) {
+            cli_dfs_error(cli, path, &e);
+        }
+    }
+    dfs_xattrs_free(&xattrs);
+    return ok;
+}
+
 static bool truncate_one(struct cli *cli, const char *path, uint64_t length)
 {
     struct dfs_err e = {0};
@@ -105,7 +128,7 @@ static bool truncate_one(struct cli *cli, const char *path, uint64_t length)
         cli_dfs_error(cli, path, &e);
         return false;
     }
-    bool ok = length == stat.length || replace(cli, path, &stat, length);
+    bool ok = length == stat.length || replace_all(cli, path, &stat, length);
     dfs_abandon(old); /* nothing was written to it */
     return ok;
 }

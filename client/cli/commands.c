@@ -52,15 +52,16 @@ static const struct config_row json_row = {ONCE("json", CONFIG_BOOL, json), .hel
 /* ---- The table ------------------------------------------------------------------------------ */
 
 const struct cli_command *const cli_commands[] = {
-    &cli_ls_page,       &cli_find_page,    &cli_put_page,   &cli_get_page,
-    &cli_getmerge_page, &cli_append_page,  &cli_cat_page,   &cli_text_page,
-    &cli_head_page,     &cli_tail_page,    &cli_mkdir_page, &cli_cp_page,
-    &cli_mv_page,       &cli_rename_page,  &cli_rm_page,    &cli_rmdir_page,
-    &cli_undelete_page, &cli_expunge_page, &cli_touch_page, &cli_touchz_page,
-    &cli_truncate_page, &cli_test_page,    &cli_stat_page,  &cli_checksum_page,
-    &cli_loc_page,      &cli_du_page,      &cli_count_page, &cli_df_page,
-    &cli_chmod_page,    &cli_chown_page,   &cli_chgrp_page, &cli_setrep_page,
-    &cli_report_page,   &cli_fsck_page,    &cli_why_page,   &cli_admin_page,
+    &cli_ls_page,       &cli_find_page,     &cli_put_page,    &cli_get_page,
+    &cli_getmerge_page, &cli_append_page,   &cli_cat_page,    &cli_text_page,
+    &cli_head_page,     &cli_tail_page,     &cli_mkdir_page,  &cli_cp_page,
+    &cli_mv_page,       &cli_rename_page,   &cli_rm_page,     &cli_rmdir_page,
+    &cli_undelete_page, &cli_expunge_page,  &cli_touch_page,  &cli_touchz_page,
+    &cli_truncate_page, &cli_test_page,     &cli_stat_page,   &cli_checksum_page,
+    &cli_loc_page,      &cli_du_page,       &cli_count_page,  &cli_df_page,
+    &cli_chmod_page,    &cli_chown_page,    &cli_chgrp_page,  &cli_setrep_page,
+    &cli_setfattr_page, &cli_getfattr_page, &cli_report_page, &cli_fsck_page,
+    &cli_why_page,      &cli_admin_page,
 };
 const size_t cli_command_count = ARRAY_COUNT(cli_commands);
 
@@ -212,6 +213,17 @@ static const char *without_scheme(const char *argument)
     return path ? path : "/";
 }
 
+/* What has no default of its own. */
+static void note_unsaid(struct cli *cli, const struct config_program *program)
+{
+    for (size_t i = 0; i < program->row_count; i++) {
+        if (strcmp(program->rows[i].key, "trash-keep") == 0 &&
+            cli->config.sources[i] == CONFIG_DEFAULT) {
+            cli->options.trash_keep_ms = CLI_TRASH_KEEP_UNSAID;
+        }
+    }
+}
+
 int cli_parse(struct cli *cli, int argc, char **argv)
 {
     struct config_row *rows = NULL;
@@ -220,6 +232,9 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     char **words = spell_out(cli, argc, argv, &argc);
     int status = config_start(&cli->config, &program, &cli->options, argc, words);
     free(words);
+    if (status < 0) {
+        note_unsaid(cli, &program);
+    }
     free(rows);
     free(name);
     if (status >= 0) {

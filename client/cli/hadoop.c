@@ -46,6 +46,8 @@ static int print_usage(enum hadoop_name name, FILE *to)
         (void)fputs(
             "Usage: hdfs dfs -COMMAND [OPTION]... [ARGUMENT]...   as dfs; `dfs help' lists\n"
             "       hdfs dfsadmin -report\n"
+            "       hdfs dfsadmin -setQuota N DIR... | -clrQuota DIR...\n"
+            "       hdfs dfsadmin -setSpaceQuota SIZE DIR... | -clrSpaceQuota DIR...\n"
             "       hdfs fsck PATH [-files [-blocks [-locations]]]\n"
             "       hdfs version\n",
             to);
@@ -165,6 +167,32 @@ static int run_streaming(int argc, char **argv)
     return 1;
 }
 
+/* ---- dfsadmin ------------------------------------------------------------------------------- */
+
+/* "-setQuota 100 /a /b" as "admin --names 100 quota /a /b". False: none of these. */
+static bool add_quota(struct words *w, int argc, char **argv)
+{
+    static const struct {
+        const char *request, *flag;
+        bool sets;
+    } known[] = {{"-setQuota", "--names", true},
+                 {"-clrQuota", "--names", false},
+                 {"-setSpaceQuota", "--space", true},
+                 {"-clrSpaceQuota", "--space", false}};
+    for (size_t i = 0; i < ARRAY_COUNT(known); i++) {
+        int least = known[i].sets ? 5 : 4;
+        if (argc >= least && strcmp(argv[2], known[i].request) == 0) {
+            add(w, "admin");
+            add(w, known[i].flag);
+            add(w, known[i].sets ? argv[3] : "none");
+            add(w, "quota");
+            add_rest(w, argc, argv, least - 1);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- Both programs -------------------------------------------------------------------------- */
 
 static struct words line; /* the process's command line, for as long as it lives */
@@ -188,6 +216,8 @@ int hadoop_translate(enum hadoop_name name, int *argc, char ***argv)
         add(&line, "report");
         add(&line, "--hadoop");
         add_rest(&line, *argc, in, 3);
+    } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && add_quota(&line, *argc, in)) {
+        status = -1;
     } else if (is_hdfs && strcmp(word, "fsck") == 0) {
         add(&line, "fsck");
         add(&line, "--hadoop");

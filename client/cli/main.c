@@ -161,9 +161,9 @@ static int run(const struct cli_command *command, int argc, char **argv)
  * name to the front of them. */
 static void bring_command_first(int argc, char **argv)
 {
-    static const char *const with_value[] = {"--master", "--user",     "--host",
-                                             "--rack",   "--config",   "--timeout",
-                                             "--tls-ca", "--tls-cert", "--tls-key"};
+    static const char *const with_value[] = {"--master",   "--user",    "--host",  "--rack",
+                                             "--config",   "--timeout", "--stale", "--tls-ca",
+                                             "--tls-cert", "--tls-key"};
     int at = 1;
     while (at < argc && strncmp(argv[at], "--", 2) == 0) {
         bool takes_next = false;

@@ -38,8 +38,9 @@ enum { ARGUMENTS_MANY = 1 << 20 };
 #define ROW_TRASH_KEEP                                                                             \
     {                                                                                              \
         ROW("trash-keep", CONFIG_DURATION, trash_keep_ms),                                         \
-            .value_name = "TIME", .default_text = "1d", .min = 0, .max = INT64_MAX,                \
-            .env = "DFS_TRASH_KEEP", .help = "How long what is in the trash is kept at least."     \
+            .value_name = "TIME", .min = 0, .max = INT64_MAX, .env = "DFS_TRASH_KEEP",             \
+            .help = "Empty the trash of what has been there for so long. Default: expunge takes "  \
+                    "one day, rm leaves that to the file master."                                  \
     }
 
 enum { TRANSFER_THREADS_MAX = 64 };

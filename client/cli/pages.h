@@ -4,6 +4,8 @@
 
 #include "client/cli/cli.h"
 
+extern const struct cli_command cli_setfattr_page;
+extern const struct cli_command cli_getfattr_page;
 extern const struct cli_command cli_ls_page;
 extern const struct cli_command cli_find_page;
 extern const struct cli_command cli_put_page;

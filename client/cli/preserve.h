@@ -23,4 +23,10 @@ void preserved_from_local(struct preserved *p, const struct stat *st);
 void preserve_in_store(struct cli *cli, const char *path, const struct preserved *p);
 void preserve_locally(struct cli *cli, const char *path, const struct preserved *p);
 
+/* Extended attributes, those whose names begin with "user.". A local file system that has none
+ * keeps none. Any thread. */
+void preserve_xattrs_within(struct cli *cli, const char *source, const char *target);
+void preserve_xattrs_up(struct cli *cli, const char *local, const char *target);
+void preserve_xattrs_down(struct cli *cli, const char *source, const char *local);
+
 #endif

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/alloc.h"
 #include "common/clock.h"
@@ -21,8 +20,8 @@ bool trash_init(struct trash *t, struct cli *cli)
         cli_dfs_error(cli, NULL, &e);
         return false;
     }
-    t->top = cli_join(t->home, ".Trash");
-    t->current = cli_join(t->top, "Current");
+    t->top = cli_join(t->home, TRASH_NAME);
+    t->current = cli_join(t->top, TRASH_CURRENT_NAME);
     return true;
 }
 
@@ -49,33 +48,6 @@ enum trash_fit trash_fits(const struct trash *t, const char *path)
 }
 
 /* ---- Checkpoints ---------------------------------------------------------------------------- */
-
-void trash_checkpoint_name(uint64_t wall_ms, char text[16])
-{
-    struct tm broken;
-    time_t seconds = (time_t)(wall_ms / 1000);
-    text[0] = '\0';
-    if (gmtime_r(&seconds, &broken)) {
-        (void)snprintf(text, 16, "%02u%02u%02u%02u%02u%02u", (unsigned)broken.tm_year % 100,
-                       (unsigned)broken.tm_mon % 12 + 1, (unsigned)broken.tm_mday % 32,
-                       (unsigned)broken.tm_hour % 24, (unsigned)broken.tm_min % 60,
-                       (unsigned)broken.tm_sec % 61);
-    }
-}
-
-bool trash_checkpoint_time(const char *name, uint64_t *ret_wall_ms)
-{
-    struct tm broken = {0};
-    if (strspn(name, "0123456789") != 12 || name[12] != '\0') {
-        return false;
-    }
-    const char *end = strptime(name, "%y%m%d%H%M%S", &broken);
-    if (!end || *end != '\0') {
-        return false;
-    }
-    *ret_wall_ms = (uint64_t)timegm(&broken) * 1000;
-    return true;
-}
 
 /* The names of all checkpoints, oldest first. Codes as of libdfs; no trash has none. */
 static int list_checkpoints(struct trash *t, struct cli_paths *names, struct dfs_err *e)
@@ -144,12 +116,14 @@ bool trash_empty(struct trash *t, bool checkpoint, uint64_t keep_ms)
 
 /* ---- Putting things there ------------------------------------------------------------------- */
 
-/* Once per command: whether Current is old enough to become a checkpoint. */
+/* Once per command, if its user wants to see to that: whether Current is old enough to become a
+ * checkpoint. */
 static void empty_if_due(struct trash *t)
 {
     struct dfs_stat stat;
     uint64_t keep_ms = t->cli->options.trash_keep_ms;
-    if (!t->looked && dfs_stat(t->cli->dfs, t->top, &stat, NULL) == 0 &&
+    if (!t->looked && keep_ms != CLI_TRASH_KEEP_UNSAID &&
+        dfs_stat(t->cli->dfs, t->top, &stat, NULL) == 0 &&
         stat.mtime_ms + keep_ms <= clock_wall_ms()) {
         (void)trash_empty(t, true, keep_ms);
     }

@@ -1,11 +1,11 @@
 /* The trash of a user, as hadoop fs has it: rm moves to /user/NAME/.Trash/Current/PATH. From time
- * to time Current becomes a checkpoint, .Trash/YYMMDDHHMMSS (UTC), and checkpoints that are older
- * than
- * --trash-keep are deleted: by rm itself when that is due, and by expunge. */
+ * to time Current becomes a checkpoint, .Trash/YYMMDDHHMMSS (UTC), and checkpoints that are old
+ * enough are deleted: by the file master, by expunge, and by an rm that is told --trash-keep. */
 #ifndef CLIENT_CLI_TRASH_H
 #define CLIENT_CLI_TRASH_H
 
 #include "client/cli/cli.h"
+#include "common/trash_name.h"
 
 struct trash {
     struct cli *cli;
@@ -38,9 +38,5 @@ bool trash_empty(struct trash *t, bool checkpoint, uint64_t keep_ms);
 
 /* Moves back what was removed last under that absolute path. False: it said why. */
 bool trash_take_back(struct trash *t, const char *path);
-
-/* The wall clock's text in a checkpoint's name, and back; false: not such a name. Pure. */
-void trash_checkpoint_name(uint64_t wall_ms, char text[16]);
-bool trash_checkpoint_time(const char *name, uint64_t *ret_wall_ms);
 
 #endif

@@ -23,6 +23,7 @@ grpc_status_code rpc_status_code(int code)
     case ERR_RESOLVE:
         return GRPC_STATUS_INVALID_ARGUMENT;
     case ERR_NOT_FOUND:
+    case ERR_NO_XATTR:
         return GRPC_STATUS_NOT_FOUND;
     case ERR_EXISTS:
         return GRPC_STATUS_ALREADY_EXISTS;
@@ -30,6 +31,7 @@ grpc_status_code rpc_status_code(int code)
         return GRPC_STATUS_PERMISSION_DENIED;
     case ERR_BUSY:
     case ERR_NO_SPACE:
+    case ERR_QUOTA:
     case ERR_TOO_LARGE:
         return GRPC_STATUS_RESOURCE_EXHAUSTED;
     case ERR_CORRUPT:

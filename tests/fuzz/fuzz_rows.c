@@ -37,9 +37,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ROW(struct reply_row, row, reply_decode(value, &row), reply_encode(&row, &b))
     ROW(struct server_record, row, server_decode(1, value, &arena, &row), server_encode(&row, &b))
     ROW(uint64_t, row, number_decode(value, &row), number_encode(row, &b))
+    ROW(struct span, row, xattr_decode(value, &row), xattr_encode(row, &b))
     (void)!row_key_read_u64(value, ROW_INODE, &id);
     (void)!row_key_read_u64_pair(value, ROW_EXTENT, &id, &other);
     (void)!row_key_read_dirent(value, &id, &name);
+    (void)!row_key_read_xattr(value, &id, &name);
     buf_deinit(&b);
     arena_deinit(&arena);
     return 0;

@@ -88,8 +88,8 @@ int64_t fixture_mkdir(struct fixture *f, const char *path)
 
 struct op_result fixture_create(struct fixture *f, const char *path)
 {
-    return fixture_run(f, (struct operation){.kind = OPERATION_CREATE,
-                                             .create = {.path = path, .chunk_bytes = FIXTURE_MIB}});
+    struct op_create create = {.path = path, .chunk_bytes = FIXTURE_MIB, .link_path = ""};
+    return fixture_run(f, (struct operation){.kind = OPERATION_CREATE, .create = create});
 }
 
 struct op_result fixture_allocate(struct fixture *f, const struct op_result *file, uint64_t offset,

@@ -97,7 +97,9 @@ static void make_create(struct random_entries *r, struct operation *op)
                                     .replace = coin(r),
                                     .parents = pick(r, 4) > 0,
                                     .first_chunk = coin(r),
-                                    .writer_host = ""};
+                                    .writer_host = "",
+                                    .link_path = coin(r) ? pick_path(r) : "",
+                                    .link_bytes = pick_length(r)};
     if (op->create.first_chunk) {
         op->create.servers = pick_servers(r, pick(r, 8) == 0);
         op->create.server_count = pick(r, SERVER_COUNT + 1);
@@ -161,9 +163,30 @@ static void make_set_attributes(struct random_entries *r, struct operation *op)
                                                     .replication = pick(r, 6)};
 }
 
+/* Often so tight that most of what follows is refused, sometimes gone again. */
+static void make_set_quota(struct random_entries *r, struct operation *op)
+{
+    static const uint64_t names[] = {QUOTA_NONE, 0, 1, 2, 3, 5, 8, QUOTA_VALUE_MAX + 1};
+    uint64_t space = coin(r) ? QUOTA_NONE : (uint64_t)pick(r, 9) * CHUNK_BYTES_MIN;
+    op->set_quota = (struct op_set_quota){.path = pick(r, 4) ? pick_path(r) : "/",
+                                          .fields = pick(r, 32) ? pick(r, 4) : 8,
+                                          .names = names[pick(r, 8)],
+                                          .space = space};
+}
+
+static void make_set_xattr(struct random_entries *r, struct operation *op)
+{
+    static const char *const names[] = {"user.a", "user.b", "user.c", "user.", "a", "user.x/y"};
+    static const char bytes[] = "0123456789";
+    op->set_xattr = (struct op_set_xattr){.path = pick_path(r),
+                                          .name = names[pick(r, 8) ? pick(r, 3) : pick(r, 6)],
+                                          .value = {bytes, pick(r, 11)},
+                                          .mode = pick(r, 16) ? pick(r, 4) : 4};
+}
+
 static void make_operation(struct random_entries *r, struct operation *op)
 {
-    op->kind = pick(r, OPERATION_RAISE_FENCE + 4);
+    op->kind = pick(r, OPERATION_KIND_COUNT + 3);
     switch (op->kind) {
     case OPERATION_MKDIR:
         op->mkdir = (struct op_mkdir){pick_path(r), 0, pick(r, 4) > 0};
@@ -191,6 +214,12 @@ static void make_operation(struct random_entries *r, struct operation *op)
         break;
     case OPERATION_RAISE_FENCE:
         op->raise_fence.name = coin(r) ? "f" : "";
+        break;
+    case OPERATION_SET_QUOTA:
+        make_set_quota(r, op);
+        break;
+    case OPERATION_SET_XATTR:
+        make_set_xattr(r, op);
         break;
     case OPERATION_NONE:
         break;
@@ -464,6 +493,60 @@ static uint64_t count_success(const struct command_entry *entry, const struct ap
     return count;
 }
 
+/* ---- Quotas ---------------------------------------------------------------------------------- */
+
+static bool sets_quota(const struct command_entry *entry)
+{
+    bool sets = false;
+    for (uint32_t i = 0; entry->kind == ENTRY_MUTATE && i < entry->mutate.operation_count; i++) {
+        sets |= entry->mutate.operations[i].kind == OPERATION_SET_QUOTA;
+    }
+    return sets;
+}
+
+/* Chunks that were open before there was a quota are counted when they are sealed: nobody refuses
+ * that. So much may come without being asked for, at most. */
+static uint64_t unasked_space(const struct apply_result *result)
+{
+    uint64_t space = 0;
+    for (uint32_t i = 0; i < result->effect_count; i++) {
+        const struct effect *effect = &result->effects[i];
+        space += effect->kind == EFFECT_CHUNK_SEALED ? effect->length * CHUNK_REPLICAS_MAX : 0;
+    }
+    return space;
+}
+
+static bool stays_within(uint64_t quota, uint64_t before, uint64_t after)
+{
+    return quota == QUOTA_NONE || after <= quota || after <= before;
+}
+
+/* No directory has grown beyond its quota, whatever the entry was: the rule itself, by comparing
+ * the states, and not the checks that are to keep it. */
+static bool quotas_hold(const struct mem_kv *before, const struct mem_kv *after, uint64_t unasked)
+{
+    const struct kv_view view = mem_kv_view((struct mem_kv *)before); /* only read */
+    struct buf value = BUF_INIT;
+    struct inode_row was;
+    struct inode_row is;
+    bool hold = true;
+    for (size_t i = 0; hold && i < after->count; i++) {
+        struct span key = {after->rows[i]->key.data, after->rows[i]->key.length};
+        const struct buf *row = &after->rows[i]->value;
+        if (after->rows[i]->key.data[0] == ROW_INODE && kv_view_get(&view, key, &value) == 0 &&
+            inode_decode((struct span){value.data, value.length}, &was) == 0 &&
+            inode_decode((struct span){row->data, row->length}, &is) == 0 &&
+            (is.flags & INODE_LIMITED)) {
+            hold = stays_within(is.names_quota, was.files + was.directories + 1,
+                                is.files + is.directories + 1) &&
+                   stays_within(is.space_quota, was.replica_bytes + was.reserved + unasked,
+                                is.replica_bytes + is.reserved);
+        }
+    }
+    buf_deinit(&value);
+    return hold;
+}
+
 uint64_t random_two_copies(struct span bytes)
 {
     struct arena arena = ARENA_INIT;
@@ -488,6 +571,7 @@ uint64_t random_two_copies(struct span bytes)
         CHECK(same_results(&result_a, &result_b));
         successes += count_success(&entry, &result_a, &all_failed);
         CHECK(!all_failed || same_but_sessions(&before, &a.kv));
+        CHECK(sets_quota(&entry) || quotas_hold(&before, &a.kv, unasked_space(&result_a)));
         random_entries_learn(&random, &entry, &result_a);
         uint32_t choice = cursor_u8(&random.bytes);
         if (choice % 5 == 0) {

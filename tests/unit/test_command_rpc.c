@@ -92,6 +92,25 @@ static void test_internal(void **state)
     round_trip(&e);
 }
 
+static void check_xattr(const struct op_set_xattr *op)
+{
+    assert_string_equal(op->path, "/x");
+    assert_string_equal(op->name, "user.a");
+    assert_int_equal(op->value.length, 2);
+    assert_memory_equal(op->value.data, "\0b", 2);
+    assert_int_equal(op->mode, XATTR_REPLACE);
+}
+
+static void check_quotas(const struct op_create *create, const struct op_set_quota *quota)
+{
+    assert_string_equal(create->link_path, "/l");
+    assert_int_equal(create->link_bytes, 99);
+    assert_string_equal(quota->path, "/q");
+    assert_int_equal(quota->fields, QUOTA_NAMES | QUOTA_SPACE);
+    assert_int_equal(quota->names, 7);
+    assert_true(quota->space == QUOTA_NONE);
+}
+
 static void test_operations(void **state)
 {
     (void)state;
@@ -111,7 +130,7 @@ static void test_operations(void **state)
          .mkdir = {"/m", 0700, true}},
         {.seq = 2,
          .kind = OPERATION_CREATE,
-         .create = {"/c", 0600, 2, 1 << 20, true, true, true, "host", servers, 2}},
+         .create = {"/c", 0600, 2, 1 << 20, true, true, true, "host", servers, 2, "/l", 99}},
         {.seq = 3, .kind = OPERATION_ACQUIRE_LEASE, .acquire_lease = {"/l"}},
         {.seq = 4,
          .kind = OPERATION_ALLOCATE,
@@ -126,19 +145,21 @@ static void test_operations(void **state)
          .kind = OPERATION_SET_ATTRIBUTES,
          .set_attributes = {"/a", 31, 0711, "o", "g", 6, 2}},
         {.seq = 12, .kind = OPERATION_RAISE_FENCE, .raise_fence = {"f"}},
+        {.seq = 13, .kind = OPERATION_SET_QUOTA, .set_quota = {"/q", 3, 7, QUOTA_NONE}},
+        {.seq = 14, .kind = OPERATION_SET_XATTR, .set_xattr = {"/x", "user.a", {"\0b", 2}, 2}},
     };
     static const char *const groups[] = {"g1", "g2"};
     struct command_entry e = {
-        .kind = ENTRY_MUTATE, .caller = {"ada", groups, 2, true}, .mutate = {5, 2, operations, 12}};
+        .kind = ENTRY_MUTATE, .caller = {"ada", groups, 2, true}, .mutate = {5, 2, operations, 14}};
     struct command_entry back = round_trip(&e);
     const struct operation *op = back.mutate.operations;
     assert_int_equal(back.mutate.session, 5);
     assert_int_equal(back.mutate.acked_below, 2);
-    assert_int_equal(back.mutate.operation_count, 12);
+    assert_int_equal(back.mutate.operation_count, 14);
     assert_string_equal(back.caller.user, "ada");
     assert_string_equal(back.caller.groups[1], "g2");
     assert_true(back.caller.is_superuser);
-    for (uint32_t i = 0; i < 12; i++) {
+    for (uint32_t i = 0; i < 14; i++) {
         assert_int_equal(op[i].kind, operations[i].kind);
         assert_int_equal(op[i].seq, i + 1);
     }
@@ -158,6 +179,8 @@ static void test_operations(void **state)
     assert_string_equal(op[6].close.link_path, "/n");
     assert_int_equal(op[6].close.mtime_ms, 5);
     assert_string_equal(op[10].set_attributes.group, "g");
+    check_quotas(&op[1].create, &op[12].set_quota);
+    check_xattr(&op[13].set_xattr);
 }
 
 static void test_request(void **state)

@@ -395,6 +395,30 @@ static int chmod_as(struct fixture *f, const char *user, const char *path, uint3
                    .path = path, .fields = ATTRIBUTE_MODE, .mode = mode, .owner = "", .group = ""});
 }
 
+static int access_as(struct fixture *f, const char *user, uint32_t bits)
+{
+    struct target target = {.path = "/tmp/f", .access = bits};
+    struct attributes a;
+    as(f, user);
+    return namespace_stat(&f->view, &f->caller, &target, &f->arena, &a);
+}
+
+static void test_access(void **state)
+{
+    struct fixture *f = *state;
+    as(f, "ada");
+    assert_true(fixture_touch(f, "/tmp/f") > 0);
+    assert_int_equal(chmod_as(f, "ada", "/tmp/f", 0614), 0);
+    assert_int_equal(access_as(f, "ada", 6), 0);
+    assert_int_equal(access_as(f, "ada", 1), ERR_PERMISSION);
+    assert_int_equal(access_as(f, "bob", 4), 0);
+    assert_int_equal(access_as(f, "bob", 2), ERR_PERMISSION);
+    assert_int_equal(access_as(f, "bob", 6), ERR_PERMISSION);
+    assert_int_equal(access_as(f, "bob", 0), 0);
+    assert_int_equal(access_as(f, "bob", 8), 0); /* means nothing */
+    assert_int_equal(access_as(f, "root", 7), 0);
+}
+
 static void test_permission_bits(void **state)
 {
     struct fixture *f = *state;
@@ -421,7 +445,7 @@ static void test_permission_bits(void **state)
     as(f, "ada");
     int64_t inode = fixture_stat(f, "/tmp/d/f", NULL);
     as(f, "bob"); /* not by its number either */
-    struct target by_inode = {"", (inode_id)inode};
+    struct target by_inode = {.path = "", .inode = (inode_id)inode};
     assert_int_equal(namespace_stat(&f->view, &f->caller, &by_inode, &f->arena, &a),
                      ERR_PERMISSION);
     /* the group's bits count for its members, the owner's for the owner even if they give less */
@@ -676,6 +700,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rename_moves_counters, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rename_depth, setup, teardown),
         cmocka_unit_test_setup_teardown(test_permission_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_access, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sticky, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attributes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_replication, setup, teardown),

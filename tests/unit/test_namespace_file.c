@@ -134,7 +134,7 @@ static void test_unnamed(void **state)
     struct attributes a;
     struct op_result file = fixture_create(f, "");
     struct op_result chunk = fixture_allocate(f, &file, 0, no_chunk, 0);
-    struct target by_inode = {"", file.inode};
+    struct target by_inode = {.path = "", .inode = file.inode};
     assert_int_equal(chunk.code, 0);
     assert_int_equal(namespace_stat(&f->view, &f->caller, &by_inode, &f->arena, &a), 0);
     struct caller bob = {.user = "bob"};
@@ -270,7 +270,8 @@ static struct op_result create_with_chunk(struct fixture *f, const char *path, u
                                                         .chunk_bytes = FIXTURE_MIB,
                                                         .first_chunk = true,
                                                         .servers = servers,
-                                                        .server_count = count}});
+                                                        .server_count = count,
+                                                        .link_path = ""}});
 }
 
 /* A small file: two commands. */
@@ -509,7 +510,7 @@ static void test_seal_after_failure(void **state)
 
 static struct located locate(struct fixture *f, const char *path, uint64_t offset, uint64_t length)
 {
-    struct locate_request request = {{path, 0}, offset, length};
+    struct locate_request request = {{.path = path}, offset, length};
     struct located located;
     assert_int_equal(namespace_locate(&f->view, &f->caller, &request, &f->arena, &located), 0);
     return located;
@@ -542,7 +543,7 @@ static void test_locate(void **state)
     assert_int_equal(l.count, 1);
     assert_int_equal(l.extents[0].chunk.state, CHUNK_OPEN);
     assert_true(l.attributes.open);
-    struct locate_request request = {{"/tmp", 0}, 0, 0};
+    struct locate_request request = {{.path = "/tmp"}, 0, 0};
     assert_int_equal(namespace_locate(&f->view, &f->caller, &request, &f->arena, &l), ERR_IS_DIR);
     request.target.path = "/nope";
     assert_int_equal(namespace_locate(&f->view, &f->caller, &request, &f->arena, &l),

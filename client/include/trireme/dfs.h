@@ -55,6 +55,8 @@ enum dfs_error {
     DFS_ENO_REPLICA = -23,
     DFS_EFEW_SERVERS = -24,
     DFS_EVERSION = -25,
+    DFS_EQUOTA = -35,
+    DFS_ENO_XATTR = -36,
 };
 
 struct dfs_err {
@@ -129,9 +131,18 @@ struct dfs_stat {
     uint64_t subtree_directories;
     uint64_t subtree_bytes;
     uint64_t subtree_replica_bytes;
+    uint32_t xattr_count; /* see dfs_xattr.h */
+    uint64_t names_quota; /* DFS_NO_QUOTA: none, as the next one; see dfs_admin.h */
+    uint64_t space_quota;
+    uint64_t reserved_bytes; /* promised to open chunks below a quota: counts as space */
 };
+#define DFS_NO_QUOTA UINT64_MAX
 
 DFS_EXPORT int dfs_stat(struct dfs *dfs, const char *path, struct dfs_stat *ret, struct dfs_err *e);
+
+enum { DFS_READ = 4, DFS_WRITE = 2, DFS_EXECUTE = 1 };
+/* 0 if this user may do all that with the path, by its mode; DFS_EPERMISSION if not. */
+DFS_EXPORT int dfs_access(struct dfs *dfs, const char *path, unsigned what, struct dfs_err *e);
 
 enum { DFS_PARENTS = 1, DFS_REPLACE = 2, DFS_RECURSIVE = 4 }; /* flags of the calls below */
 
@@ -202,10 +213,14 @@ DFS_EXPORT void dfs_extents_free(struct dfs_extents *extents);
 struct dfs_file;
 
 struct dfs_create_options {
-    uint32_t mode;        /* 0: 0644 */
-    uint32_t replication; /* 0: the cluster's default */
-    uint64_t chunk_bytes; /* 0: 64 MiB */
-    int flags;            /* DFS_REPLACE, DFS_PARENTS */
+    uint32_t mode;         /* 0: 0644 */
+    uint32_t replication;  /* 0: the cluster's default */
+    uint64_t chunk_bytes;  /* 0: 64 MiB */
+    int flags;             /* DFS_REPLACE, DFS_PARENTS */
+    const char *link_path; /* of an unnamed file: where dfs_close_link() will put it, if that is
+                              known, and about how long it will be: refused with DFS_EQUOTA now
+                              rather than then */
+    uint64_t link_bytes;
 };
 
 /* A new file under a writer's lease, which is renewed in the background. path NULL: unnamed, nobody

@@ -62,6 +62,23 @@ DFS_EXPORT int dfs_group_change(struct dfs *dfs, enum dfs_group_change change, u
 /* Hands leadership to this member; 0: to whoever is closest. Returns when it has begun. */
 DFS_EXPORT int dfs_group_transfer(struct dfs *dfs, uint64_t id, struct dfs_err *e);
 
+/* ---- Quotas ----------------------------------------------------------------------------------
+ */
+
+/* What to set; DFS_NO_QUOTA takes one away. */
+struct dfs_quota {
+    bool set_names, set_space;
+    uint64_t names; /* files and directories below, and the directory itself; from 1 */
+    uint64_t space; /* bytes of all copies, open chunks at their most; from 0 */
+};
+
+/* Limits what may be below a directory; the superuser alone. What is there already may be more:
+ * then only what adds to it is refused, with DFS_EQUOTA. dfs_stat() tells the quotas and what they
+ * are compared with: subtree_files + subtree_directories + 1, and subtree_replica_bytes +
+ * reserved_bytes. DFS_ENOT_DIR for a file. */
+DFS_EXPORT int dfs_set_quota(struct dfs *dfs, const char *path, const struct dfs_quota *quota,
+                             struct dfs_err *e);
+
 /* ---- The state of the file masters ------------------------------------------------------------
  */
 
