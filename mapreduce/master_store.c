@@ -22,6 +22,7 @@
 #include "common/macros.h"
 #include "common/parse.h"
 #include "common/path.h"
+#include "mapreduce/engine/inflated.h"
 #include "mapreduce/mr_pack.h"
 #include "mapreduce/store_err.h"
 
@@ -554,6 +555,32 @@ static int locate_file(struct inputs *in, struct plan_file *file, struct err *e)
     return 0;
 }
 
+/* Whether the spec lets compressed input be read as text. */
+static int spec_decompresses(const struct job_spec *spec, bool *ret, struct err *e)
+{
+    *ret = true;
+    for (size_t i = 0; i < spec->setting_count; i++) {
+        if (strcmp(spec->settings[i].name, INFLATED_SETTING) == 0) {
+            int r = parse_bool(spec->settings[i].value, ret, e);
+            return r < 0 ? err_wrap(e, r, "setting " INFLATED_SETTING) : 0;
+        }
+    }
+    return 0;
+}
+
+/* Finds the files that cannot be cut. */
+static int mark_compressed(struct inputs *in, const struct job_spec *spec, struct err *e)
+{
+    bool decompress = true;
+    int r = spec_decompresses(spec, &decompress, e);
+    for (size_t i = 0; i < in->count && decompress && r == 0; i++) {
+        enum inflate_kind kind = INFLATE_NONE;
+        r = inflated_kind(in->files[i].path, (enum mr_input)spec->input_format, &kind, e);
+        in->files[i].whole = kind != INFLATE_NONE;
+    }
+    return r;
+}
+
 /* Three tasks per slot, but no split larger than a chunk should be or smaller than is worth a task.
  */
 static uint64_t choose_split_bytes(uint64_t bytes, uint32_t slots)
@@ -595,12 +622,12 @@ static void plan_to_maps(const struct inputs *in, const struct plan *plan, struc
 int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, struct arena *arena,
                struct job_plan *ret, struct err *e)
 {
-    enum { FORMAT_FILES = 3 }; /* enum mr_input of mapreduce.h */
     struct inputs in = {.dfs = user, .arena = arena};
     int r = 0;
     for (size_t i = 0; i < spec->input_count && r == 0; i++) {
         r = expand_input(&in, spec->inputs[i], e);
     }
+    r = r < 0 ? r : mark_compressed(&in, spec, e);
     uint64_t bytes = 0;
     for (size_t i = 0; i < in.count && r == 0; i++) {
         bytes += in.files[i].length;
@@ -611,7 +638,7 @@ int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, st
             .split_bytes = spec->split_bytes ? spec->split_bytes : choose_split_bytes(bytes, slots),
             .splits_max = JOB_MAP_COUNT_MAX,
             .near_bytes = SPLIT_BYTES_MIN,
-            .whole_files = spec->input_format == FORMAT_FILES,
+            .whole_files = spec->input_format == MR_INPUT_FILES,
         };
         struct plan plan;
         split_plan(in.files, in.count, &options, arena, &plan);

@@ -8,6 +8,7 @@
 
 #include "common/alloc.h"
 #include "common/limits.h"
+#include "mapreduce/engine/inflated.h"
 #include "mapreduce/engine/partition.h"
 
 static_assert((int)MR_ABI == (int)TRIREME_ABI, "the public header and our limits agree");
@@ -95,6 +96,7 @@ static int resolve_limits(struct job *j, struct err *e)
     r = r < 0 ? r
               : settings_get_bool(&j->settings, "mapreduce.map.output.compress", false,
                                   &j->compress, e);
+    r = r < 0 ? r : settings_get_bool(&j->settings, INFLATED_SETTING, true, &j->decompress, e);
     if (r < 0) {
         return r;
     }

@@ -45,6 +45,7 @@ struct job {
     enum mr_output output;
     uint64_t record_bytes_max;
     bool compress;                  /* map output */
+    bool decompress;                /* input, by the ends of its names (inflated.h) */
     bool keep_trailing_tab;         /* write "key TAB" for an empty value, as Hadoop does */
     bool exit_status_matters;       /* a program that exits with another status than 0 fails */
     char output_separator[8];       /* between key and value in text output */

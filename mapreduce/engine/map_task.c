@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/macros.h"
 #include "mapreduce/engine/context.h"
+#include "mapreduce/engine/inflated.h"
 #include "mapreduce/engine/input.h"
 #include "mapreduce/engine/record.h"
 #include "mapreduce/engine/stream.h"
@@ -68,9 +69,19 @@ static int map_batch(struct map_run *m, const struct input_batch *batch)
     return 0;
 }
 
-static int map_split(struct map_run *m, const struct task_split *split)
+/* The text of a compressed file; NULL: it is not one. */
+static int open_text(const struct map_run *m, const struct task_split *split,
+                     struct source **ret_text)
 {
-    input_begin(m->input, split->source, split->start, split->length);
+    const struct job *job = m->task->job;
+    enum inflate_kind kind = INFLATE_NONE;
+    int r = job->decompress ? inflated_kind(split->source->name, job->input, &kind, m->e) : 0;
+    *ret_text = r < 0 || kind == INFLATE_NONE ? NULL : inflated_new(split->source, kind);
+    return r;
+}
+
+static int map_records(struct map_run *m)
+{
     for (;;) {
         struct input_batch batch;
         int r = input_next(m->input, &batch, m->e);
@@ -78,7 +89,7 @@ static int map_split(struct map_run *m, const struct task_split *split)
             return r;
         }
         if (batch.count == 0) {
-            break;
+            return 0;
         }
         counters_add(&m->result->counters, COUNTER_MAP_INPUT_RECORDS, batch.lines);
         r = map_batch(m, &batch);
@@ -88,12 +99,28 @@ static int map_split(struct map_run *m, const struct task_split *split)
             return r;
         }
         if (m->mapper && stream_is_deaf(m->mapper)) {
-            break; /* it reads no more: the rest is not needed, whether that is an error it will say
-                    */
+            return 0; /* it reads no more: the rest is not needed; whether that is an error it says
+                       */
         }
     }
+}
+
+static int map_split(struct map_run *m, const struct task_split *split)
+{
+    struct source *text = NULL;
+    int r = open_text(m, split, &text);
+    if (r < 0) {
+        return r;
+    }
+    if (text) {
+        input_begin(m->input, text, 0, UINT64_MAX);
+    } else {
+        input_begin(m->input, split->source, split->start, split->length);
+    }
+    r = map_records(m);
+    source_free(text);
     m->done += split->length;
-    return 0;
+    return r;
 }
 
 static int map_splits(struct map_run *m)
@@ -285,17 +312,10 @@ int map_task_run(const struct map_task *t, struct task_result *result, struct er
 
 enum { SAMPLE_PIECES = 64, SAMPLE_PIECE_BYTES = 64 * 1024 };
 
-/* One piece of the whole input, counted over all splits: emits into context->keys. */
-static int sample_piece(struct map_run *m, uint64_t at)
+/* What input_begin() is to begin with, into context->keys. */
+static int sample_records(struct map_run *m)
 {
-    const struct task_split *split = m->task->splits;
-    while (at >= split->length) {
-        at -= split->length;
-        split++;
-    }
     struct input_batch batch;
-    uint64_t length = MIN(split->length - at, (uint64_t)SAMPLE_PIECE_BYTES);
-    input_begin(m->input, split->source, split->start + at, length);
     int r;
     while ((r = input_next(m->input, &batch, m->e)) == 0 && batch.count > 0) {
         if (m->task->job->native) {
@@ -307,6 +327,31 @@ static int sample_piece(struct map_run *m, uint64_t at)
             return m->context.failed;
         }
     }
+    return r;
+}
+
+/* One piece of the whole input, counted over all splits: emits into context->keys. Pieces are
+ * `step` bytes apart. Those of a compressed file are one at its beginning, as long as all of them.
+ */
+static int sample_piece(struct map_run *m, uint64_t at, uint64_t step)
+{
+    const struct task_split *split = m->task->splits;
+    struct source *text = NULL;
+    while (at >= split->length) {
+        at -= split->length;
+        split++;
+    }
+    int r = open_text(m, split, &text);
+    if (text && at < step) {
+        uint64_t pieces = (split->length - at - 1) / step + 1;
+        input_begin(m->input, text, 0, pieces * SAMPLE_PIECE_BYTES);
+        r = sample_records(m);
+    } else if (r == 0 && !text) {
+        uint64_t length = MIN(split->length - at, (uint64_t)SAMPLE_PIECE_BYTES);
+        input_begin(m->input, split->source, split->start + at, length);
+        r = sample_records(m);
+    }
+    source_free(text);
     return r;
 }
 
@@ -354,7 +399,7 @@ int task_sample(struct job *job, const struct task_identity *identity,
     int r = context_setup(&m.context);
     uint64_t pieces = MIN(m.total / SAMPLE_PIECE_BYTES + 1, (uint64_t)SAMPLE_PIECES);
     for (uint64_t i = 0; i < pieces && m.total > 0 && r == 0; i++) {
-        r = sample_piece(&m, m.total / pieces * i);
+        r = sample_piece(&m, m.total / pieces * i, m.total / pieces);
     }
     context_cleanup(&m.context);
     r = r < 0 ? r : choose_boundaries(job, &keys, e);

@@ -129,6 +129,63 @@ run --mapper cat --reducer NONE -i books/z-last -o out || fail "map only"
 printf 'no newline at the end of this file\n' >last.ref
 expect "map-only program" last.ref out/part-00000
 
+# ---- Compressed input: by the ends of names, never cut, several members in a file ----
+mkdir packed
+(head -n 1000 all.txt | gzip && tail -n +1001 all.txt | gzip -1) >packed/all.gz
+rm -rf out
+run --lib "$build/wordcount.so" -i packed -o out -r 3 --split 300000 || fail "word count of gzip"
+sort out/part-* >got
+expect "word count of a .gz of two members" count.ref got
+# Frames by hand, so that the tools need not be there: zstd's with raw blocks, lz4's with uncompressed ones.
+python3 - packed/all.zst packed/all.lz4 packed/all.bz2 <<'PY' || fail "frames"
+import bz2, struct, sys
+data = open("all.txt", "rb").read()
+open(sys.argv[3], "wb").write(bz2.compress(data[:5000]) + bz2.compress(data[5000:]))
+blocks = [data[i:i + 65536] for i in range(0, len(data), 65536)]
+with open(sys.argv[1], "wb") as f:
+    f.write(b"\x28\xb5\x2f\xfd\x00\x38")
+    for block in blocks:
+        f.write(struct.pack("<I", len(block) << 3 | (block is blocks[-1]))[:3] + block)
+with open(sys.argv[2], "wb") as f:
+    f.write(b"\x04\x22\x4d\x18\x60\x40\x82")
+    for block in blocks:
+        f.write(struct.pack("<I", len(block) | 1 << 31) + block)
+    f.write(b"\0\0\0\0")
+PY
+rm -rf out
+run --mapper "tr -s '[:space:]' '\n'" --reducer 'uniq -c' -r 2 -i packed -o out --split 300000 || fail "four formats"
+cat out/part-* | awk 'NF == 2 {print $2 "\t" $1 / 4}' | sort >got
+expect "programs get the text of .gz, .bz2, .zst and .lz4" count.ref got
+rm -rf out
+"$mr" run --local --mapper 'cat >/dev/null; echo "$(basename $mapreduce_map_input_file) $mapreduce_map_input_start"' \
+    --reducer NONE -i packed -o out --split 20M 2>said || fail "$(tail -3 said)"
+cat out/part-* | sort >got
+printf 'all.%s 0\n' bz2 gz lz4 zst >one.ref
+expect "a map task for each compressed file" one.ref got
+bytes=$(cat packed/* | wc -c)
+grep -q "Bytes Read=$bytes$" said || fail "bytes read are not those of the files: $bytes, $(grep 'Bytes Read' said)"
+rm -rf out
+run --lib "$build/sort.so" -i packed/all.gz -i packed/all.zst -o out -r 4 || fail "sort of compressed files"
+cat out/part-* | uniq -d >got
+uniq <sort.ref >one.ref
+uniq <got >got2
+expect "sort of compressed files: the parts together are in order" one.ref got2
+cp records cut.gz
+rm -rf out
+run --mapper cat --reducer NONE -D mapreduce.input.decompress=false -i cut.gz -o out --split 100M || fail "as it is"
+cmp -n 9999900 cut.gz out/part-00000 && echo "ok: compressed files as they are"
+rm -rf out
+head -c $(($(stat -c %s packed/all.gz) - 1000)) packed/all.gz >cut.gz
+refuse "a cut .gz" "cut.gz: the compressed data ends in the middle, at offset $(stat -c %s cut.gz)" \
+    run --lib "$build/wordcount.so" -i books -i cut.gz -o out
+(head -c 1000 packed/all.gz; echo nonsense; tail -c +1010 packed/all.gz) >bad.gz
+refuse "a damaged .gz" "bad.gz: gzip: " run --mapper cat --reducer cat -i bad.gz -o out
+grep -qE 'at offset [0-9]+$' said || fail "no offset: $(cat said)"
+refuse "what is no .gz" "books.gz: gzip: no gzip header at offset 0" run --lib "$build/wordcount.so" \
+    -i "$(ln -s books/z-last books.gz && echo books.gz)" -o out
+refuse "a format that is not read" "all.xz: xz is not supported, only .gz" run --lib "$build/wordcount.so" \
+    -i "$(: >all.xz && echo all.xz)" -o out
+
 # ---- Nothing, and what must fail ----
 : >empty
 rm -rf out

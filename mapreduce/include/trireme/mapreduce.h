@@ -90,14 +90,15 @@ struct mr_values {
     bool (*next)(struct mr_values *values, struct mr_span *ret_value);
 };
 
-/* Shape of the records that map() gets. */
+/* Shape of the records that map() gets. Files that end with .gz, .bz2, .zst or .lz4 are
+ * decompressed first, but for MR_INPUT_FILES; offsets are then those of the text. */
 enum mr_input {
     MR_INPUT_LINES = 0, /* key: offset in the file, 8 bytes, see mr_get_u64(); value: the line
                            without its newline */
     MR_INPUT_BLOCKS,    /* key: offset; value: many whole lines with their newlines. Fast, if lines
                            mean nothing to you */
     MR_INPUT_FIXED,     /* key: offset; value: input_record_bytes bytes; a file is whole records */
-    MR_INPUT_FILES,     /* key: the file's path; value: the whole file */
+    MR_INPUT_FILES,     /* key: the file's path; value: the whole file, as it is */
 };
 
 /* How emitted records become bytes of the output files. */
