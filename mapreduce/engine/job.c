@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,9 +22,17 @@ void job_deinit(struct job *j)
     settings_deinit(&j->environment);
 }
 
-static int copy_separator(const struct job *j, const char *name, char ret[8], struct err *e)
+/* The setting's value under its name of today or its older one (NULL: none); NULL: not set. */
+static const char *either(const struct job *j, const char *name, const char *old)
 {
     const char *text = settings_get(&j->settings, name);
+    return text || !old ? text : settings_get(&j->settings, old);
+}
+
+static int copy_separator(const struct job *j, const char *name, char ret[8], struct err *e)
+{
+    bool of_keys = strcmp(name, JOB_KEY_SEPARATOR_SETTING) == 0;
+    const char *text = either(j, name, of_keys ? "map.output.key.field.separator" : NULL);
     text = text ? text : "\t";
     size_t length = strlen(text);
     if (length < 1 || length > 7) {
@@ -38,13 +47,11 @@ static int resolve_text(struct job *j, struct err *e)
     uint64_t fields = 1;
     int r =
         copy_separator(j, "mapreduce.output.textoutputformat.separator", j->output_separator, e);
-    r = r < 0 ? r
-              : copy_separator(j, "stream.map.output.field.separator", j->map_fields.separator, e);
+    r = r < 0 ? r : copy_separator(j, JOB_FIELD_SEPARATOR_SETTING, j->map_fields.separator, e);
     r = r < 0 ? r
               : copy_separator(j, "stream.reduce.input.field.separator", j->reduce_input.separator,
                                e);
-    r = r < 0 ? r
-              : settings_get_u64(&j->settings, "stream.num.map.output.key.fields", 1, &fields, e);
+    r = r < 0 ? r : settings_get_u64(&j->settings, JOB_KEY_FIELDS_SETTING, 1, &fields, e);
     r = r < 0 ? r
               : settings_get_bool(&j->settings, "stream.compat.trailing.tab", false,
                                   &j->keep_trailing_tab, e);
@@ -52,13 +59,87 @@ static int resolve_text(struct job *j, struct err *e)
               : settings_get_bool(&j->settings, "stream.non.zero.exit.is.failure", true,
                                   &j->exit_status_matters, e);
     if (r == 0 && (fields < 1 || fields > UINT32_MAX)) {
-        r = err_set(e, ERR_INVALID, "setting stream.num.map.output.key.fields: at least 1");
+        r = err_set(e, ERR_INVALID, "setting " JOB_KEY_FIELDS_SETTING ": at least 1");
     }
     j->map_fields.fields = (uint32_t)fields;
     j->reduce_input.fields = 1;
     const char *prefix = settings_get(&j->settings, "stream.stderr.reporter.prefix");
     j->reporter_prefix = prefix ? prefix : "reporter:";
     return r;
+}
+
+/* ---- Which reduce, which order ---- */
+
+/* Hadoop's classes are known by the last part of their names. */
+static bool is_class(const char *name, const char *wanted)
+{
+    const char *dot = strrchr(name, '.');
+    return strcmp(dot ? dot + 1 : name, wanted) == 0;
+}
+
+static int resolve_partitioner(struct job *j, struct err *e)
+{
+    const char *name = either(j, JOB_PARTITIONER_SETTING, "mapreduce.job.partitioner.class");
+    name = name ? name : settings_get(&j->settings, "mapred.partitioner.class");
+    name = name ? name : "hash";
+    if (strcmp(name, "total") == 0 || is_class(name, "TotalOrderPartitioner")) {
+        j->total_order = true;
+    } else if (is_class(name, "KeyFieldBasedPartitioner")) {
+        j->partition_by_fields = true;
+    } else if (strcmp(name, "hash") != 0 && !is_class(name, "HashPartitioner")) {
+        return err_set(e, ERR_INVALID,
+                       "partitioner '%s' is not known: hash, total, KeyFieldBasedPartitioner",
+                       name);
+    }
+    const char *options =
+        either(j, JOB_PARTITION_OPTIONS_SETTING, "mapred.text.key.partitioner.options");
+    const char *count = settings_get(&j->settings, "num.key.fields.for.partition");
+    char first[32] = "";
+    if (!options && count) {
+        (void)snprintf(first, sizeof(first), "-k1,%.20s", count);
+    }
+    options = options ? options : first;
+    j->partition_by_fields = j->partition_by_fields || options[0] != '\0';
+    int r = keyfields_parse(&j->partition_fields, options, e);
+    return r < 0 ? err_wrap(e, r, "setting " JOB_PARTITION_OPTIONS_SETTING) : 0;
+}
+
+static int resolve_comparator(struct job *j, struct err *e)
+{
+    const char *name = either(j, "mapreduce.job.output.key.comparator.class",
+                              "mapred.output.key.comparator.class");
+    const char *options = either(j, JOB_SORT_OPTIONS_SETTING, "mapred.text.key.comparator.options");
+    if (name && !is_class(name, "KeyFieldBasedComparator")) {
+        return err_set(e, ERR_INVALID, "comparator '%s' is not known: KeyFieldBasedComparator",
+                       name);
+    }
+    j->sort_by_fields = options && options[0] != '\0';
+    int r = keyfields_parse(&j->sort_fields, options ? options : "", e);
+    return r < 0 ? err_wrap(e, r, "setting " JOB_SORT_OPTIONS_SETTING) : 0;
+}
+
+/* Parts of keys are a matter of programs' lines: a library has partition(), and emits keys whose
+ * bytes are in the order that it wants. */
+static int resolve_order(struct job *j, struct err *e)
+{
+    int r = copy_separator(j, JOB_KEY_SEPARATOR_SETTING, j->sort_fields.separator, e);
+    if (r < 0) {
+        return r;
+    }
+    memcpy(j->partition_fields.separator, j->sort_fields.separator,
+           sizeof(j->sort_fields.separator));
+    r = resolve_partitioner(j, e);
+    r = r < 0 ? r : resolve_comparator(j, e);
+    if (r < 0 || (!j->partition_by_fields && !j->sort_by_fields)) {
+        return r;
+    }
+    if (j->native && !j->map_command) {
+        return err_set(e, ERR_INVALID, "fields of keys are for programs: this map is a library's");
+    }
+    if (j->total_order) {
+        return err_set(e, ERR_INVALID, "a total order goes by whole keys, not by their fields");
+    }
+    return 0;
 }
 
 static int resolve_formats(struct job *j, struct err *e)
@@ -125,14 +206,14 @@ int job_resolve(struct job *j, struct err *e)
     }
     int r = resolve_formats(j, e);
     r = r < 0 ? r : resolve_limits(j, e);
-    return r < 0 ? r : resolve_text(j, e);
+    r = r < 0 ? r : resolve_text(j, e);
+    return r < 0 ? r : resolve_order(j, e);
 }
 
 bool job_wants_boundaries(const struct job *j)
 {
-    const char *partitioner = settings_get(&j->settings, "mapreduce.job.partitioner");
     bool total = j->native && j->native->order == MR_ORDER_TOTAL && !j->native->partition;
-    total = total || (partitioner && strcmp(partitioner, "total") == 0);
+    total = total || j->total_order;
     return total && j->reduces > 1 && !settings_get(&j->settings, PARTITION_BOUNDARIES_SETTING);
 }
 

@@ -20,6 +20,7 @@ struct map_run {
     struct input *input;
     struct stream *mapper;   /* the map program; NULL: functions */
     struct stream *combiner; /* the combine program */
+    struct buf coded;        /* the key that is emitted just now, if keys are sorted by fields */
     struct task_result *result;
     uint64_t total; /* bytes of all splits */
     uint64_t done;  /* of finished splits */
@@ -39,12 +40,25 @@ void task_result_deinit(struct task_result *r)
     buf_deinit(&r->stderr_tail);
 }
 
+/* What the engine sorts a program's key by. Valid until the next one. */
+static struct mr_span coded_key(struct map_run *m, struct mr_span key)
+{
+    const struct job *job = m->task->job;
+    if (!job->sort_by_fields) {
+        return key;
+    }
+    buf_clear(&m->coded);
+    keyfields_code(&job->sort_fields, key, &m->coded);
+    return mr_bytes(m->coded.data, m->coded.length);
+}
+
 /* A job without map function and program: lines are cut at the separator, as `cat` would. */
 static void map_identity(struct map_run *m, const struct mr_record *records, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct mr_record cut = stream_cut_line(&m->task->job->map_fields, records[i].value);
-        mr_emit(&m->context.ctx, cut.key, cut.value);
+        bool sorted = m->task->job->reduces > 0;
+        mr_emit(&m->context.ctx, sorted ? coded_key(m, cut.key) : cut.key, cut.value);
     }
 }
 
@@ -144,14 +158,14 @@ static void mapped_line(void *arg, struct mr_span line)
         return;
     }
     struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
-    collector_emit(m->context.collector, cut.key, cut.value);
+    collector_emit(m->context.collector, coded_key(m, cut.key), cut.value);
 }
 
 static void combined_line(void *arg, struct mr_span line)
 {
     struct map_run *m = arg;
     struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
-    collector_emit_combined(m->context.collector, cut.key, cut.value);
+    collector_emit_combined(m->context.collector, coded_key(m, cut.key), cut.value);
 }
 
 static struct stream_options stream_options_of(struct map_run *m, const char *command)
@@ -181,7 +195,9 @@ static int feed_combiner(void *arg, const struct mr_record *record, struct err *
         }
     }
     if (record) {
-        return stream_write_record(m->combiner, record, e);
+        struct mr_record plain = *record;
+        int r = job_plain_key(m->task->job, record->key, &plain.key, e);
+        return r < 0 ? r : stream_write_record(m->combiner, &plain, e);
     }
     int r = stream_finish(m->combiner, e);
     stream_free(m->combiner);
@@ -202,6 +218,9 @@ static int make_partitioner(struct map_run *m)
     if (job->native && job->native->partition) {
         m->partitioner.function = job->native->partition;
         m->partitioner.ctx = &m->context.ctx;
+    }
+    if (job->partition_by_fields || job->sort_by_fields) {
+        m->partitioner.job = job;
     }
     return 0;
 }
@@ -293,12 +312,13 @@ static void release(struct map_run *m)
     output_deinit(&m->output);
     input_free(m->input);
     partitioner_deinit(&m->partitioner);
+    buf_deinit(&m->coded);
 }
 
 int map_task_run(const struct map_task *t, struct task_result *result, struct err *e)
 {
     struct err local = ERR_INIT;
-    struct map_run m = {.task = t, .result = result, .e = e ? e : &local};
+    struct map_run m = {.task = t, .result = result, .coded = BUF_INIT, .e = e ? e : &local};
     uint64_t cpu_us = clock_cpu_us();
     int r = begin(&m);
     r = r < 0 ? r : map_splits(&m);
@@ -381,7 +401,7 @@ int task_sample(struct job *job, const struct task_identity *identity,
     struct buf keys = BUF_INIT;
     struct map_task task = {
         .job = job, .identity = identity, .splits = splits, .split_count = split_count};
-    struct map_run m = {.task = &task, .result = &result, .e = e};
+    struct map_run m = {.task = &task, .result = &result, .coded = BUF_INIT, .e = e};
     if (job->map_command) {
         return err_set(e, ERR_INVALID,
                        "a total order needs a map function or boundaries in the "
@@ -404,6 +424,7 @@ int task_sample(struct job *job, const struct task_identity *identity,
     context_cleanup(&m.context);
     r = r < 0 ? r : choose_boundaries(job, &keys, e);
     input_free(m.input);
+    buf_deinit(&m.coded);
     buf_deinit(&keys);
     task_result_deinit(&result);
     return r;

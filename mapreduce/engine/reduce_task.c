@@ -42,6 +42,10 @@ static int reduce_function(struct reduce_run *t)
     int r;
     while ((r = group_next(&g, &key)) > 0) {
         t->groups++;
+        r = job_plain_key(t->task->job, key, &key, t->e);
+        if (r < 0) {
+            break;
+        }
         t->task->job->native->reduce(&t->context.ctx, key, &g.values);
         r = t->context.failed;
         if (r == 0 && t->merge.records - looked_at >= PROGRESS_RECORDS) {
@@ -68,10 +72,10 @@ static int reduce_each(struct reduce_run *t)
             buf_clear(&last);
             buf_append(&last, record.key.data, record.key.length);
         }
-        r = 0;
-        if (t->reducer) {
+        r = job_plain_key(t->task->job, record.key, &record.key, t->e);
+        if (r == 0 && t->reducer) {
             r = stream_write_record(t->reducer, &record, t->e);
-        } else {
+        } else if (r == 0) {
             output_record(&t->output, record.key, record.value);
         }
         if (r == 0 && t->merge.records % PROGRESS_RECORDS == 0) {

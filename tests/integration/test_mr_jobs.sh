@@ -167,6 +167,24 @@ output_is /plain plain
 dfs put plain /packed/plain.xz
 run_fails 1 'input /packed/plain.xz: xz is not supported, only .gz, .bz2, .zst and .lz4' --mapper cat -i /packed
 
+say "keys partitioned and sorted by their fields"
+awk 'BEGIN { for (i = 0; i < 20000; i++) printf "%s\t%d\t%d\n", substr("abcdefgh", 1 + i % 8, 1), i * 7919 % 20011, i }' >fields
+LC_ALL=C sort -t "$(printf '\t')" -k1,1 -k2,2nr fields >fields-sorted
+dfs put fields /fields
+run -D stream.num.map.output.key.fields=2 -D mapreduce.partition.keypartitioner.options=-k1,1 \
+    -D mapreduce.job.output.key.comparator.class=org.apache.hadoop.mapred.lib.KeyFieldBasedComparator \
+    -D mapreduce.partition.keycomparator.options='-k1,1 -k2,2nr' -mapper cat -reducer cat -input /fields -output /by-fields \
+    -partitioner org.apache.hadoop.mapred.lib.KeyFieldBasedPartitioner -numReduceTasks 3 --split-size 50K
+for part in 0 1 2; do
+    dfs cat "/by-fields/part-0000$part" >"fields-$part"
+    cut -f 1 "fields-$part" | uniq >>fields-keys
+done
+LC_ALL=C sort -m -t "$(printf '\t')" -k1,1 -k2,2nr fields-[012] >got
+same_bytes got fields-sorted
+[ "$(wc -l <fields-keys)" = 8 ] || fail "a first field is in two parts"
+run --mapper cat --reducer cat --key-fields 2 --sort-by '1,1 2,2nr' -i /fields -o /by-flags -r 1 --memory 1M
+output_is /by-flags fields-sorted
+
 say "map-only; garbage; a mapper that stops reading"
 run --mapper cat -i /in/words -o /map-only -r 0 --split-size 1M
 sorted_output_is /map-only words-sorted

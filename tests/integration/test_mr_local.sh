@@ -186,6 +186,46 @@ refuse "what is no .gz" "books.gz: gzip: no gzip header at offset 0" run --lib "
 refuse "a format that is not read" "all.xz: xz is not supported, only .gz" run --lib "$build/wordcount.so" \
     -i "$(: >all.xz && echo all.xz)" -o out
 
+# ---- Fields of keys: which reduce, which order; by Hadoop's names and by short flags ----
+awk 'BEGIN { srand(3); for (i = 0; i < 30000; i++)
+    printf "%s\t%d\tv%d\n", substr("abcdefghij", 1 + int(rand() * 10), 1 + int(rand() * 2)), i * 7919 % 100003 - 50000, i }' >fields
+sort -t "$(printf '\t')" -k1,1 -k2,2nr fields >fields.ref
+rm -rf out
+run --mapper cat --reducer cat -i fields -o out -r 1 --key-fields 2 --partition-by 1,1 --sort-by '1,1 2,2nr' \
+    --memory 1M --split 50K || fail "short flags"
+expect "sorted by fields, with spills" fields.ref out/part-00000
+cat >first.awk <<'AWK'
+{ if (NR > 1 && $1 == last && $2 + 0 >= value + 0) print "not in order: " $0; last = $1; value = $2; seen[$1] = 1 }
+END { for (key in seen) print key }
+AWK
+rm -rf out
+run -D stream.num.map.output.key.fields=2 \
+    -D mapreduce.job.output.key.comparator.class=org.apache.hadoop.mapreduce.lib.partition.KeyFieldBasedComparator \
+    -D mapreduce.partition.keycomparator.options='-k1,1 -k2,2nr' -D mapreduce.partition.keypartitioner.options=-k1,1 \
+    -partitioner org.apache.hadoop.mapred.lib.KeyFieldBasedPartitioner \
+    -mapper cat -combiner cat -reducer 'awk -f first.awk' -file first.awk -input fields -output out -numReduceTasks 4 \
+    --split 50K || fail "Hadoop's names"
+cat out/part-* | sort >got # a key twice: two reduces had it
+cut -f 1 fields | sort -u >one.ref
+expect "by Hadoop's names: each first field in one reduce, in order, through a combiner" one.ref got
+rm -rf out
+tr '\t' . <fields >dotted
+run -D stream.map.output.field.separator=. -D stream.num.map.output.key.fields=2 -D map.output.key.field.separator=. \
+    -D mapred.text.key.comparator.options=-k2n -i dotted -o out -r 1 --mapper cat || fail "separator"
+sort -t . -k2,2n dotted | awk -F . '{print $1 "." $2 "\t" $3}' >one.ref
+expect "separator, older names, no reducer" one.ref out/part-00000
+rm -rf out
+run --mapper cat --reducer NONE --sort-by 1n -i fields -o out --split 100M || fail "map only"
+expect "nothing is sorted without a reduce" fields out/part-00000
+refuse "bad fields" "'-k0' is not -kF" run --mapper cat --partition-by -k0 -i fields -o out2
+refuse "unknown partitioner" "partitioner 'org.example.Mine' is not known" run --mapper cat \
+    -partitioner org.example.Mine -i fields -o out2
+refuse "unknown comparator" "comparator 'x.Y' is not known" run --mapper cat \
+    -D mapreduce.job.output.key.comparator.class=x.Y -i fields -o out2
+refuse "fields of a library" "this map is a library's" run --lib "$build/wordcount.so" --sort-by 1n -i fields -o out2
+refuse "fields and total order" "a total order goes by whole keys" run --mapper cat --partitioner total --sort-by 1n \
+    -i fields -o out2
+
 # ---- Nothing, and what must fail ----
 : >empty
 rm -rf out
