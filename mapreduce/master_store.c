@@ -23,8 +23,10 @@
 #include "common/parse.h"
 #include "common/path.h"
 #include "mapreduce/engine/inflated.h"
+#include "mapreduce/engine/job.h"
 #include "mapreduce/mr_pack.h"
 #include "mapreduce/store_err.h"
+#include "mapreduce/task_commit.h"
 
 #define SYSTEM_DIRECTORY  "/system/mr"
 #define UPLOADS_DIRECTORY MR_UPLOADS_DIRECTORY
@@ -120,6 +122,17 @@ static int read_file(struct dfs *dfs, const char *path, struct buf *out, struct 
         return err_from_dfs(e, &de, "read %s", path);
     }
     return (uint64_t)n == length ? 0 : err_set(e, ERR_EOF, "%s: shorter than it says", path);
+}
+
+/* NULL: not set. */
+static const char *spec_setting(const struct job_spec *spec, const char *name)
+{
+    for (size_t i = 0; i < spec->setting_count; i++) {
+        if (strcmp(spec->settings[i].name, name) == 0) {
+            return spec->settings[i].value;
+        }
+    }
+    return NULL;
 }
 
 /* ---- Start ---- */
@@ -558,14 +571,10 @@ static int locate_file(struct inputs *in, struct plan_file *file, struct err *e)
 /* Whether the spec lets compressed input be read as text. */
 static int spec_decompresses(const struct job_spec *spec, bool *ret, struct err *e)
 {
+    const char *text = spec_setting(spec, INFLATED_SETTING);
     *ret = true;
-    for (size_t i = 0; i < spec->setting_count; i++) {
-        if (strcmp(spec->settings[i].name, INFLATED_SETTING) == 0) {
-            int r = parse_bool(spec->settings[i].value, ret, e);
-            return r < 0 ? err_wrap(e, r, "setting " INFLATED_SETTING) : 0;
-        }
-    }
-    return 0;
+    int r = text ? parse_bool(text, ret, e) : 0;
+    return r < 0 ? err_wrap(e, r, "setting " INFLATED_SETTING) : 0;
 }
 
 /* Finds the files that cannot be cut. */
@@ -648,9 +657,29 @@ int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, st
     return r;
 }
 
-int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t **ret,
+/* With named outputs: what committed tasks have not moved to where it belongs. */
+static int settle_tasks(struct store_at user, const struct job_spec *spec, bool all, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    int r = 0;
+    if (spec_setting(spec, JOB_OUTPUTS_SETTING)) {
+        struct task_place at = {.dfs = user.dfs,
+                                .hidden = hidden_directory(spec->output, &arena),
+                                .fence_name = MR_FENCE_NAME,
+                                .fence_epoch = user.fence};
+        r = task_commit_settle(&at, all, e);
+    }
+    arena_deinit(&arena);
+    return r;
+}
+
+int store_find_committed(struct store_at user, const struct job_spec *spec, uint32_t **ret,
                          size_t *ret_count, struct err *e)
 {
+    int settled = settle_tasks(user, spec, false, e);
+    if (settled < 0) {
+        return settled;
+    }
     struct arena arena = ARENA_INIT;
     struct dfs_dir *dir = NULL;
     struct dfs_err de = {0};
@@ -658,7 +687,7 @@ int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t
     const char *name = NULL;
     uint32_t *parts = NULL;
     size_t count = 0;
-    int r = dfs_dir_open(user, hidden_directory(spec->output, &arena), &dir, &de);
+    int r = dfs_dir_open(user.dfs, hidden_directory(spec->output, &arena), &dir, &de);
     while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
         char *end = NULL;
         unsigned long part = strncmp(name, "part-", 5) == 0 ? strtoul(name + 5, &end, 10) : 0;
@@ -693,6 +722,10 @@ int store_commit(struct store_at user, const struct job_record *record, uint64_t
     const char *output = record->spec.output;
     if (output_is(user.dfs, output, hidden_inode)) {
         return 0;
+    }
+    int settled = settle_tasks(user, &record->spec, true, e);
+    if (settled < 0) {
+        return settled;
     }
     struct arena arena = ARENA_INIT;
     struct dfs_err de = {0};

@@ -9,12 +9,16 @@
 
 #include "common/alloc.h"
 #include "common/limits.h"
+#include "common/macros.h"
 #include "mapreduce/engine/inflated.h"
 #include "mapreduce/engine/partition.h"
 
 static_assert((int)MR_ABI == (int)TRIREME_ABI, "the public header and our limits agree");
 
-enum { SORT_BYTES_MIN = 1024 * 1024 };
+enum {
+    SORT_BYTES_MIN = 1024 * 1024,
+    JOB_BYTES_MIN = offsetof(struct mr_job, outputs), /* a table as the first hosts had it */
+};
 
 void job_deinit(struct job *j)
 {
@@ -217,14 +221,54 @@ bool job_wants_boundaries(const struct job *j)
     return total && j->reduces > 1 && !settings_get(&j->settings, PARTITION_BOUNDARIES_SETTING);
 }
 
+size_t job_output_count(const struct job *j)
+{
+    size_t count = 0;
+    while (j->native && j->native->outputs && j->native->outputs[count]) {
+        count++;
+    }
+    return count;
+}
+
 /* ---- The user's library ---- */
+
+/* Letters, digits, _ and -, the first a letter or digit; not what parts are called. */
+static bool is_output_name(const char *name)
+{
+    size_t length =
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+    return length > 0 && length <= MR_OUTPUT_NAME_BYTES_MAX && name[length] == '\0' &&
+           name[0] != '_' && name[0] != '-' && strcmp(name, "part") != 0;
+}
+
+static int check_outputs(const char *path, const char *const *names, struct err *e)
+{
+    for (size_t i = 0; names && names[i]; i++) {
+        if (i == MR_NAMED_OUTPUTS_MAX) {
+            return err_set(e, ERR_INVALID, "%s: more than %d outputs", path, MR_NAMED_OUTPUTS_MAX);
+        }
+        if (!is_output_name(names[i])) {
+            return err_set(
+                e, ERR_INVALID,
+                "%s: output '%.100s': a name has 1 to %d letters, digits, _ and -, begins "
+                "with a letter or digit and is not 'part'",
+                path, names[i], MR_OUTPUT_NAME_BYTES_MAX);
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(names[k], names[i]) == 0) {
+                return err_set(e, ERR_INVALID, "%s: two outputs are called '%s'", path, names[i]);
+            }
+        }
+    }
+    return 0;
+}
 
 static int check_job(const char *path, const struct mr_job *job, struct err *e)
 {
     if (!job) {
         return err_set(e, ERR_INVALID, "%s: mr_job_v1() gave no job", path);
     }
-    if (job->abi != MR_ABI || job->size < sizeof(struct mr_job)) {
+    if (job->abi != MR_ABI || job->size < JOB_BYTES_MIN) {
         return err_set(e, ERR_VERSION, "%s: built for interface %u, this program has %u", path,
                        job->abi, MR_ABI);
     }
@@ -260,17 +304,25 @@ int job_library_open(const char *path, struct job_library *ret_library, struct e
         job = entry();
         r = check_job(path, job, e);
     }
+    struct mr_job *copy = NULL;
+    if (r == 0) {
+        copy = xcalloc(1, sizeof(*copy));
+        memcpy(copy, job, MIN((size_t)job->size, sizeof(*copy)));
+        r = check_outputs(path, copy->outputs, e);
+    }
     if (r < 0) {
+        free(copy);
         (void)dlclose(handle);
         return r;
     }
-    *ret_library = (struct job_library){handle, job};
+    *ret_library = (struct job_library){handle, copy};
     return 0;
 }
 
 void job_library_close(struct job_library *library)
 {
     if (library->handle) {
+        free(library->job);
         (void)dlclose(library->handle);
         *library = (struct job_library){NULL, NULL};
     }

@@ -85,6 +85,12 @@ static inline int job_plain_key(const struct job *j, struct mr_span key, struct 
     return keyfields_plain(&j->sort_fields, key, ret_key, e);
 }
 
+/* The setting in which the names of the library's outputs travel, divided by spaces. */
+#define JOB_OUTPUTS_SETTING "mapreduce.multipleoutputs"
+
+/* How many outputs beside the part the job's library declares. */
+size_t job_output_count(const struct job *j);
+
 /* Whether keys go to reduces by ranges that somebody must still find by sampling the input. */
 bool job_wants_boundaries(const struct job *j);
 
@@ -92,7 +98,7 @@ bool job_wants_boundaries(const struct job *j);
 
 struct job_library {
     void *handle;
-    const struct mr_job *job; /* lives as long as the handle */
+    struct mr_job *job; /* a copy of its table, what it does not know zero; owned */
 };
 
 /* Loads a shared object and checks its table. ERR_NOT_FOUND, ERR_VERSION, ERR_INVALID. */

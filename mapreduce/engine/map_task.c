@@ -17,6 +17,7 @@ struct map_run {
     struct context context;
     struct partitioner partitioner;
     struct output output;
+    struct named_outputs named;
     struct input *input;
     struct stream *mapper;   /* the map program; NULL: functions */
     struct stream *combiner; /* the combine program */
@@ -265,6 +266,8 @@ static int begin(struct map_run *m)
     } else {
         output_init(&m->output, job, m->task->output, m->e);
         m->context.output = &m->output;
+        named_init(&m->named, job, m->task->sinks, m->e);
+        m->context.named = &m->named;
         context_set_target(&m->context, CONTEXT_OUTPUT);
     }
     struct input_options options = {job->input, job->record_bytes, job->record_bytes_max};
@@ -300,7 +303,8 @@ static int finish(struct map_run *m)
     }
     counters_add(counters, COUNTER_MAP_OUTPUT_RECORDS, m->output.records);
     counters_add(counters, COUNTER_BYTES_WRITTEN, m->output.bytes);
-    return output_finish(&m->output);
+    r = output_finish(&m->output);
+    return r < 0 ? r : named_finish(&m->named, counters);
 }
 
 static void release(struct map_run *m)
@@ -310,6 +314,7 @@ static void release(struct map_run *m)
     stream_free(m->combiner);
     collector_free(m->context.collector);
     output_deinit(&m->output);
+    named_deinit(&m->named);
     input_free(m->input);
     partitioner_deinit(&m->partitioner);
     buf_deinit(&m->coded);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/buf.h"
 #include "common/limits.h"
 #include "common/macros.h"
 #include "common/parse.h"
@@ -272,6 +273,19 @@ static int set_fields(struct job *job, const struct run_options *o, struct err *
     return r;
 }
 
+/* mrmaster cannot ask the library. */
+static int set_outputs(struct job *job, struct err *e)
+{
+    struct buf names = BUF_INIT;
+    const char *const *outputs = job->native ? job->native->outputs : NULL;
+    for (size_t i = 0; outputs && outputs[i]; i++) {
+        buf_printf(&names, "%s%s", i > 0 ? " " : "", outputs[i]);
+    }
+    int r = names.length > 0 ? settings_set(&job->settings, JOB_OUTPUTS_SETTING, names.data, e) : 0;
+    buf_deinit(&names);
+    return r;
+}
+
 int run_command_job(const struct run_command *c, const struct mr_job *native, struct job *ret_job,
                     struct err *e)
 {
@@ -288,6 +302,7 @@ int run_command_job(const struct run_command *c, const struct mr_job *native, st
         job->output_format = strcmp(o->output_format, "raw") == 0 ? MR_OUTPUT_RAW : MR_OUTPUT_TEXT;
     }
     int r = set_pairs(&job->settings, &o->settings, "-D", e);
+    r = r < 0 ? r : set_outputs(job, e);
     r = r < 0 ? r : set_pairs(&job->environment, &o->cmdenv, "--cmdenv", e);
     r = r < 0 ? r : set_fields(job, o, e);
     r = r < 0 ? r : set_format(job, o->format, e);
