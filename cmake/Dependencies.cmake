@@ -12,7 +12,7 @@ pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
 pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 
-# RocksDB and ISA-L ship no pkg-config file that Debian 12 installs under one name everywhere.
+# RocksDB, ISA-L and bzip2 ship no pkg-config file that Debian 12 installs under one name everywhere.
 find_library(ROCKSDB_LIBRARY rocksdb REQUIRED)
 find_path(ROCKSDB_INCLUDE rocksdb/c.h REQUIRED)
 add_library(rocksdb_c INTERFACE)
@@ -21,6 +21,11 @@ find_library(ISAL_LIBRARY isal REQUIRED)
 find_path(ISAL_INCLUDE isa-l.h REQUIRED)
 add_library(isal INTERFACE)
 target_link_libraries(isal INTERFACE ${ISAL_LIBRARY})
+
+find_library(BZIP2_LIBRARY bz2 REQUIRED)
+find_path(BZIP2_INCLUDE bzlib.h REQUIRED)
+add_library(bzip2 INTERFACE)
+target_link_libraries(bzip2 INTERFACE ${BZIP2_LIBRARY})
 
 find_program(PROTOC_C protoc-c REQUIRED)
 find_program(PROTOC protoc REQUIRED)

@@ -219,7 +219,9 @@ enum {
     MR_STDERR_TAIL_BYTES = 4 * 1024,      /* last lines kept for the failure report */
     MR_SETTINGS_BYTES_MAX = 4 * 1024 * 1024,    /* all of a job's settings */
     MR_ENVIRONMENT_VALUE_BYTES_MAX = 32 * 1024, /* longer settings do not go to programs */
-    MR_SAMPLE_KEYS_MAX = 65536,                 /* to find the ranges of a totally ordered job */
+    MR_NAMED_OUTPUTS_MAX = 32,                  /* of a job: each open one has 1 MiB and a stream */
+    MR_OUTPUT_NAME_BYTES_MAX = 64,
+    MR_SAMPLE_KEYS_MAX = 65536, /* to find the ranges of a totally ordered job */
 };
 
 #define SNAPSHOT_BYTES_MAX (UINT64_C(1) << 50)   /* of a file master's state */

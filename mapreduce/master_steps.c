@@ -89,7 +89,7 @@ static void run_recover(struct step *s)
     }
     if (s->code == 0 && !s->committed) {
         s->code =
-            store_find_committed(s->user.dfs, &s->record->spec, &s->parts, &s->part_count, &s->err);
+            store_find_committed(s->user, &s->record->spec, &s->parts, &s->part_count, &s->err);
     }
 }
 

@@ -22,8 +22,11 @@
 #include "common/macros.h"
 #include "common/parse.h"
 #include "common/path.h"
+#include "mapreduce/engine/inflated.h"
+#include "mapreduce/engine/job.h"
 #include "mapreduce/mr_pack.h"
 #include "mapreduce/store_err.h"
+#include "mapreduce/task_commit.h"
 
 #define SYSTEM_DIRECTORY  "/system/mr"
 #define UPLOADS_DIRECTORY MR_UPLOADS_DIRECTORY
@@ -119,6 +122,17 @@ static int read_file(struct dfs *dfs, const char *path, struct buf *out, struct 
         return err_from_dfs(e, &de, "read %s", path);
     }
     return (uint64_t)n == length ? 0 : err_set(e, ERR_EOF, "%s: shorter than it says", path);
+}
+
+/* NULL: not set. */
+static const char *spec_setting(const struct job_spec *spec, const char *name)
+{
+    for (size_t i = 0; i < spec->setting_count; i++) {
+        if (strcmp(spec->settings[i].name, name) == 0) {
+            return spec->settings[i].value;
+        }
+    }
+    return NULL;
 }
 
 /* ---- Start ---- */
@@ -554,6 +568,28 @@ static int locate_file(struct inputs *in, struct plan_file *file, struct err *e)
     return 0;
 }
 
+/* Whether the spec lets compressed input be read as text. */
+static int spec_decompresses(const struct job_spec *spec, bool *ret, struct err *e)
+{
+    const char *text = spec_setting(spec, INFLATED_SETTING);
+    *ret = true;
+    int r = text ? parse_bool(text, ret, e) : 0;
+    return r < 0 ? err_wrap(e, r, "setting " INFLATED_SETTING) : 0;
+}
+
+/* Finds the files that cannot be cut. */
+static int mark_compressed(struct inputs *in, const struct job_spec *spec, struct err *e)
+{
+    bool decompress = true;
+    int r = spec_decompresses(spec, &decompress, e);
+    for (size_t i = 0; i < in->count && decompress && r == 0; i++) {
+        enum inflate_kind kind = INFLATE_NONE;
+        r = inflated_kind(in->files[i].path, (enum mr_input)spec->input_format, &kind, e);
+        in->files[i].whole = kind != INFLATE_NONE;
+    }
+    return r;
+}
+
 /* Three tasks per slot, but no split larger than a chunk should be or smaller than is worth a task.
  */
 static uint64_t choose_split_bytes(uint64_t bytes, uint32_t slots)
@@ -595,12 +631,12 @@ static void plan_to_maps(const struct inputs *in, const struct plan *plan, struc
 int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, struct arena *arena,
                struct job_plan *ret, struct err *e)
 {
-    enum { FORMAT_FILES = 3 }; /* enum mr_input of mapreduce.h */
     struct inputs in = {.dfs = user, .arena = arena};
     int r = 0;
     for (size_t i = 0; i < spec->input_count && r == 0; i++) {
         r = expand_input(&in, spec->inputs[i], e);
     }
+    r = r < 0 ? r : mark_compressed(&in, spec, e);
     uint64_t bytes = 0;
     for (size_t i = 0; i < in.count && r == 0; i++) {
         bytes += in.files[i].length;
@@ -611,7 +647,7 @@ int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, st
             .split_bytes = spec->split_bytes ? spec->split_bytes : choose_split_bytes(bytes, slots),
             .splits_max = JOB_MAP_COUNT_MAX,
             .near_bytes = SPLIT_BYTES_MIN,
-            .whole_files = spec->input_format == FORMAT_FILES,
+            .whole_files = spec->input_format == MR_INPUT_FILES,
         };
         struct plan plan;
         split_plan(in.files, in.count, &options, arena, &plan);
@@ -621,9 +657,29 @@ int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, st
     return r;
 }
 
-int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t **ret,
+/* With named outputs: what committed tasks have not moved to where it belongs. */
+static int settle_tasks(struct store_at user, const struct job_spec *spec, bool all, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    int r = 0;
+    if (spec_setting(spec, JOB_OUTPUTS_SETTING)) {
+        struct task_place at = {.dfs = user.dfs,
+                                .hidden = hidden_directory(spec->output, &arena),
+                                .fence_name = MR_FENCE_NAME,
+                                .fence_epoch = user.fence};
+        r = task_commit_settle(&at, all, e);
+    }
+    arena_deinit(&arena);
+    return r;
+}
+
+int store_find_committed(struct store_at user, const struct job_spec *spec, uint32_t **ret,
                          size_t *ret_count, struct err *e)
 {
+    int settled = settle_tasks(user, spec, false, e);
+    if (settled < 0) {
+        return settled;
+    }
     struct arena arena = ARENA_INIT;
     struct dfs_dir *dir = NULL;
     struct dfs_err de = {0};
@@ -631,7 +687,7 @@ int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t
     const char *name = NULL;
     uint32_t *parts = NULL;
     size_t count = 0;
-    int r = dfs_dir_open(user, hidden_directory(spec->output, &arena), &dir, &de);
+    int r = dfs_dir_open(user.dfs, hidden_directory(spec->output, &arena), &dir, &de);
     while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
         char *end = NULL;
         unsigned long part = strncmp(name, "part-", 5) == 0 ? strtoul(name + 5, &end, 10) : 0;
@@ -666,6 +722,10 @@ int store_commit(struct store_at user, const struct job_record *record, uint64_t
     const char *output = record->spec.output;
     if (output_is(user.dfs, output, hidden_inode)) {
         return 0;
+    }
+    int settled = settle_tasks(user, &record->spec, true, e);
+    if (settled < 0) {
+        return settled;
     }
     struct arena arena = ARENA_INIT;
     struct dfs_err de = {0};

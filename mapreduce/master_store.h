@@ -6,8 +6,8 @@
  * submission, made by `mr run` /system/mr/jobs/JOB/spec       the submission: written before it is
  * acknowledged /system/mr/jobs/JOB/result     the last status: written when the job has ended
  *   /system/mr/workers/KEY         one empty directory for each worker that has joined
- *   PARENT/._mr_NAME/              hidden directory of the output PARENT/NAME: committed parts;
- * renamed to the output at the end
+ *   PARENT/._mr_NAME/              hidden directory (with named outputs: task_commit.h) of the
+ * output PARENT/NAME: committed parts; renamed to the output at the end
  *
  * The hidden directory's name follows from the output's alone, so two jobs cannot work on one
  * output. */
@@ -100,7 +100,7 @@ int store_plan(struct dfs *user, const struct job_spec *spec, uint32_t slots, st
                struct job_plan *ret, struct err *e) MUST_CHECK;
 
 /* Numbers of the parts that stand in the hidden directory. The caller frees *ret. */
-int store_find_committed(struct dfs *user, const struct job_spec *spec, uint32_t **ret,
+int store_find_committed(struct store_at user, const struct job_spec *spec, uint32_t **ret,
                          size_t *ret_count, struct err *e) MUST_CHECK;
 
 /* _SUCCESS, empty, then the rename that makes the output appear. Settled also when a

@@ -26,6 +26,7 @@ struct planner {
     uint64_t split_bytes;
     uint64_t near_bytes;
     bool whole_files;
+    bool combine_whole; /* also small files that stay whole for themselves */
     struct arena *arena;
     struct plan_split *splits; /* grows; copied into the arena at the end */
     size_t count;
@@ -168,7 +169,7 @@ static struct common_hosts hosts_shared(const struct common_hosts *hosts,
 static void cut_file(struct planner *p, uint32_t number)
 {
     const struct plan_file *file = &p->files[number];
-    if (p->whole_files || file->extent_count == 0) {
+    if (p->whole_files || file->whole || file->extent_count == 0) {
         struct plan_piece piece = {.file = number, .offset = 0, .length = file->length};
         add_split(p, &piece, 1);
         return;
@@ -243,7 +244,7 @@ static struct group *group_for(struct map *groups, const struct plan_file *file)
 
 static bool is_small(const struct planner *p, const struct plan_file *file)
 {
-    return file->length < p->split_bytes / 2;
+    return file->length < p->split_bytes / 2 && (!file->whole || p->combine_whole);
 }
 
 static void combine_small_files(struct planner *p, size_t file_count)
@@ -291,6 +292,7 @@ void split_plan(const struct plan_file *files, size_t file_count,
                         .split_bytes = options->split_bytes,
                         .near_bytes = options->near_bytes,
                         .whole_files = options->whole_files,
+                        .combine_whole = file_count > options->splits_max,
                         .arena = arena};
     ret->bytes = 0;
     for (size_t f = 0; f < file_count; f++) {

@@ -7,6 +7,8 @@
  * which it begins.
  * - Files of less than half the wanted size are combined, whole, with others that have a host in
  * common, so that a thousand small files do not cost a thousand tasks.
+ * - A file that is to stay whole, as a compressed one, is one split; only when there are more files
+ * than splits wanted are small ones of these combined, too.
  * - Each split knows up to SPLIT_HOSTS_MAX hosts, those that hold most of its bytes first. */
 #ifndef MAPREDUCE_SPLIT_PLAN_H
 #define MAPREDUCE_SPLIT_PLAN_H
@@ -36,6 +38,7 @@ struct plan_file {
     uint64_t length;
     const struct plan_extent *extents; /* ascending, covering the file */
     size_t extent_count;
+    bool whole; /* one split, neither cut nor combined: nobody can begin in its middle */
 };
 
 struct plan_options {

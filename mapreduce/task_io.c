@@ -141,18 +141,31 @@ int task_sink_create(struct dfs *dfs, const char *name, uint32_t replication,
     return 0;
 }
 
-int task_sink_commit(struct sink *sink, const struct task_commit *commit, uint64_t *ret_inode,
-                     struct err *e)
+static int link_sink(struct sink *sink, const struct task_commit *commit, uint64_t *ret_inode,
+                     struct dfs_err *de)
 {
     struct task_sink *t = CONTAINER_OF(sink, struct task_sink, base);
     struct dfs_condition fence = {
         .kind = DFS_FENCE_IS, .name = commit->fence_name, .number = commit->fence_epoch};
     struct dfs_conditions conditions = {&fence, 1};
-    struct dfs_err de = {0};
-    struct dfs_stat stat;
     struct dfs_file *file = t->file;
     t->file = NULL;
-    int r = dfs_close_link(file, commit->path, 0, &conditions, ret_inode, &de);
+    return dfs_close_link(file, commit->path, 0, &conditions, ret_inode, de);
+}
+
+int task_sink_link(struct sink *sink, const struct task_commit *commit, struct err *e)
+{
+    struct dfs_err de = {0};
+    int r = link_sink(sink, commit, NULL, &de);
+    return r < 0 ? err_from_dfs(e, &de, "write %s", commit->path) : 0;
+}
+
+int task_sink_commit(struct sink *sink, const struct task_commit *commit, uint64_t *ret_inode,
+                     struct err *e)
+{
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    int r = link_sink(sink, commit, ret_inode, &de);
     if (r == 0) {
         return 0;
     }

@@ -28,6 +28,9 @@ struct task_commit {
     const char *fence_name;
     uint64_t fence_epoch;
 };
+/* After finish(): makes the file durable and gives it its name, which must be new, if the fence
+ * holds. The sink can only be freed after it. */
+int task_sink_link(struct sink *sink, const struct task_commit *commit, struct err *e) MUST_CHECK;
 /* After finish(): makes the file durable and gives it its name, which only one attempt can; 0 also
  * when another one has. ERR_FENCED: another mrmaster has taken over. The sink can only be freed
  * after it. */

@@ -71,10 +71,19 @@ static int run_cat(struct cli *cli)
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
-static int print_piece(void *arg, const void *data, size_t length, struct err *e)
+/* What comes out of a piece of the file. */
+static int print_inflated(struct inflate *f, const void *data, size_t length, struct err *e)
 {
-    (void)arg;
-    return sys_write_full(STDOUT_FILENO, data, length, e);
+    struct span text;
+    int r;
+    inflate_put(f, data, length);
+    while ((r = inflate_next(f, &text, e)) > 0) {
+        r = sys_write_full(STDOUT_FILENO, text.data, text.length, e);
+        if (r < 0) {
+            break;
+        }
+    }
+    return r;
 }
 
 /* The whole file through `f`, or as it is if that is NULL. */
@@ -90,7 +99,7 @@ static int print_text(struct dfs_file *file, struct inflate *f, char *buffer, st
         if (n == 0) {
             return f ? inflate_end(f, e) : 0;
         }
-        int r = f ? inflate_feed(f, buffer, (size_t)n, e)
+        int r = f ? print_inflated(f, buffer, (size_t)n, e)
                   : sys_write_full(STDOUT_FILENO, buffer, (size_t)n, e);
         if (r < 0) {
             return r;
@@ -114,7 +123,7 @@ static void text_of(struct cli *cli, const char *path)
     } else {
         char *buffer = xmalloc(BUFFER_BYTES);
         enum inflate_kind kind = inflate_kind_of(head, (size_t)n);
-        struct inflate *f = kind ? inflate_new(kind, print_piece, NULL) : NULL;
+        struct inflate *f = kind ? inflate_new(kind) : NULL;
         if (print_text(file, f, buffer, &le) < 0) {
             cli_err(cli, path, &le);
         }
@@ -265,8 +274,9 @@ const struct cli_command cli_text_page = {
     .arguments = "PATH...",
     .arguments_min = 1,
     .arguments_max = ARGUMENTS_MANY,
-    .description = "Prints files one after the other. What begins as gzip, zstd or lz4 does is "
-                   "decompressed, whatever its name; the rest comes as it is.",
+    .description =
+        "Prints files one after the other. What begins as gzip, bzip2, zstd or lz4 does is "
+        "decompressed, whatever its name; the rest comes as it is.",
     .footer = "Examples:\n  dfs text /logs/2026-03-01.gz | grep -c ERROR",
 };
 

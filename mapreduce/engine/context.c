@@ -76,6 +76,35 @@ static void each_key_i64(struct mr_ctx *ctx, const struct mr_span *keys, size_t 
     }
 }
 
+/* ---- Named outputs ---- */
+
+static void write_named(struct mr_ctx *ctx, const char *name, struct mr_span key,
+                        struct mr_span value)
+{
+    named_record(context_of(ctx)->named, name, key, value);
+}
+
+static void drop_named(struct mr_ctx *ctx, const char *name, struct mr_span key,
+                       struct mr_span value)
+{
+    (void)ctx;
+    (void)name;
+    (void)key;
+    (void)value;
+}
+
+static void fail(struct mr_ctx *ctx, const char *text);
+
+/* What a map emits in a job with reduces travels to them: it has no output of its own. */
+static void refuse_named(struct mr_ctx *ctx, const char *name, struct mr_span key,
+                         struct mr_span value)
+{
+    (void)name;
+    (void)key;
+    (void)value;
+    fail(ctx, "mr_emit_to(): only reduce, and map of a job without reduces, have outputs");
+}
+
 /* ---- The rest ---- */
 
 static void counter_add(struct mr_ctx *ctx, const char *group, const char *name, int64_t amount)
@@ -105,18 +134,18 @@ static void fail(struct mr_ctx *ctx, const char *text)
     }
 }
 
-#define HOST(emit_fn, batch_fn, keys_fn)                                                           \
+#define HOST(emit_fn, batch_fn, keys_fn, named_fn)                                                 \
     {                                                                                              \
         MR_ABI, sizeof(struct mr_host), emit_fn, batch_fn, keys_fn, counter_add, status, config,   \
-            fail, words_split                                                                      \
+            fail, words_split, named_fn                                                            \
     }
 
 static const struct mr_host hosts[] = {
-    [CONTEXT_NONE] = HOST(drop, each_record, each_key_i64),
-    [CONTEXT_COLLECTOR] = HOST(collect, collect_batch, collect_keys_i64),
-    [CONTEXT_COMBINED] = HOST(combined, each_record, each_key_i64),
-    [CONTEXT_OUTPUT] = HOST(write_record, each_record, each_key_i64),
-    [CONTEXT_KEYS] = HOST(keep_key, each_record, each_key_i64),
+    [CONTEXT_NONE] = HOST(drop, each_record, each_key_i64, drop_named),
+    [CONTEXT_COLLECTOR] = HOST(collect, collect_batch, collect_keys_i64, refuse_named),
+    [CONTEXT_COMBINED] = HOST(combined, each_record, each_key_i64, refuse_named),
+    [CONTEXT_OUTPUT] = HOST(write_record, each_record, each_key_i64, write_named),
+    [CONTEXT_KEYS] = HOST(keep_key, each_record, each_key_i64, drop_named),
 };
 
 void context_init(struct context *c, const struct job *job, const struct task_events *events,
@@ -159,6 +188,9 @@ int context_error(struct context *c)
     }
     if (c->failed == 0 && c->output) {
         c->failed = c->output->error;
+    }
+    if (c->failed == 0 && c->named) {
+        c->failed = named_error(c->named);
     }
     return c->failed;
 }

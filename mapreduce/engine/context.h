@@ -5,6 +5,7 @@
 
 #include "common/err.h"
 #include "mapreduce/engine/collector.h"
+#include "mapreduce/engine/named.h"
 #include "mapreduce/engine/output.h"
 #include "mapreduce/engine/task.h"
 #include "trireme/mapreduce.h"
@@ -25,6 +26,7 @@ struct context {
     struct counters *counters;
     struct collector *collector; /* for CONTEXT_COLLECTOR and CONTEXT_COMBINED */
     struct output *output;       /* for CONTEXT_OUTPUT */
+    struct named_outputs *named; /* the same, of mr_emit_to() */
     struct buf *keys; /* for CONTEXT_KEYS: encoded records with empty values (sampling) */
     struct err *e;
     int failed;  /* 0 or the code of the error in e */

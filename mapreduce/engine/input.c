@@ -34,6 +34,7 @@ struct input {
     size_t end;
     size_t capacity;
 
+    uint64_t taken; /* of a source that says so */
     uint64_t bytes_read;
     uint64_t keys[MR_BATCH_COUNT_MAX]; /* offsets, little-endian: what the records' keys point at */
     struct mr_record records[MR_BATCH_COUNT_MAX];
@@ -62,6 +63,7 @@ void input_free(struct input *in)
 void input_begin(struct input *in, struct source *source, uint64_t start, uint64_t length)
 {
     in->source = source;
+    in->taken = 0;
     in->split_start = start;
     in->split_end = start + MIN(length, UINT64_MAX - start);
     in->skip_first = false;
@@ -144,7 +146,9 @@ static int fill(struct input *in, struct err *e)
     }
     in->at_end = n == 0;
     in->end += (size_t)n;
-    in->bytes_read += (uint64_t)n;
+    uint64_t taken = in->source->taken ? in->source->taken(in->source) : in->taken + (uint64_t)n;
+    in->bytes_read += taken - in->taken;
+    in->taken = taken;
     return 0;
 }
 
@@ -385,6 +389,9 @@ int input_next(struct input *in, struct input_batch *ret_batch, struct err *e)
 
 uint64_t input_done(const struct input *in)
 {
+    if (in->source->taken) {
+        return MIN(in->taken, in->source->length);
+    }
     uint64_t at = offset_of(in, in->begin);
     at = in->done ? in->split_end : MIN(at, in->split_end);
     return at > in->split_start ? at - in->split_start : 0;

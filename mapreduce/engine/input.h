@@ -31,14 +31,16 @@ struct input;
 struct input *input_new(const struct input_options *options);
 void input_free(struct input *in); /* accepts NULL */
 
-/* Begins with [start, start + length) of a file. Borrows the source until the next split. */
+/* Begins with [start, start + length) of a file, or of the text of a compressed one. Borrows the
+ * source until the next split. */
 void input_begin(struct input *in, struct source *source, uint64_t start, uint64_t length);
 
 /* The next records. ERR_TOO_LARGE and ERR_CORRUPT name file and offset of the record at fault;
  * other errors are the source's. */
 int input_next(struct input *in, struct input_batch *ret_batch, struct err *e) MUST_CHECK;
 
-/* Bytes of the current split that lie behind the last batch, at most its length: for progress. */
+/* Bytes of the current split that lie behind the last batch, at most its length: for progress. Of a
+ * compressed file those that were read. */
 uint64_t input_done(const struct input *in);
 
 /* Bytes read from sources since input_new(). */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "common/err.h"
+#include "mapreduce/engine/keyfields.h"
 #include "mapreduce/engine/settings.h"
 #include "trireme/mapreduce.h"
 
@@ -44,20 +45,51 @@ struct job {
     enum mr_input input;
     enum mr_output output;
     uint64_t record_bytes_max;
-    bool compress;                  /* map output */
-    bool keep_trailing_tab;         /* write "key TAB" for an empty value, as Hadoop does */
-    bool exit_status_matters;       /* a program that exits with another status than 0 fails */
-    char output_separator[8];       /* between key and value in text output */
-    struct job_fields map_fields;   /* of a map program's output lines */
+    bool compress;                /* map output */
+    bool decompress;              /* input, by the ends of its names (inflated.h) */
+    bool keep_trailing_tab;       /* write "key TAB" for an empty value, as Hadoop does */
+    bool exit_status_matters;     /* a program that exits with another status than 0 fails */
+    char output_separator[8];     /* between key and value in text output */
+    struct job_fields map_fields; /* of a map program's output lines */
+    bool total_order;             /* keys go to reduces by ranges */
+    bool partition_by_fields;     /* a map program's keys go to reduces by parts of theirs */
+    bool sort_by_fields;          /* and are sorted by parts: the engine has them coded */
+    struct keyfields partition_fields;
+    struct keyfields sort_fields;
     struct job_fields reduce_input; /* its separator: between key and value for a reduce program */
     const char *reporter_prefix;    /* of counter and status lines on stderr */
 };
+
+/* Settings in which flags of `mr run` travel. */
+#define JOB_PARTITIONER_SETTING       "mapreduce.job.partitioner"
+#define JOB_KEY_FIELDS_SETTING        "stream.num.map.output.key.fields"
+#define JOB_FIELD_SEPARATOR_SETTING   "stream.map.output.field.separator"
+#define JOB_KEY_SEPARATOR_SETTING     "mapreduce.map.output.key.field.separator"
+#define JOB_PARTITION_OPTIONS_SETTING "mapreduce.partition.keypartitioner.options"
+#define JOB_SORT_OPTIONS_SETTING      "mapreduce.partition.keycomparator.options"
 
 void job_deinit(struct job *j); /* accepts zeroed */
 
 /* Checks what the caller and the settings say and fills in the rest. ERR_INVALID with a text for
  * the user. Settings that have Hadoop's names have Hadoop's meaning (docs/mapreduce-engine.md). */
 int job_resolve(struct job *j, struct err *e) MUST_CHECK;
+
+/* The key as the user knows it, of one that the engine has. ERR_CORRUPT, if keys are coded. */
+static inline int job_plain_key(const struct job *j, struct mr_span key, struct mr_span *ret_key,
+                                struct err *e)
+{
+    if (!j->sort_by_fields) {
+        *ret_key = key;
+        return 0;
+    }
+    return keyfields_plain(&j->sort_fields, key, ret_key, e);
+}
+
+/* The setting in which the names of the library's outputs travel, divided by spaces. */
+#define JOB_OUTPUTS_SETTING "mapreduce.multipleoutputs"
+
+/* How many outputs beside the part the job's library declares. */
+size_t job_output_count(const struct job *j);
 
 /* Whether keys go to reduces by ranges that somebody must still find by sampling the input. */
 bool job_wants_boundaries(const struct job *j);
@@ -66,7 +98,7 @@ bool job_wants_boundaries(const struct job *j);
 
 struct job_library {
     void *handle;
-    const struct mr_job *job; /* lives as long as the handle */
+    struct mr_job *job; /* a copy of its table, what it does not know zero; owned */
 };
 
 /* Loads a shared object and checks its table. ERR_NOT_FOUND, ERR_VERSION, ERR_INVALID. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "common/alloc.h"
+#include "common/check.h"
 #include "common/limits.h"
 #include "common/macros.h"
 #include "common/sys.h"
@@ -138,6 +139,41 @@ static void close_splits(struct task_split *splits, size_t count)
     free(splits);
 }
 
+/* The named outputs of a task: NAME-00003 beside part-00003. */
+struct named_sinks {
+    const struct local *local;
+    uint32_t task;
+    struct sink *sinks[MR_NAMED_OUTPUTS_MAX];
+    size_t count;
+    struct task_sinks base;
+};
+
+static int make_named_sink(void *arg, const char *name, struct sink **ret_sink, struct err *e)
+{
+    struct named_sinks *n = arg;
+    CHECK(n->count < MR_NAMED_OUTPUTS_MAX);
+    char *path = xprintf("%s/%s-%05" PRIu32, n->local->hidden, name, n->task);
+    int r = sink_create_file(path, &n->sinks[n->count], e);
+    free(path);
+    if (r == 0) {
+        *ret_sink = n->sinks[n->count++];
+    }
+    return r;
+}
+
+static void named_sinks_init(struct named_sinks *n, const struct local *l, uint32_t task)
+{
+    *n = (struct named_sinks){.local = l, .task = task};
+    n->base = (struct task_sinks){make_named_sink, n};
+}
+
+static void named_sinks_deinit(struct named_sinks *n)
+{
+    for (size_t i = 0; i < n->count; i++) {
+        sink_free(n->sinks[i]);
+    }
+}
+
 static int run_map(struct local *l, const struct names *names, struct task_result *result,
                    struct err *e)
 {
@@ -147,18 +183,22 @@ static int run_map(struct local *l, const struct names *names, struct task_resul
     struct task_split *splits = xcalloc(count + 1, sizeof(*splits));
     bool final = l->options->job->reduces == 0;
     char *path = final ? part_path(l, number) : map_output_path(l, number);
+    struct named_sinks named;
+    named_sinks_init(&named, l, number);
     struct map_task task = {.job = l->options->job,
                             .identity = &names->identity,
                             .events = &task_events,
                             .splits = splits,
                             .split_count = count,
-                            .output_path = final ? NULL : path};
+                            .output_path = final ? NULL : path,
+                            .sinks = &named.base};
     int r = open_splits(l->plan.pieces + first, splits, count, e);
     if (r == 0 && final) {
         r = sink_create_file(path, &task.output, e);
     }
     r = r < 0 ? r : map_task_run(&task, result, e);
     sink_free(task.output);
+    named_sinks_deinit(&named);
     close_splits(splits, count);
     free(path);
     return r;
@@ -190,15 +230,19 @@ static int run_reduce(struct local *l, const struct names *names, struct task_re
     uint32_t number = names->identity.number;
     struct task_segment *segments = xcalloc((size_t)l->plan.maps + 1, sizeof(*segments));
     char *path = part_path(l, number);
+    struct named_sinks named;
+    named_sinks_init(&named, l, number);
     struct reduce_task task = {.job = l->options->job,
                                .identity = &names->identity,
                                .events = &task_events,
                                .segments = segments,
-                               .segment_count = l->plan.maps};
+                               .segment_count = l->plan.maps,
+                               .sinks = &named.base};
     int r = open_segments(l, number, segments, e);
     r = r < 0 ? r : sink_create_file(path, &task.output, e);
     r = r < 0 ? r : reduce_task_run(&task, result, e);
     sink_free(task.output);
+    named_sinks_deinit(&named);
     for (uint32_t i = 0; i < l->plan.maps; i++) {
         source_free(segments[i].source);
     }

@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/limits.h"
 #include "common/macros.h"
+#include "mapreduce/engine/inflated.h"
 
 enum {
     SPLIT_BYTES_MIN = 4 * 1024 * 1024,
@@ -103,8 +104,59 @@ static void add_piece(struct local_plan *plan, struct local_piece piece)
 /* Makes the next map task begin with the next piece. */
 static void begin_map(struct local_plan *plan)
 {
+    plan->maps += plan->piece_count > plan->firsts[plan->maps];
     plan->firsts = xreallocarray(plan->firsts, (size_t)plan->maps + 2, sizeof(*plan->firsts));
     plan->firsts[plan->maps] = plan->piece_count;
+}
+
+/* A file that may be cut; `whole`: it is a record, also without bytes. *held: bytes of the map task
+ * that is being filled. */
+static void add_plain(struct local_plan *plan, const struct local_file *file, bool whole,
+                      uint64_t split, uint64_t *held)
+{
+    uint64_t at = 0;
+    while (at < file->length || (whole && at == 0)) {
+        uint64_t length = whole ? file->length : MIN(file->length - at, split - *held);
+        add_piece(plan, (struct local_piece){file->path, at, length});
+        at += MAX(length, (uint64_t)1);
+        *held += length;
+        if (*held >= split) {
+            begin_map(plan);
+            *held = 0;
+        }
+    }
+}
+
+/* A compressed file has a map task of its own. */
+static void add_compressed(struct local_plan *plan, const struct local_file *file, uint64_t *held)
+{
+    begin_map(plan);
+    if (file->length > 0) {
+        add_piece(plan, (struct local_piece){file->path, 0, file->length});
+        begin_map(plan);
+    }
+    *held = 0;
+}
+
+static int make_maps(struct local_plan *plan, const struct job *job, uint64_t split, struct err *e)
+{
+    uint64_t held = 0;
+    plan->firsts = xcalloc(2, sizeof(*plan->firsts));
+    for (size_t i = 0; i < plan->file_count; i++) {
+        const struct local_file *file = &plan->files[i];
+        enum inflate_kind kind = INFLATE_NONE;
+        int r = job->decompress ? inflated_kind(file->path, job->input, &kind, e) : 0;
+        if (r < 0) {
+            return r;
+        }
+        if (kind != INFLATE_NONE) {
+            add_compressed(plan, file, &held);
+        } else {
+            add_plain(plan, file, job->input == MR_INPUT_FILES, split, &held);
+        }
+    }
+    begin_map(plan);
+    return 0;
 }
 
 int local_plan_init(struct local_plan *plan, const struct local_options *options, uint32_t parallel,
@@ -118,28 +170,9 @@ int local_plan_init(struct local_plan *plan, const struct local_options *options
             return r;
         }
     }
-    uint64_t split = split_bytes_of(plan, options, parallel);
-    uint64_t held = 0; /* bytes of the map task that is being filled */
-    begin_map(plan);
-    for (size_t i = 0; i < plan->file_count; i++) {
-        const struct local_file *file = &plan->files[i];
-        bool whole = options->job->input == MR_INPUT_FILES;
-        uint64_t at = 0;
-        while (at < file->length || (whole && at == 0)) {
-            uint64_t length = whole ? file->length : MIN(file->length - at, split - held);
-            add_piece(plan, (struct local_piece){file->path, at, length});
-            at += MAX(length, (uint64_t)1);
-            held += length;
-            if (held >= split) {
-                plan->maps++;
-                begin_map(plan);
-                held = 0;
-            }
-        }
+    int r = make_maps(plan, options->job, split_bytes_of(plan, options, parallel), e);
+    if (r < 0) {
+        local_plan_deinit(plan);
     }
-    if (plan->piece_count > plan->firsts[plan->maps]) {
-        plan->maps++;
-    }
-    plan->firsts[plan->maps] = plan->piece_count;
-    return 0;
+    return r;
 }

@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/macros.h"
 #include "mapreduce/engine/context.h"
+#include "mapreduce/engine/inflated.h"
 #include "mapreduce/engine/input.h"
 #include "mapreduce/engine/record.h"
 #include "mapreduce/engine/stream.h"
@@ -16,9 +17,11 @@ struct map_run {
     struct context context;
     struct partitioner partitioner;
     struct output output;
+    struct named_outputs named;
     struct input *input;
     struct stream *mapper;   /* the map program; NULL: functions */
     struct stream *combiner; /* the combine program */
+    struct buf coded;        /* the key that is emitted just now, if keys are sorted by fields */
     struct task_result *result;
     uint64_t total; /* bytes of all splits */
     uint64_t done;  /* of finished splits */
@@ -38,12 +41,25 @@ void task_result_deinit(struct task_result *r)
     buf_deinit(&r->stderr_tail);
 }
 
+/* What the engine sorts a program's key by. Valid until the next one. */
+static struct mr_span coded_key(struct map_run *m, struct mr_span key)
+{
+    const struct job *job = m->task->job;
+    if (!job->sort_by_fields) {
+        return key;
+    }
+    buf_clear(&m->coded);
+    keyfields_code(&job->sort_fields, key, &m->coded);
+    return mr_bytes(m->coded.data, m->coded.length);
+}
+
 /* A job without map function and program: lines are cut at the separator, as `cat` would. */
 static void map_identity(struct map_run *m, const struct mr_record *records, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct mr_record cut = stream_cut_line(&m->task->job->map_fields, records[i].value);
-        mr_emit(&m->context.ctx, cut.key, cut.value);
+        bool sorted = m->task->job->reduces > 0;
+        mr_emit(&m->context.ctx, sorted ? coded_key(m, cut.key) : cut.key, cut.value);
     }
 }
 
@@ -68,9 +84,19 @@ static int map_batch(struct map_run *m, const struct input_batch *batch)
     return 0;
 }
 
-static int map_split(struct map_run *m, const struct task_split *split)
+/* The text of a compressed file; NULL: it is not one. */
+static int open_text(const struct map_run *m, const struct task_split *split,
+                     struct source **ret_text)
 {
-    input_begin(m->input, split->source, split->start, split->length);
+    const struct job *job = m->task->job;
+    enum inflate_kind kind = INFLATE_NONE;
+    int r = job->decompress ? inflated_kind(split->source->name, job->input, &kind, m->e) : 0;
+    *ret_text = r < 0 || kind == INFLATE_NONE ? NULL : inflated_new(split->source, kind);
+    return r;
+}
+
+static int map_records(struct map_run *m)
+{
     for (;;) {
         struct input_batch batch;
         int r = input_next(m->input, &batch, m->e);
@@ -78,7 +104,7 @@ static int map_split(struct map_run *m, const struct task_split *split)
             return r;
         }
         if (batch.count == 0) {
-            break;
+            return 0;
         }
         counters_add(&m->result->counters, COUNTER_MAP_INPUT_RECORDS, batch.lines);
         r = map_batch(m, &batch);
@@ -88,12 +114,28 @@ static int map_split(struct map_run *m, const struct task_split *split)
             return r;
         }
         if (m->mapper && stream_is_deaf(m->mapper)) {
-            break; /* it reads no more: the rest is not needed, whether that is an error it will say
-                    */
+            return 0; /* it reads no more: the rest is not needed; whether that is an error it says
+                       */
         }
     }
+}
+
+static int map_split(struct map_run *m, const struct task_split *split)
+{
+    struct source *text = NULL;
+    int r = open_text(m, split, &text);
+    if (r < 0) {
+        return r;
+    }
+    if (text) {
+        input_begin(m->input, text, 0, UINT64_MAX);
+    } else {
+        input_begin(m->input, split->source, split->start, split->length);
+    }
+    r = map_records(m);
+    source_free(text);
     m->done += split->length;
-    return 0;
+    return r;
 }
 
 static int map_splits(struct map_run *m)
@@ -117,14 +159,14 @@ static void mapped_line(void *arg, struct mr_span line)
         return;
     }
     struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
-    collector_emit(m->context.collector, cut.key, cut.value);
+    collector_emit(m->context.collector, coded_key(m, cut.key), cut.value);
 }
 
 static void combined_line(void *arg, struct mr_span line)
 {
     struct map_run *m = arg;
     struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
-    collector_emit_combined(m->context.collector, cut.key, cut.value);
+    collector_emit_combined(m->context.collector, coded_key(m, cut.key), cut.value);
 }
 
 static struct stream_options stream_options_of(struct map_run *m, const char *command)
@@ -154,7 +196,9 @@ static int feed_combiner(void *arg, const struct mr_record *record, struct err *
         }
     }
     if (record) {
-        return stream_write_record(m->combiner, record, e);
+        struct mr_record plain = *record;
+        int r = job_plain_key(m->task->job, record->key, &plain.key, e);
+        return r < 0 ? r : stream_write_record(m->combiner, &plain, e);
     }
     int r = stream_finish(m->combiner, e);
     stream_free(m->combiner);
@@ -175,6 +219,9 @@ static int make_partitioner(struct map_run *m)
     if (job->native && job->native->partition) {
         m->partitioner.function = job->native->partition;
         m->partitioner.ctx = &m->context.ctx;
+    }
+    if (job->partition_by_fields || job->sort_by_fields) {
+        m->partitioner.job = job;
     }
     return 0;
 }
@@ -219,6 +266,8 @@ static int begin(struct map_run *m)
     } else {
         output_init(&m->output, job, m->task->output, m->e);
         m->context.output = &m->output;
+        named_init(&m->named, job, m->task->sinks, m->e);
+        m->context.named = &m->named;
         context_set_target(&m->context, CONTEXT_OUTPUT);
     }
     struct input_options options = {job->input, job->record_bytes, job->record_bytes_max};
@@ -254,7 +303,8 @@ static int finish(struct map_run *m)
     }
     counters_add(counters, COUNTER_MAP_OUTPUT_RECORDS, m->output.records);
     counters_add(counters, COUNTER_BYTES_WRITTEN, m->output.bytes);
-    return output_finish(&m->output);
+    r = output_finish(&m->output);
+    return r < 0 ? r : named_finish(&m->named, counters);
 }
 
 static void release(struct map_run *m)
@@ -264,14 +314,16 @@ static void release(struct map_run *m)
     stream_free(m->combiner);
     collector_free(m->context.collector);
     output_deinit(&m->output);
+    named_deinit(&m->named);
     input_free(m->input);
     partitioner_deinit(&m->partitioner);
+    buf_deinit(&m->coded);
 }
 
 int map_task_run(const struct map_task *t, struct task_result *result, struct err *e)
 {
     struct err local = ERR_INIT;
-    struct map_run m = {.task = t, .result = result, .e = e ? e : &local};
+    struct map_run m = {.task = t, .result = result, .coded = BUF_INIT, .e = e ? e : &local};
     uint64_t cpu_us = clock_cpu_us();
     int r = begin(&m);
     r = r < 0 ? r : map_splits(&m);
@@ -285,17 +337,10 @@ int map_task_run(const struct map_task *t, struct task_result *result, struct er
 
 enum { SAMPLE_PIECES = 64, SAMPLE_PIECE_BYTES = 64 * 1024 };
 
-/* One piece of the whole input, counted over all splits: emits into context->keys. */
-static int sample_piece(struct map_run *m, uint64_t at)
+/* What input_begin() is to begin with, into context->keys. */
+static int sample_records(struct map_run *m)
 {
-    const struct task_split *split = m->task->splits;
-    while (at >= split->length) {
-        at -= split->length;
-        split++;
-    }
     struct input_batch batch;
-    uint64_t length = MIN(split->length - at, (uint64_t)SAMPLE_PIECE_BYTES);
-    input_begin(m->input, split->source, split->start + at, length);
     int r;
     while ((r = input_next(m->input, &batch, m->e)) == 0 && batch.count > 0) {
         if (m->task->job->native) {
@@ -307,6 +352,31 @@ static int sample_piece(struct map_run *m, uint64_t at)
             return m->context.failed;
         }
     }
+    return r;
+}
+
+/* One piece of the whole input, counted over all splits: emits into context->keys. Pieces are
+ * `step` bytes apart. Those of a compressed file are one at its beginning, as long as all of them.
+ */
+static int sample_piece(struct map_run *m, uint64_t at, uint64_t step)
+{
+    const struct task_split *split = m->task->splits;
+    struct source *text = NULL;
+    while (at >= split->length) {
+        at -= split->length;
+        split++;
+    }
+    int r = open_text(m, split, &text);
+    if (text && at < step) {
+        uint64_t pieces = (split->length - at - 1) / step + 1;
+        input_begin(m->input, text, 0, pieces * SAMPLE_PIECE_BYTES);
+        r = sample_records(m);
+    } else if (r == 0 && !text) {
+        uint64_t length = MIN(split->length - at, (uint64_t)SAMPLE_PIECE_BYTES);
+        input_begin(m->input, split->source, split->start + at, length);
+        r = sample_records(m);
+    }
+    source_free(text);
     return r;
 }
 
@@ -336,7 +406,7 @@ int task_sample(struct job *job, const struct task_identity *identity,
     struct buf keys = BUF_INIT;
     struct map_task task = {
         .job = job, .identity = identity, .splits = splits, .split_count = split_count};
-    struct map_run m = {.task = &task, .result = &result, .e = e};
+    struct map_run m = {.task = &task, .result = &result, .coded = BUF_INIT, .e = e};
     if (job->map_command) {
         return err_set(e, ERR_INVALID,
                        "a total order needs a map function or boundaries in the "
@@ -354,11 +424,12 @@ int task_sample(struct job *job, const struct task_identity *identity,
     int r = context_setup(&m.context);
     uint64_t pieces = MIN(m.total / SAMPLE_PIECE_BYTES + 1, (uint64_t)SAMPLE_PIECES);
     for (uint64_t i = 0; i < pieces && m.total > 0 && r == 0; i++) {
-        r = sample_piece(&m, m.total / pieces * i);
+        r = sample_piece(&m, m.total / pieces * i, m.total / pieces);
     }
     context_cleanup(&m.context);
     r = r < 0 ? r : choose_boundaries(job, &keys, e);
     input_free(m.input);
+    buf_deinit(&m.coded);
     buf_deinit(&keys);
     task_result_deinit(&result);
     return r;

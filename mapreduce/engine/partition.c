@@ -7,6 +7,7 @@
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/parse.h"
+#include "mapreduce/engine/job.h"
 #include "mapreduce/engine/record.h"
 
 struct partition_range {
@@ -86,6 +87,18 @@ uint32_t partition_by_range(const struct partitioner *p, struct mr_span key)
         }
     }
     return low;
+}
+
+uint32_t partition_by_fields(const struct partitioner *p, struct mr_span key)
+{
+    const struct job *job = p->job;
+    struct mr_span plain;
+    if (job_plain_key(job, key, &plain, NULL) < 0) {
+        return p->reduces;
+    }
+    return job->partition_by_fields
+               ? partition_scale(keyfields_hash(&job->partition_fields, plain), p->reduces)
+               : partition_by_hash(plain, p->reduces);
 }
 
 static int compare_keys(const void *a, const void *b)

@@ -2,6 +2,7 @@
  *
  * By hash: the upper 32 bits of hash_bytes(key, 0), scaled to the number of reduces. The result is
  * the same on every machine and in every version; it is part of our formats (docs/formats-mr.md).
+ * By fields of a key: the same of keyfields_hash().
  */
 #ifndef MAPREDUCE_ENGINE_PARTITION_H
 #define MAPREDUCE_ENGINE_PARTITION_H
@@ -17,12 +18,14 @@
  * divided by commas. Partition i has the keys below boundary i and not below boundary i - 1. */
 #define PARTITION_BOUNDARIES_SETTING "mapreduce.partition.boundaries"
 
+struct job;
 struct partition_range; /* a boundary and its prefix; private to partition.c */
 
 struct partitioner {
     uint32_t reduces;                                                               /* above 0 */
     uint32_t (*function)(struct mr_ctx *ctx, struct mr_span key, uint32_t reduces); /* or NULL */
-    struct mr_ctx *ctx;             /* for function; borrowed */
+    struct mr_ctx *ctx;    /* for function; borrowed */
+    const struct job *job; /* if its keys go by fields, or are coded; else NULL; borrowed */
     struct partition_range *ranges; /* reduces - 1 of them, ascending; NULL: not by ranges */
     uint8_t *memory;                /* what the boundaries' keys point into */
 };
@@ -39,9 +42,18 @@ void partition_choose(struct mr_span *keys, size_t count, uint32_t reduces, stru
 
 uint32_t partition_by_range(const struct partitioner *p, struct mr_span key);
 
+/* As p->job has it. A key that cannot be made plain goes to no partition: the result is not below
+ * the number of reduces. */
+uint32_t partition_by_fields(const struct partitioner *p, struct mr_span key);
+
+static inline uint32_t partition_scale(uint64_t hash, uint32_t reduces)
+{
+    return (uint32_t)(((hash >> 32) * reduces) >> 32);
+}
+
 static inline uint32_t partition_by_hash(struct mr_span key, uint32_t reduces)
 {
-    return (uint32_t)(((hash_bytes(key.data, key.length, 0) >> 32) * reduces) >> 32);
+    return partition_scale(hash_bytes(key.data, key.length, 0), reduces);
 }
 
 /* The partition of a key; what a user's function gave is not checked here. */
@@ -49,6 +61,9 @@ static inline uint32_t partition_of(const struct partitioner *p, struct mr_span 
 {
     if (p->reduces == 1) {
         return 0;
+    }
+    if (p->job) {
+        return partition_by_fields(p, key);
     }
     if (p->function) {
         return p->function(p->ctx, key, p->reduces);

@@ -19,6 +19,7 @@ struct reduce_run {
     struct runset runs;
     struct merge merge;
     struct output output;
+    struct named_outputs named;
     struct stream *reducer; /* the reduce program */
     struct task_result *result;
     uint64_t total; /* records of all segments */
@@ -42,6 +43,10 @@ static int reduce_function(struct reduce_run *t)
     int r;
     while ((r = group_next(&g, &key)) > 0) {
         t->groups++;
+        r = job_plain_key(t->task->job, key, &key, t->e);
+        if (r < 0) {
+            break;
+        }
         t->task->job->native->reduce(&t->context.ctx, key, &g.values);
         r = t->context.failed;
         if (r == 0 && t->merge.records - looked_at >= PROGRESS_RECORDS) {
@@ -68,10 +73,10 @@ static int reduce_each(struct reduce_run *t)
             buf_clear(&last);
             buf_append(&last, record.key.data, record.key.length);
         }
-        r = 0;
-        if (t->reducer) {
+        r = job_plain_key(t->task->job, record.key, &record.key, t->e);
+        if (r == 0 && t->reducer) {
             r = stream_write_record(t->reducer, &record, t->e);
-        } else {
+        } else if (r == 0) {
             output_record(&t->output, record.key, record.value);
         }
         if (r == 0 && t->merge.records % PROGRESS_RECORDS == 0) {
@@ -126,6 +131,8 @@ static int begin(struct reduce_run *t)
     context_init(&t->context, t->task->job, t->task->events, counters, t->e);
     output_init(&t->output, t->task->job, t->task->output, t->e);
     t->context.output = &t->output;
+    named_init(&t->named, t->task->job, t->task->sinks, t->e);
+    t->context.named = &t->named;
     context_set_target(&t->context, CONTEXT_OUTPUT);
     merge_init(&t->merge);
     t->merge.alive = t->task->events ? t->task->events->alive : NULL;
@@ -163,6 +170,7 @@ int reduce_task_run(const struct reduce_task *task, struct task_result *result, 
     }
     r = r < 0 ? r : context_error(&t.context);
     r = r < 0 ? r : output_finish(&t.output);
+    r = r < 0 ? r : named_finish(&t.named, counters);
     counters_add(counters, COUNTER_REDUCE_INPUT_RECORDS, t.merge.records);
     counters_add(counters, COUNTER_REDUCE_INPUT_GROUPS, t.groups);
     counters_add(counters, COUNTER_REDUCE_OUTPUT_RECORDS, t.output.records);
@@ -172,6 +180,7 @@ int reduce_task_run(const struct reduce_task *task, struct task_result *result, 
     merge_deinit(&t.merge);
     runset_deinit(&t.runs);
     output_deinit(&t.output);
+    named_deinit(&t.named);
     region_deinit(&t.window);
     counters_add(counters, COUNTER_CPU_MS, (clock_cpu_us() - cpu_us) / 1000);
     return r;

@@ -18,6 +18,9 @@ struct source {
 
     /* Reads up to `length` bytes. Returns how many: 0 only at the end of the file. */
     int64_t (*read)(struct source *s, uint64_t offset, void *data, size_t length, struct err *e);
+    /* Bytes of the file that were read so far, for a source that hands out others than it reads
+     * (inflated.h). NULL: it hands out what it reads. */
+    uint64_t (*taken)(const struct source *s);
     void (*free)(struct source *s); /* may be NULL */
 };
 

@@ -56,14 +56,22 @@ struct task_split {
     uint64_t length;
 };
 
+/* Where named outputs go (mr_emit_to()). make() is called once for each that gets a record; the
+ * sink stays the caller's, and is finished on success. */
+struct task_sinks {
+    int (*make)(void *arg, const char *name, struct sink **ret_sink, struct err *e);
+    void *arg;
+};
+
 struct map_task {
     const struct job *job;
     const struct task_identity *identity;
     const struct task_events *events;
     const struct task_split *splits; /* one, or several small ones */
     size_t split_count;
-    const char *output_path; /* the map output file; NULL if job->reduces is 0 */
-    struct sink *output;     /* finished on success; NULL if job->reduces is not 0 */
+    const char *output_path;        /* the map output file; NULL if job->reduces is 0 */
+    struct sink *output;            /* finished on success; NULL if job->reduces is not 0 */
+    const struct task_sinks *sinks; /* NULL: job->reduces is not 0, or the job declares none */
 };
 
 /* ERR_TASK: the user's code failed, e says how; other errors are the machine's or the input's. On
@@ -76,7 +84,8 @@ struct reduce_task {
     const struct task_events *events;
     const struct task_segment *segments; /* in the order of the map tasks */
     size_t segment_count;
-    struct sink *output; /* finished on success */
+    struct sink *output;            /* finished on success */
+    const struct task_sinks *sinks; /* NULL: the job declares none */
 };
 
 int reduce_task_run(const struct reduce_task *t, struct task_result *result,

@@ -1,10 +1,13 @@
 /* The table of `mr run`'s flags, and Hadoop Streaming's spellings of them. */
 #include "mapreduce/mr/options.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/alloc.h"
+#include "common/buf.h"
 #include "common/limits.h"
 #include "common/macros.h"
 #include "common/parse.h"
@@ -51,6 +54,20 @@ static const struct config_row rows[] = {
          "Number of reduce tasks, each of which makes one output file. 0: the mapper's output "
          "is the job's. Default: the setting mapreduce.job.reduces, else 1 with --local, and as "
          "many as fit the input and the workers on a cluster."},
+    {ROW("partitioner", CONFIG_STRING, partitioner), .value_name = "NAME",
+     .help = "Which reduce gets a key: hash (the default), total (ranges of keys, found by "
+             "sampling: all output files together are in order) or KeyFieldBasedPartitioner. Names "
+             "of Hadoop's classes are understood."},
+    {ROW("key-fields", CONFIG_INT, key_fields), .min = 1, .max = UINT32_MAX,
+     .help = "How many fields of a line that the mapper prints are the key. Default: 1."},
+    {ROW("field-separator", CONFIG_STRING, field_separator), .value_name = "TEXT",
+     .help = "What divides the fields of lines that the mapper prints, and of keys. Default: TAB."},
+    {ROW("partition-by", CONFIG_STRING, partition_by), .value_name = "FIELDS",
+     .help = "Parts of the key that decide which reduce gets it, as sort has them after -k: 1,2."},
+    {ROW("sort-by", CONFIG_STRING, sort_by), .value_name = "FIELDS",
+     .help = "Parts of the key by which a reducer's input is sorted, as sort has them after -k, "
+             "with n for numbers and r for the reverse order: '1,1 2,2nr'. Keys that are equal in "
+             "them are in the order of their bytes."},
     {ROW("map-only", CONFIG_BOOL, map_only),
      .help = "No reduces: what the mapper emits is the output. The same as -r 0."},
     {ROW("split-size", CONFIG_SIZE, split_bytes), .min = 1, .max = INT64_MAX,
@@ -128,6 +145,7 @@ static const struct {
     {"-lib", "--lib"},
     {"--split", "--split-size"},
     {"-cmdenv", "--cmdenv"},
+    {"-partitioner", "--partitioner"},
     {"-numReduceTasks", "--reduces"},
     {"--numReduceTasks", "--reduces"},
     {"-jobconf", "--define"},
@@ -232,6 +250,42 @@ static int set_pairs(struct settings *settings, const struct config_list *pairs,
     return 0;
 }
 
+/* Flags that are settings under names of Hadoop's. They win over -D. */
+static int set_fields(struct job *job, const struct run_options *o, struct err *e)
+{
+    char count[24] = "";
+    (void)snprintf(count, sizeof(count), "%" PRId64, o->key_fields);
+    const struct {
+        const char *name;
+        const char *value;
+    } given[] = {
+        {JOB_PARTITIONER_SETTING, o->partitioner},
+        {JOB_KEY_FIELDS_SETTING, o->key_fields > 0 ? count : NULL},
+        {JOB_FIELD_SEPARATOR_SETTING, o->field_separator},
+        {JOB_KEY_SEPARATOR_SETTING, o->field_separator},
+        {JOB_PARTITION_OPTIONS_SETTING, o->partition_by},
+        {JOB_SORT_OPTIONS_SETTING, o->sort_by},
+    };
+    int r = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(given) && r == 0; i++) {
+        r = given[i].value ? settings_set(&job->settings, given[i].name, given[i].value, e) : 0;
+    }
+    return r;
+}
+
+/* mrmaster cannot ask the library. */
+static int set_outputs(struct job *job, struct err *e)
+{
+    struct buf names = BUF_INIT;
+    const char *const *outputs = job->native ? job->native->outputs : NULL;
+    for (size_t i = 0; outputs && outputs[i]; i++) {
+        buf_printf(&names, "%s%s", i > 0 ? " " : "", outputs[i]);
+    }
+    int r = names.length > 0 ? settings_set(&job->settings, JOB_OUTPUTS_SETTING, names.data, e) : 0;
+    buf_deinit(&names);
+    return r;
+}
+
 int run_command_job(const struct run_command *c, const struct mr_job *native, struct job *ret_job,
                     struct err *e)
 {
@@ -248,7 +302,9 @@ int run_command_job(const struct run_command *c, const struct mr_job *native, st
         job->output_format = strcmp(o->output_format, "raw") == 0 ? MR_OUTPUT_RAW : MR_OUTPUT_TEXT;
     }
     int r = set_pairs(&job->settings, &o->settings, "-D", e);
+    r = r < 0 ? r : set_outputs(job, e);
     r = r < 0 ? r : set_pairs(&job->environment, &o->cmdenv, "--cmdenv", e);
+    r = r < 0 ? r : set_fields(job, o, e);
     r = r < 0 ? r : set_format(job, o->format, e);
     r = r < 0 ? r : set_reduces(job, o, e);
     return r < 0 ? r : job_resolve(job, e);

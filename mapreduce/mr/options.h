@@ -20,6 +20,11 @@ struct run_options {
     const char *output;
     struct config_list files;
     const char *reduces; /* a number; NULL: not given */
+    const char *partitioner;
+    int64_t key_fields; /* 0: not given */
+    const char *field_separator;
+    const char *partition_by;
+    const char *sort_by;
     const char *format;
     const char *output_format;
     uint64_t memory_bytes;

@@ -13,9 +13,11 @@
 #include <trireme/dfs.h>
 
 #include "common/alloc.h"
+#include "common/check.h"
 #include "common/limits.h"
 #include "common/macros.h"
 #include "common/sys.h"
+#include "mapreduce/task_commit.h"
 #include "mapreduce/task_io.h"
 #include "mapreduce/task_pipe.h"
 
@@ -110,8 +112,52 @@ static int create_output(struct attempt *a, struct sink **ret_sink, struct err *
                             ret_sink, e);
 }
 
+/* The file "errors-00003" beside "part-00003". */
+static int make_named(void *arg, const char *name, struct sink **ret_sink, struct err *e)
+{
+    struct attempt *a = arg;
+    CHECK(a->named_count < MR_NAMED_OUTPUTS_MAX);
+    const char *number = strrchr(a->assignment->output_name, '-');
+    const char *file = arena_printf(&a->arena, "%s%s", name, number ? number : "");
+    int r = task_sink_create(a->dfs, file, a->assignment->spec->output_replication,
+                             &a->named[a->named_count], e);
+    if (r == 0) {
+        a->named_files[a->named_count] = file;
+        *ret_sink = a->named[a->named_count++];
+    }
+    return r;
+}
+
+static void free_named(struct attempt *a)
+{
+    while (a->named_count > 0) {
+        sink_free(a->named[--a->named_count]);
+    }
+}
+
+/* The part and what named outputs there are, together. */
+static int commit_files(struct attempt *a, struct sink *sink, struct err *e)
+{
+    struct task_place at = {.dfs = a->dfs,
+                            .hidden = a->assignment->hidden_directory,
+                            .fence_name = a->assignment->fence_name,
+                            .fence_epoch = a->assignment->fence_epoch};
+    struct task_file files[MR_NAMED_OUTPUTS_MAX + 1];
+    for (size_t i = 0; i < a->named_count; i++) {
+        files[i] = (struct task_file){a->named_files[i], a->named[i]};
+    }
+    files[a->named_count] = (struct task_file){a->assignment->output_name, sink};
+    return task_commit_files(&at, a->assignment->attempt, files, a->named_count + 1,
+                             &a->end.output_inode, e);
+}
+
 static int commit_output(struct attempt *a, struct sink *sink, struct err *e)
 {
+    if (job_output_count(&a->job) > 0) { /* also if this attempt has made none: another may have */
+        int r = commit_files(a, sink, e);
+        a->end.committed = r == 0;
+        return r;
+    }
     struct task_commit commit = {.dfs = a->dfs,
                                  .path = final_path(a),
                                  .fence_name = a->assignment->fence_name,
@@ -145,7 +191,8 @@ static int run_map(struct attempt *a, struct err *e)
                             .events = &a->events,
                             .splits = splits,
                             .split_count = a->assignment->split_count,
-                            .output_path = map_only ? NULL : made};
+                            .output_path = map_only ? NULL : made,
+                            .sinks = &a->sinks};
     int r = open_splits(a, splits, e);
     r = r < 0 || !map_only ? r : create_output(a, &task.output, e);
     r = r < 0 ? r : map_task_run(&task, &a->result, e);
@@ -153,6 +200,7 @@ static int run_map(struct attempt *a, struct err *e)
         r = map_only ? commit_output(a, task.output, e) : place_map_output(a, made, e);
     }
     sink_free(task.output);
+    free_named(a);
     close_splits(a, splits);
     return r;
 }
@@ -170,7 +218,8 @@ static int run_reduce(struct attempt *a, struct err *e)
                                .identity = &a->identity,
                                .events = &a->events,
                                .segments = shuffle_segments(a->shuffle),
-                               .segment_count = a->assignment->maps};
+                               .segment_count = a->assignment->maps,
+                               .sinks = &a->sinks};
     r = create_output(a, &task.output, e);
     r = r < 0 ? r : reduce_task_run(&task, &a->result, e);
     if (r == ERR_CORRUPT && shuffle_find_corrupt(a->shuffle) > 0) {
@@ -178,6 +227,7 @@ static int run_reduce(struct attempt *a, struct err *e)
     }
     r = r < 0 ? r : commit_output(a, task.output, e);
     sink_free(task.output);
+    free_named(a);
     return r;
 }
 
@@ -217,6 +267,7 @@ void attempt_init(struct attempt *a, const struct task_environment *env,
                                      .status = on_status,
                                      .alive = on_alive,
                                      .stderr_line = on_stderr_line};
+    a->sinks = (struct task_sinks){make_named, a};
     task_result_init(&a->result);
     task_report_init(&a->report, pipe_fd, assignment->attempt);
     if (assignment->reduce) {

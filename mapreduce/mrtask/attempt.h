@@ -9,6 +9,7 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/limits.h"
 #include "common/rpc/rpc.h"
 #include "mapreduce/engine/task.h"
 #include "mapreduce/job_types.h"
@@ -47,6 +48,10 @@ struct attempt {
     struct task_events events;
     struct task_result result;
     struct task_report report;
+    struct sink *named[MR_NAMED_OUTPUTS_MAX]; /* named outputs that were made */
+    const char *named_files[MR_NAMED_OUTPUTS_MAX];
+    size_t named_count;
+    struct task_sinks sinks;
     struct shuffle *shuffle; /* of a reduce; NULL for a map */
     struct attempt_end end;
 };

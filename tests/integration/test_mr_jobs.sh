@@ -144,6 +144,47 @@ run --lib "$TRIREME_BUILD/sort.so" --format fixed:100 --output-format raw -i /re
     --split-size 333K
 output_is /records-sorted records-sorted
 
+say "compressed input: a split for each file, whatever its size"
+(head -n 20000 words | gzip && tail -n +20001 words | gzip) >words.gz
+/usr/bin/python3 -c 'import bz2; open("unended.bz2", "wb").write(bz2.compress(open("unended", "rb").read(), 1))'
+dfs mkdir /packed
+dfs put --chunk-size 1M words.gz unended.bz2 /packed
+run --lib "$wordcount" -i /packed -o /unpacked -r 3 --split-size 100K
+sorted_output_is /unpacked counts
+says 'succeeded in .*: 2 maps, 3 reduces'
+says "Bytes Read=$(cat words.gz unended.bz2 | wc -c)$"
+run --mapper cat --reducer cat -i /packed/words.gz -o /unpacked-sorted -r 1
+output_is /unpacked-sorted words-sorted
+run --lib "$TRIREME_BUILD/sort.so" -i /packed/words.gz -o /unpacked-ordered -r 3
+output_is /unpacked-ordered words-sorted
+head -c 5000 words.gz | dfs put - /cut.gz
+run_fails 1 '/cut.gz: the compressed data ends in the middle, at offset 5000' --mapper cat -i /cut.gz --attempts 1
+echo plain | dfs put - /plain.gz
+run_fails 1 '/plain.gz: gzip: no gzip header at offset 0' --mapper cat -i /plain.gz --attempts 1
+run --mapper cat -i /plain.gz -o /plain --map-only -D mapreduce.input.decompress=false
+echo plain >plain
+output_is /plain plain
+dfs put plain /packed/plain.xz
+run_fails 1 'input /packed/plain.xz: xz is not supported, only .gz, .bz2, .zst and .lz4' --mapper cat -i /packed
+
+say "keys partitioned and sorted by their fields"
+awk 'BEGIN { for (i = 0; i < 20000; i++) printf "%s\t%d\t%d\n", substr("abcdefgh", 1 + i % 8, 1), i * 7919 % 20011, i }' >fields
+LC_ALL=C sort -t "$(printf '\t')" -k1,1 -k2,2nr fields >fields-sorted
+dfs put fields /fields
+run -D stream.num.map.output.key.fields=2 -D mapreduce.partition.keypartitioner.options=-k1,1 \
+    -D mapreduce.job.output.key.comparator.class=org.apache.hadoop.mapred.lib.KeyFieldBasedComparator \
+    -D mapreduce.partition.keycomparator.options='-k1,1 -k2,2nr' -mapper cat -reducer cat -input /fields -output /by-fields \
+    -partitioner org.apache.hadoop.mapred.lib.KeyFieldBasedPartitioner -numReduceTasks 3 --split-size 50K
+for part in 0 1 2; do
+    dfs cat "/by-fields/part-0000$part" >"fields-$part"
+    cut -f 1 "fields-$part" | uniq >>fields-keys
+done
+LC_ALL=C sort -m -t "$(printf '\t')" -k1,1 -k2,2nr fields-[012] >got
+same_bytes got fields-sorted
+[ "$(wc -l <fields-keys)" = 8 ] || fail "a first field is in two parts"
+run --mapper cat --reducer cat --key-fields 2 --sort-by '1,1 2,2nr' -i /fields -o /by-flags -r 1 --memory 1M
+output_is /by-flags fields-sorted
+
 say "map-only; garbage; a mapper that stops reading"
 run --mapper cat -i /in/words -o /map-only -r 0 --split-size 1M
 sorted_output_is /map-only words-sorted

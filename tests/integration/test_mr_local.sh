@@ -129,6 +129,103 @@ run --mapper cat --reducer NONE -i books/z-last -o out || fail "map only"
 printf 'no newline at the end of this file\n' >last.ref
 expect "map-only program" last.ref out/part-00000
 
+# ---- Compressed input: by the ends of names, never cut, several members in a file ----
+mkdir packed
+(head -n 1000 all.txt | gzip && tail -n +1001 all.txt | gzip -1) >packed/all.gz
+rm -rf out
+run --lib "$build/wordcount.so" -i packed -o out -r 3 --split 300000 || fail "word count of gzip"
+sort out/part-* >got
+expect "word count of a .gz of two members" count.ref got
+# Frames by hand, so that the tools need not be there: zstd's with raw blocks, lz4's with uncompressed ones.
+python3 - packed/all.zst packed/all.lz4 packed/all.bz2 <<'PY' || fail "frames"
+import bz2, struct, sys
+data = open("all.txt", "rb").read()
+open(sys.argv[3], "wb").write(bz2.compress(data[:5000]) + bz2.compress(data[5000:]))
+blocks = [data[i:i + 65536] for i in range(0, len(data), 65536)]
+with open(sys.argv[1], "wb") as f:
+    f.write(b"\x28\xb5\x2f\xfd\x00\x38")
+    for block in blocks:
+        f.write(struct.pack("<I", len(block) << 3 | (block is blocks[-1]))[:3] + block)
+with open(sys.argv[2], "wb") as f:
+    f.write(b"\x04\x22\x4d\x18\x60\x40\x82")
+    for block in blocks:
+        f.write(struct.pack("<I", len(block) | 1 << 31) + block)
+    f.write(b"\0\0\0\0")
+PY
+rm -rf out
+run --mapper "tr -s '[:space:]' '\n'" --reducer 'uniq -c' -r 2 -i packed -o out --split 300000 || fail "four formats"
+cat out/part-* | awk 'NF == 2 {print $2 "\t" $1 / 4}' | sort >got
+expect "programs get the text of .gz, .bz2, .zst and .lz4" count.ref got
+rm -rf out
+"$mr" run --local --mapper 'cat >/dev/null; echo "$(basename $mapreduce_map_input_file) $mapreduce_map_input_start"' \
+    --reducer NONE -i packed -o out --split 20M 2>said || fail "$(tail -3 said)"
+cat out/part-* | sort >got
+printf 'all.%s 0\n' bz2 gz lz4 zst >one.ref
+expect "a map task for each compressed file" one.ref got
+bytes=$(cat packed/* | wc -c)
+grep -q "Bytes Read=$bytes$" said || fail "bytes read are not those of the files: $bytes, $(grep 'Bytes Read' said)"
+rm -rf out
+run --lib "$build/sort.so" -i packed/all.gz -i packed/all.zst -o out -r 4 || fail "sort of compressed files"
+cat out/part-* | uniq -d >got
+uniq <sort.ref >one.ref
+uniq <got >got2
+expect "sort of compressed files: the parts together are in order" one.ref got2
+cp records cut.gz
+rm -rf out
+run --mapper cat --reducer NONE -D mapreduce.input.decompress=false -i cut.gz -o out --split 100M || fail "as it is"
+cmp -n 9999900 cut.gz out/part-00000 && echo "ok: compressed files as they are"
+rm -rf out
+head -c $(($(stat -c %s packed/all.gz) - 1000)) packed/all.gz >cut.gz
+refuse "a cut .gz" "cut.gz: the compressed data ends in the middle, at offset $(stat -c %s cut.gz)" \
+    run --lib "$build/wordcount.so" -i books -i cut.gz -o out
+(head -c 1000 packed/all.gz; echo nonsense; tail -c +1010 packed/all.gz) >bad.gz
+refuse "a damaged .gz" "bad.gz: gzip: " run --mapper cat --reducer cat -i bad.gz -o out
+grep -qE 'at offset [0-9]+$' said || fail "no offset: $(cat said)"
+refuse "what is no .gz" "books.gz: gzip: no gzip header at offset 0" run --lib "$build/wordcount.so" \
+    -i "$(ln -s books/z-last books.gz && echo books.gz)" -o out
+refuse "a format that is not read" "all.xz: xz is not supported, only .gz" run --lib "$build/wordcount.so" \
+    -i "$(: >all.xz && echo all.xz)" -o out
+
+# ---- Fields of keys: which reduce, which order; by Hadoop's names and by short flags ----
+awk 'BEGIN { srand(3); for (i = 0; i < 30000; i++)
+    printf "%s\t%d\tv%d\n", substr("abcdefghij", 1 + int(rand() * 10), 1 + int(rand() * 2)), i * 7919 % 100003 - 50000, i }' >fields
+sort -t "$(printf '\t')" -k1,1 -k2,2nr fields >fields.ref
+rm -rf out
+run --mapper cat --reducer cat -i fields -o out -r 1 --key-fields 2 --partition-by 1,1 --sort-by '1,1 2,2nr' \
+    --memory 1M --split 50K || fail "short flags"
+expect "sorted by fields, with spills" fields.ref out/part-00000
+cat >first.awk <<'AWK'
+{ if (NR > 1 && $1 == last && $2 + 0 >= value + 0) print "not in order: " $0; last = $1; value = $2; seen[$1] = 1 }
+END { for (key in seen) print key }
+AWK
+rm -rf out
+run -D stream.num.map.output.key.fields=2 \
+    -D mapreduce.job.output.key.comparator.class=org.apache.hadoop.mapreduce.lib.partition.KeyFieldBasedComparator \
+    -D mapreduce.partition.keycomparator.options='-k1,1 -k2,2nr' -D mapreduce.partition.keypartitioner.options=-k1,1 \
+    -partitioner org.apache.hadoop.mapred.lib.KeyFieldBasedPartitioner \
+    -mapper cat -combiner cat -reducer 'awk -f first.awk' -file first.awk -input fields -output out -numReduceTasks 4 \
+    --split 50K || fail "Hadoop's names"
+cat out/part-* | sort >got # a key twice: two reduces had it
+cut -f 1 fields | sort -u >one.ref
+expect "by Hadoop's names: each first field in one reduce, in order, through a combiner" one.ref got
+rm -rf out
+tr '\t' . <fields >dotted
+run -D stream.map.output.field.separator=. -D stream.num.map.output.key.fields=2 -D map.output.key.field.separator=. \
+    -D mapred.text.key.comparator.options=-k2n -i dotted -o out -r 1 --mapper cat || fail "separator"
+sort -t . -k2,2n dotted | awk -F . '{print $1 "." $2 "\t" $3}' >one.ref
+expect "separator, older names, no reducer" one.ref out/part-00000
+rm -rf out
+run --mapper cat --reducer NONE --sort-by 1n -i fields -o out --split 100M || fail "map only"
+expect "nothing is sorted without a reduce" fields out/part-00000
+refuse "bad fields" "'-k0' is not -kF" run --mapper cat --partition-by -k0 -i fields -o out2
+refuse "unknown partitioner" "partitioner 'org.example.Mine' is not known" run --mapper cat \
+    -partitioner org.example.Mine -i fields -o out2
+refuse "unknown comparator" "comparator 'x.Y' is not known" run --mapper cat \
+    -D mapreduce.job.output.key.comparator.class=x.Y -i fields -o out2
+refuse "fields of a library" "this map is a library's" run --lib "$build/wordcount.so" --sort-by 1n -i fields -o out2
+refuse "fields and total order" "a total order goes by whole keys" run --mapper cat --partitioner total --sort-by 1n \
+    -i fields -o out2
+
 # ---- Nothing, and what must fail ----
 : >empty
 rm -rf out

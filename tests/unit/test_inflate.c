@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include <bzlib.h>
 #include <isa-l/igzip_lib.h>
 #include <lz4frame.h>
 #include <zstd.h>
@@ -20,7 +22,7 @@
 
 enum { TEXT_BYTES = 300 * 1000 };
 
-static const enum inflate_kind kinds[] = {INFLATE_GZIP, INFLATE_ZSTD, INFLATE_LZ4};
+static const enum inflate_kind kinds[] = {INFLATE_GZIP, INFLATE_ZSTD, INFLATE_LZ4, INFLATE_BZIP2};
 
 /* Partly random, so that it is neither stored nor tiny. */
 static void make_text(struct buf *text, size_t length)
@@ -53,6 +55,12 @@ static void compress(enum inflate_kind kind, const struct buf *text, struct buf 
         length = ZSTD_compress2(c, space, sizeof(space), text->data, text->length);
         assert_false(ZSTD_isError(length));
         (void)ZSTD_freeCCtx(c);
+    } else if (kind == INFLATE_BZIP2) {
+        unsigned room = sizeof(space);
+        assert_int_equal(BZ2_bzBuffToBuffCompress((char *)space, &room, text->data,
+                                                  (unsigned)text->length, 1, 0, 0),
+                         BZ_OK);
+        length = room;
     } else {
         LZ4F_preferences_t p = {.frameInfo.contentChecksumFlag = LZ4F_contentChecksumEnabled};
         length = LZ4F_compressFrame(space, sizeof(space), text->data, text->length, &p);
@@ -61,27 +69,33 @@ static void compress(enum inflate_kind kind, const struct buf *text, struct buf 
     buf_append(out, space, length);
 }
 
-static int collect(void *arg, const void *data, size_t length, struct err *e)
-{
-    (void)e;
-    buf_append(arg, data, length);
-    return 0;
-}
-
 /* Fed in pieces of `piece` bytes. */
-static int expand(enum inflate_kind kind, const struct buf *from, size_t piece, struct buf *out)
+static int expand_to(enum inflate_kind kind, const struct buf *from, size_t piece, struct buf *out,
+                     struct err *e)
 {
-    struct err e = ERR_INIT;
-    struct inflate *f = inflate_new(kind, collect, out);
+    struct inflate *f = inflate_new(kind);
+    struct span text;
     int r = 0;
     for (size_t at = 0; r == 0 && at < from->length; at += piece) {
-        r = inflate_feed(f, from->data + at, MIN(piece, from->length - at), &e);
+        inflate_put(f, from->data + at, MIN(piece, from->length - at));
+        while ((r = inflate_next(f, &text, e)) > 0) {
+            assert_true(text.length > 0 && text.length <= 128 * 1024);
+            buf_append(out, text.data, text.length);
+        }
+        assert_true(inflate_taken(f) <= MIN(at + piece, from->length));
     }
     if (r == 0) {
-        r = inflate_end(f, &e);
+        assert_int_equal(inflate_taken(f), from->length);
+        r = inflate_end(f, e);
     }
     inflate_free(f);
     return r;
+}
+
+static int expand(enum inflate_kind kind, const struct buf *from, size_t piece, struct buf *out)
+{
+    struct err e = ERR_INIT;
+    return expand_to(kind, from, piece, out, &e);
 }
 
 static void expect(enum inflate_kind kind, const struct buf *from, size_t piece,
@@ -168,31 +182,99 @@ static void damage_is_seen(void **state)
     buf_deinit(&text);
 }
 
-static int refuse(void *arg, const void *data, size_t length, struct err *e)
+/* Texts whose end falls on the end of a buffer of output: nothing is missing then. */
+static void texts_of_whole_buffers(void **state)
 {
-    (void)arg;
-    (void)data;
-    (void)length;
-    return err_set(e, ERR_IO, "full");
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+        for (size_t length = 128 * 1024; length <= 256 * 1024; length += 128 * 1024) {
+            struct buf text = BUF_INIT, packed = BUF_INIT;
+            make_text(&text, length);
+            compress(kinds[i], &text, &packed);
+            expect(kinds[i], &packed, 1 << 20, &text);
+            expect(kinds[i], &packed, 1000, &text);
+            buf_deinit(&text);
+            buf_deinit(&packed);
+        }
+    }
 }
 
-static void the_taker_may_refuse(void **state)
+/* The text of the error has the offset: of the end for what was cut, and of about the place for
+ * what was changed: a block of the format, at most. */
+static void errors_name_their_place(void **state)
 {
     (void)state;
     struct buf text = BUF_INIT;
-    make_text(&text, 20000);
+    make_text(&text, TEXT_BYTES);
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
         struct err e = ERR_INIT;
-        struct buf packed = BUF_INIT;
+        struct buf packed = BUF_INIT, out = BUF_INIT;
+        char wanted[64];
         compress(kinds[i], &text, &packed);
-        struct inflate *f = inflate_new(kinds[i], refuse, NULL);
-        assert_int_equal(inflate_feed(f, packed.data, packed.length, &e), ERR_IO);
-        inflate_free(f);
+        packed.length -= 3;
+        (void)snprintf(wanted, sizeof(wanted), "in the middle, at offset %zu", packed.length);
+        assert_int_equal(expand_to(kinds[i], &packed, 1 << 20, &out, &e), ERR_CORRUPT);
+        assert_non_null(strstr(err_message(&e), wanted));
+        packed.data[0] = 'x'; /* not even a beginning */
+        assert_int_equal(expand_to(kinds[i], &packed, 1 << 20, &out, &e), ERR_CORRUPT);
+        const char *place = strstr(err_message(&e), "at offset ");
+        assert_non_null(place);
+        assert_true(strtoul(place + strlen("at offset "), NULL, 10) < 16);
         buf_deinit(&packed);
+        buf_deinit(&out);
     }
+    buf_deinit(&text);
+}
+
+/* 30 MB of zeros in a few kilobytes come out piece by piece, when they are asked for. */
+static void a_little_input_stands_for_much(void **state)
+{
+    (void)state;
+    struct buf zeros = BUF_INIT, packed = BUF_INIT;
+    struct err e = ERR_INIT;
+    buf_append_fill(&zeros, 0, TEXT_BYTES);
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+        buf_clear(&packed);
+        for (int n = 0; n < 100; n++) {
+            compress(kinds[i], &zeros, &packed);
+        }
+        struct inflate *f = inflate_new(kinds[i]);
+        struct span text;
+        uint64_t length = 0;
+        int r;
+        inflate_put(f, packed.data, packed.length);
+        while ((r = inflate_next(f, &text, &e)) > 0) {
+            assert_true(text.length <= 128 * 1024);
+            length += text.length;
+        }
+        assert_int_equal(r, 0);
+        assert_int_equal(length, 100 * (uint64_t)TEXT_BYTES);
+        assert_int_equal(inflate_end(f, &e), 0);
+        inflate_free(f);
+    }
+    buf_deinit(&zeros);
+    buf_deinit(&packed);
+}
+
+static void names(void **state)
+{
+    (void)state;
     assert_int_equal(inflate_kind_of("plain text", 10), INFLATE_NONE);
     assert_int_equal(inflate_kind_of("\x1f\x8b", 2), INFLATE_NONE);
-    buf_deinit(&text);
+    assert_int_equal(inflate_kind_of_name("/logs/a.gz"), INFLATE_GZIP);
+    assert_int_equal(inflate_kind_of_name("b.tar.zst"), INFLATE_ZSTD);
+    assert_int_equal(inflate_kind_of_name("c.lz4"), INFLATE_LZ4);
+    assert_int_equal(inflate_kind_of_name("c.bz2"), INFLATE_BZIP2);
+    assert_int_equal(inflate_kind_of_name("/logs.gz/a"), INFLATE_NONE);
+    assert_int_equal(inflate_kind_of_name("/logs/.gz"), INFLATE_NONE);
+    assert_int_equal(inflate_kind_of_name("a.gz.txt"), INFLATE_NONE);
+    assert_int_equal(inflate_kind_of_name("agz"), INFLATE_NONE);
+    assert_int_equal(inflate_kind_of_name(""), INFLATE_NONE);
+    assert_string_equal(inflate_unsupported("/a/b.xz"), "xz");
+    assert_string_equal(inflate_unsupported("b.snappy"), "snappy");
+    assert_null(inflate_unsupported("b.gz"));
+    assert_null(inflate_unsupported("/a.xz/b"));
+    assert_null(inflate_unsupported("xz"));
 }
 
 int main(void)
@@ -200,8 +282,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_of_any_size),
         cmocka_unit_test(members_in_a_row),
+        cmocka_unit_test(texts_of_whole_buffers),
         cmocka_unit_test(damage_is_seen),
-        cmocka_unit_test(the_taker_may_refuse),
+        cmocka_unit_test(errors_name_their_place),
+        cmocka_unit_test(a_little_input_stands_for_much),
+        cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

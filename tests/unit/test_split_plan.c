@@ -135,6 +135,36 @@ static void too_many_splits_become_larger_ones(void **state)
 }
 
 /* Random files: each byte of each file is in exactly one split. */
+/* A compressed file is a split of its own, however large or small, on the hosts of most of it. */
+static void files_that_stay_whole(void **state)
+{
+    (void)state;
+    struct arena arena = ARENA_INIT;
+    struct plan_extent extents[3] = {{0, 1 << 20, &names[0], &racks[0], 1},
+                                     {1 << 20, 1 << 20, &names[2], &racks[2], 1},
+                                     {2 << 20, 1 << 20, &names[2], &racks[2], 1}};
+    struct plan_file files[4] = {
+        {.path = "/large", .length = 3 << 20, .extents = extents, .extent_count = 3, .whole = true},
+        {.path = "/small", .length = 1000, .extents = extents, .extent_count = 1, .whole = true},
+        {.path = "/plain", .length = 900, .extents = extents, .extent_count = 1},
+        {.path = "/plain2", .length = 800, .extents = extents, .extent_count = 1}};
+    struct plan_options options = mib;
+    struct plan plan;
+    split_plan(files, 4, &options, &arena, &plan);
+    assert_int_equal(plan.split_count, 3);
+    assert_int_equal(plan.splits[0].piece_count, 1);
+    assert_int_equal(plan.splits[0].bytes, 3 << 20);
+    assert_string_equal(plan.splits[0].hosts[0], "h2");
+    assert_int_equal(plan.splits[1].bytes, 1700);
+    assert_int_equal(plan.splits[2].piece_count, 1);
+    assert_int_equal(plan.splits[2].pieces[0].file, 1);
+    options.splits_max = 3; /* fewer than there are files: small ones share */
+    split_plan(files, 4, &options, &arena, &plan);
+    assert_int_equal(plan.split_count, 2);
+    assert_int_equal(plan.splits[1].bytes, 2700);
+    arena_deinit(&arena);
+}
+
 static void every_byte_is_in_one_split(void **state)
 {
     (void)state;
@@ -195,6 +225,7 @@ int main(void)
         cmocka_unit_test(small_files_share_splits),
         cmocka_unit_test(nothing_comes_of_empty_files),
         cmocka_unit_test(too_many_splits_become_larger_ones),
+        cmocka_unit_test(files_that_stay_whole),
         cmocka_unit_test(every_byte_is_in_one_split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,22 +7,14 @@
  *     #include <trireme/mapreduce.h>
  *
  *     static void map(struct mr_ctx *ctx, struct mr_span key, struct mr_span value)
- *     {
- *         ... mr_emit(ctx, k, v); ...
- *     }
- *
+ *     { ... mr_emit(ctx, k, v); ... }
  *     static void reduce(struct mr_ctx *ctx, struct mr_span key, struct mr_values *values)
- *     {
- *         ...
- *     }
+ *     { ... }
  *
  *     static const struct mr_job job = {
  *         MR_JOB_HEADER, .name = "example", .map = map, .reduce = reduce};
  *
- *     MR_EXPORT const struct mr_job *mr_job_v1(void)
- *     {
- *         return &job;
- *     }
+ *     MR_EXPORT const struct mr_job *mr_job_v1(void) { return &job; }
  *
  *     cc -O2 -shared -fPIC -o example.so example.c        (nothing to link against)
  *     mr run --lib example.so -i /in -o /out              (or, on local files: mr run --local ...)
@@ -40,10 +32,8 @@
  *
  * Tasks may run more than once: after a failure, or twice at a time to overtake a slow machine.
  * Only one run counts. So the functions must depend on their arguments and the configuration alone,
- * and must leave no traces elsewhere.
- *
- * Threads. One task runs in one thread. Several tasks may run one after the other in one process,
- * so do not keep state in static variables; ctx->user is the place for it.
+ * and must leave no traces elsewhere. One task runs in one thread, and several may follow each
+ * other in one process: keep no state in static variables; ctx->user is the place for it.
  *
  * Lifetime of memory. Everything that you are handed (key, value, records, values) belongs to the
  * host and is valid until your function returns, except where it says less; copy what you keep.
@@ -90,14 +80,14 @@ struct mr_values {
     bool (*next)(struct mr_values *values, struct mr_span *ret_value);
 };
 
-/* Shape of the records that map() gets. */
+/* Shape of the records that map() gets. .gz, .bz2, .zst and .lz4 are decompressed first. */
 enum mr_input {
     MR_INPUT_LINES = 0, /* key: offset in the file, 8 bytes, see mr_get_u64(); value: the line
                            without its newline */
     MR_INPUT_BLOCKS,    /* key: offset; value: many whole lines with their newlines. Fast, if lines
                            mean nothing to you */
     MR_INPUT_FIXED,     /* key: offset; value: input_record_bytes bytes; a file is whole records */
-    MR_INPUT_FILES,     /* key: the file's path; value: the whole file */
+    MR_INPUT_FILES,     /* key: the file's path; value: the whole file, as it is */
 };
 
 /* How emitted records become bytes of the output files. */
@@ -159,6 +149,10 @@ struct mr_job {
     enum mr_input input;
     enum mr_output output;
     uint32_t input_record_bytes; /* for MR_INPUT_FIXED */
+
+    /* Outputs beside the parts, for mr_emit_to(): at most 32 names of letters, digits, _ and -,
+     * NULL behind the last. NULL: none. */
+    const char *const *outputs;
 };
 
 /* The host's functions. Call them by the inline functions below. */
@@ -174,6 +168,8 @@ struct mr_host {
     const char *(*config)(struct mr_ctx *ctx, const char *name);
     void (*fail_task)(struct mr_ctx *ctx, const char *text);
     size_t (*split_words)(struct mr_span *text, struct mr_span *words, size_t words_max);
+    void (*emit_to)(struct mr_ctx *ctx, const char *output, struct mr_span key,
+                    struct mr_span value);
 };
 
 #define MR_JOB_HEADER .abi = MR_ABI, .size = (uint32_t)sizeof(struct mr_job)
@@ -182,7 +178,6 @@ struct mr_host {
 MR_EXPORT const struct mr_job *mr_job_v1(void);
 
 /* ---- In map, reduce, combine, setup and cleanup ---- */
-
 /* Hands a record on: from map to the reduce task of its key, from combine in place of what it was
  * given, from reduce to the output. Copies both. */
 static inline void mr_emit(struct mr_ctx *ctx, struct mr_span key, struct mr_span value)
@@ -196,9 +191,21 @@ static inline void mr_emit_batch(struct mr_ctx *ctx, const struct mr_record *rec
     ctx->host->emit_batch(ctx, records, count);
 }
 
-/* The next value of the key. False: there is none left, *ret_value is as before. The value is valid
- * until the next call or until your function returns. Values that you do not ask for are skipped;
- * they come once only. */
+/* Hands a record to one of the outputs that the job declares: the file NAME-0000N beside
+ * part-0000N, made with the first record. In reduce, and in map of a job without reduces; elsewhere
+ * the attempt fails. All files of an attempt count, or none. */
+static inline void mr_emit_to(struct mr_ctx *ctx, const char *output, struct mr_span key,
+                              struct mr_span value)
+{
+    if (ctx->host->size < offsetof(struct mr_host, emit_to) + sizeof(ctx->host->emit_to)) {
+        ctx->host->fail_task(ctx, "mr_emit_to(): this worker is older than the job's library");
+        return;
+    }
+    ctx->host->emit_to(ctx, output, key, value);
+}
+
+/* The next value of the key, valid until the next call or your function's return. False: none is
+ * left, *ret_value is as before. Values come once; those that you do not ask for are skipped. */
 static inline bool mr_values_next(struct mr_values *values, struct mr_span *ret_value)
 {
     return values->next(values, ret_value);
@@ -217,15 +224,13 @@ static inline void mr_status(struct mr_ctx *ctx, const char *text)
     ctx->host->status(ctx, text);
 }
 
-/* The value of a job setting (`mr run -D name=value`), NULL when it is not set. Valid for the whole
- * task. */
+/* A job setting (`mr run -D name=value`), valid for the whole task. NULL: it is not set. */
 static inline const char *mr_config(struct mr_ctx *ctx, const char *name)
 {
     return ctx->host->config(ctx, name);
 }
 
-/* Makes the attempt fail once your function has returned. The first text counts; it should name
- * what was wrong. */
+/* Fails the attempt once your function has returned. The first text counts: name what is wrong. */
 static inline void mr_fail(struct mr_ctx *ctx, const char *text)
 {
     ctx->host->fail_task(ctx, text);
@@ -249,9 +254,9 @@ static inline bool mr_equal(struct mr_span a, struct mr_span b)
     return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
 }
 
-/* Finds words, which are divided by spaces, tabs, newlines, CR, VT and FF. Cuts them off the front
- * of *text and writes up to words_max of them (at least 1); they point into the text. Returns their
- * number; 0 when only white space was left. Uses the processor's vector instructions. */
+/* Finds words, which are divided by spaces, tabs, newlines, CR, VT and FF, with vector
+ * instructions. Cuts up to words_max of them (at least 1) off the front of *text, into which they
+ * point. Returns their number; 0 when only white space was left. */
 static inline size_t mr_split_words(struct mr_ctx *ctx, struct mr_span *text, struct mr_span *words,
                                     size_t words_max)
 {
