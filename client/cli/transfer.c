@@ -96,13 +96,14 @@ void transfer_take_file(struct transfer *t, char *source, char *target)
     *item = (struct transfer_item){
         .source = source, .target = target, .job.run = copy_on_worker, .transfer = t};
     if (!t->pool) {
-        t->pool = workpool_new("copy", (size_t)t->cli->options.threads, TRANSFER_WAITING_MAX + 1);
+        t->pool = workpool_new("copy", (size_t)t->cli->options.threads, TRANSFER_WAITING_MAX);
     }
     wait_for(t, TRANSFER_WAITING_MAX - 1);
     sync_enter(&t->cli->lock);
     t->waiting++;
     sync_leave(&t->cli->lock);
-    CHECK(workpool_submit(t->pool, &item->job, NULL) == 0); /* there is room: we have waited */
+    /* The bound is ours: a file that is done may still count in the pool for a moment. */
+    workpool_submit_reserved(t->pool, NULL, &item->job, NULL);
 }
 
 void transfer_stdio(struct transfer *t, const char *source, const char *target)
