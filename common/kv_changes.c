@@ -14,8 +14,9 @@
 
 enum {
     TABLE_COUNT = 256,
-    TAIL_COUNT_MAX = 8,        /* put in place one by one */
-    SPARE_CAPACITY_MAX = 8192, /* of the hash, kept over a clear, which must pass over all of it */
+    TAIL_COUNT_MAX = 8,         /* put in place one by one */
+    SPARE_CAPACITY_MAX = 16384, /* of the hash, kept over a clear */
+    SPARSE_PART = 16,           /* with fewer in it than this part of its capacity it is sparse */
 };
 
 struct table {
@@ -54,16 +55,31 @@ void kv_changes_free(struct kv_changes *c)
     free(c);
 }
 
+/* A map that was large once is passed over only when that is not much more than what is in it. */
+static void clear_map(struct kv_changes *c)
+{
+    if (c->by_key.capacity > SPARE_CAPACITY_MAX) {
+        map_deinit(&c->by_key);
+        return;
+    }
+    if (c->count > c->by_key.capacity / SPARSE_PART) {
+        map_clear(&c->by_key);
+        return;
+    }
+    for (size_t i = 0; i < TABLE_COUNT; i++) {
+        for (size_t k = 0; k < c->tables[i].count; k++) {
+            struct span key = c->tables[i].list[k]->key;
+            (void)map_remove_bytes(&c->by_key, key.data, key.length);
+        }
+    }
+}
+
 void kv_changes_clear(struct kv_changes *c)
 {
+    clear_map(c);
     for (size_t i = 0; i < TABLE_COUNT; i++) {
         c->tables[i].count = 0;
         c->tables[i].sorted = 0;
-    }
-    if (c->by_key.capacity > SPARE_CAPACITY_MAX) {
-        map_deinit(&c->by_key);
-    } else {
-        map_clear(&c->by_key);
     }
     arena_reset(&c->arena);
     c->count = 0;

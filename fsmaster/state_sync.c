@@ -10,8 +10,8 @@
 #include "common/check.h"
 
 enum {
-    BATCH_COUNT_MAX = 2048, /* keys; then it is written */
-    BATCH_BYTES_MAX = 1 << 20,
+    BATCH_COUNT_MAX = 4096, /* keys; then it is written */
+    BATCH_BYTES_MAX = 4 << 20,
     EAGER_GROUPS = 32, /* written as they end, after somebody has asked */
 };
 
