@@ -861,6 +861,43 @@ int store_list_jobs(struct dfs *dfs, struct arena *arena, struct job_found **ret
     return 0;
 }
 
+/* The directory's name, "job_<fence>_<number>", in the arena; NULL: there is none. */
+static int find_job_name(struct dfs *dfs, uint64_t number, struct arena *arena, const char **ret,
+                         struct err *e)
+{
+    struct dfs_dir *dir = NULL;
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    const char *name = NULL;
+    *ret = NULL;
+    int r = dfs_dir_open(dfs, JOBS_DIRECTORY, &dir, &de);
+    while (r >= 0 && !*ret && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
+        const char *last = strrchr(name, '_');
+        if (last && strtoull(last + 1, NULL, 10) == number) {
+            *ret = arena_strdup(arena, name);
+        }
+    }
+    dfs_dir_close(dir);
+    return r < 0 ? err_from_dfs(e, &de, "list %s", JOBS_DIRECTORY) : 0;
+}
+
+int store_find_record(struct dfs *dfs, uint64_t number, struct arena *arena, struct job_record *ret,
+                      struct err *e)
+{
+    const char *name = NULL;
+    struct job_found found = {0};
+    int r = find_job_name(dfs, number, arena, &name, e);
+    r = r < 0 || !name ? r : read_job(dfs, name, arena, &found, e);
+    if (r == 0 && found.record.number == 0) {
+        r = err_set(e, ERR_NOT_FOUND, "no job of number %" PRIu64 " is remembered; see mr history",
+                    number);
+    }
+    if (r == 0) {
+        *ret = found.record;
+    }
+    return r;
+}
+
 int store_remove_job(struct store_at at, const struct job_record *record, struct err *e)
 {
     struct arena arena = ARENA_INIT;

@@ -122,6 +122,9 @@ struct job_found {
 };
 int store_list_jobs(struct dfs *dfs, struct arena *arena, struct job_found **ret, size_t *ret_count,
                     struct err *e) MUST_CHECK;
+/* The record of the job of that number, whatever its state. ERR_NOT_FOUND: it is not remembered. */
+int store_find_record(struct dfs *dfs, uint64_t number, struct arena *arena, struct job_record *ret,
+                      struct err *e) MUST_CHECK;
 /* Forgets an ended job, with its uploads. */
 int store_remove_job(struct store_at at, const struct job_record *record, struct err *e) MUST_CHECK;
 

@@ -1,22 +1,16 @@
 /* Jobs on a worker: their library and side files are fetched once, checked against the submission's
  * CRC, and are complete before the first task sees them. */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <trireme/dfs.h>
 
 #include "common/alloc.h"
 #include "common/check.h"
 #include "common/clock.h"
-#include "common/crc32c.h"
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/sys.h"
+#include "mapreduce/job_files.h"
 #include "mapreduce/mr_pack.h"
-#include "mapreduce/store_err.h"
 #include "mapreduce/worker_internal.h"
 
 /* ---- Fetching, on a pool thread: touches only its own struct ---- */
@@ -32,72 +26,12 @@ struct load {
     struct err err;
 };
 
-/* Copies one file out of the store under a temporary name, checks it, and gives it its name. */
-static int fetch_bytes(struct dfs_file *file, const struct job_file *f, int fd, struct err *e)
-{
-    enum { PIECE = 256 * 1024 };
-    struct dfs_err de = {0};
-    char *data = xmalloc(PIECE);
-    uint64_t at = 0;
-    uint32_t crc = 0;
-    int r = 0;
-    while (r == 0) {
-        int64_t n = dfs_pread(file, data, PIECE, at, &de);
-        if (n <= 0) {
-            r = n < 0 ? err_from_dfs(e, &de, "fetch %s", f->store_path) : 0;
-            break;
-        }
-        crc = crc32c_extend(crc, data, (size_t)n);
-        at += (uint64_t)n;
-        r = sys_write_full(fd, data, (size_t)n, e);
-    }
-    free(data);
-    if (r == 0 && (at != f->length || crc != f->crc32c)) {
-        r = err_set(e, ERR_CORRUPT, "%s is not the file that was submitted", f->store_path);
-    }
-    return r;
-}
-
-static int fetch_file(struct dfs *dfs, const char *directory, const struct job_file *f,
-                      struct err *e)
-{
-    struct buf path = BUF_INIT;
-    struct buf temporary = BUF_INIT;
-    struct dfs_err de = {0};
-    struct dfs_file *file = NULL;
-    buf_printf(&path, "%s/%s", directory, f->name);
-    buf_printf(&temporary, "%s/%s.part", directory, f->name);
-    int fd = sys_open(temporary.data, O_WRONLY | O_CREAT | O_TRUNC, f->executable ? 0755 : 0644, e);
-    int r = fd < 0 ? fd : 0;
-    if (r == 0 && dfs_open(dfs, f->store_path, &file, &de) < 0) {
-        r = err_from_dfs(e, &de, "fetch %s", f->store_path);
-    }
-    r = r < 0 ? r : fetch_bytes(file, f, fd, e);
-    if (file) {
-        (void)dfs_close(file, NULL); /* was only read */
-    }
-    sys_close(&fd);
-    if (r == 0 && rename(temporary.data, path.data) < 0) {
-        r = err_errno(e, "rename %s", temporary.data);
-    }
-    buf_deinit(&path);
-    buf_deinit(&temporary);
-    return r;
-}
-
 static void load_done(void *arg);
 
 static void load_run(struct job *work)
 {
     struct load *load = CONTAINER_OF(work, struct load, work);
-    const struct job_spec *spec = load->spec;
-    load->code = sys_mkdir_p(load->directory, &load->err);
-    if (load->code == 0 && spec->library) {
-        load->code = fetch_file(load->dfs, load->directory, spec->library, &load->err);
-    }
-    for (size_t i = 0; i < spec->file_count && load->code == 0; i++) {
-        load->code = fetch_file(load->dfs, load->directory, &spec->files[i], &load->err);
-    }
+    load->code = job_files_fetch(load->dfs, load->spec, load->directory, &load->err);
     rpc_loop_post(load->w->options.loop, load_done, load);
 }
 

@@ -11,5 +11,6 @@ int command_counters(int argc, char **argv);
 int command_why(int argc, char **argv);
 int command_workers(int argc, char **argv);
 int command_logs(int argc, char **argv);
+int command_replay(int argc, char **argv);
 
 #endif

@@ -25,9 +25,10 @@ static const struct command {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", command_run},   {"list", command_list},       {"status", command_status},
-    {"kill", command_kill}, {"logs", command_logs},       {"counters", command_counters},
-    {"why", command_why},   {"workers", command_workers}, {"history", command_history},
+    {"run", command_run},       {"list", command_list},       {"status", command_status},
+    {"kill", command_kill},     {"logs", command_logs},       {"counters", command_counters},
+    {"why", command_why},       {"workers", command_workers}, {"history", command_history},
+    {"replay", command_replay},
 };
 
 static const struct config_program program = {
@@ -45,6 +46,7 @@ static const struct config_program program = {
               "  why        what a job waits for\n"
               "  logs       a job's attempts, and what one of them said\n"
               "  counters   a job's counters\n"
+              "  replay     run one task again on this machine\n"
               "  kill       end a job\n"
               "  workers    the workers and their slots\n"
               "\n"

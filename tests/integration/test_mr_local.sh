@@ -131,15 +131,17 @@ expect "map-only program" last.ref out/part-00000
 
 # ---- Compressed input: by the ends of names, never cut, several members in a file ----
 mkdir packed
-(head -n 1000 all.txt | gzip && tail -n +1001 all.txt | gzip -1) >packed/all.gz
+head -n 100000 all.txt >some.txt
+tr -s '[:space:]' '\n' <some.txt | grep -v '^$' | sort | uniq -c | awk '{print $2 "\t" $1}' | sort >some.ref
+(head -n 1000 some.txt | gzip && tail -n +1001 some.txt | gzip -1) >packed/all.gz
 rm -rf out
 run --lib "$build/wordcount.so" -i packed -o out -r 3 --split 300000 || fail "word count of gzip"
 sort out/part-* >got
-expect "word count of a .gz of two members" count.ref got
+expect "word count of a .gz of two members" some.ref got
 # Frames by hand, so that the tools need not be there: zstd's with raw blocks, lz4's with uncompressed ones.
 python3 - packed/all.zst packed/all.lz4 packed/all.bz2 <<'PY' || fail "frames"
 import bz2, struct, sys
-data = open("all.txt", "rb").read()
+data = open("some.txt", "rb").read()
 open(sys.argv[3], "wb").write(bz2.compress(data[:5000]) + bz2.compress(data[5000:]))
 blocks = [data[i:i + 65536] for i in range(0, len(data), 65536)]
 with open(sys.argv[1], "wb") as f:
@@ -155,7 +157,7 @@ PY
 rm -rf out
 run --mapper "tr -s '[:space:]' '\n'" --reducer 'uniq -c' -r 2 -i packed -o out --split 300000 || fail "four formats"
 cat out/part-* | awk 'NF == 2 {print $2 "\t" $1 / 4}' | sort >got
-expect "programs get the text of .gz, .bz2, .zst and .lz4" count.ref got
+expect "programs get the text of .gz, .bz2, .zst and .lz4" some.ref got
 rm -rf out
 "$mr" run --local --mapper 'cat >/dev/null; echo "$(basename $mapreduce_map_input_file) $mapreduce_map_input_start"' \
     --reducer NONE -i packed -o out --split 20M 2>said || fail "$(tail -3 said)"
@@ -166,14 +168,13 @@ bytes=$(cat packed/* | wc -c)
 grep -q "Bytes Read=$bytes$" said || fail "bytes read are not those of the files: $bytes, $(grep 'Bytes Read' said)"
 rm -rf out
 run --lib "$build/sort.so" -i packed/all.gz -i packed/all.zst -o out -r 4 || fail "sort of compressed files"
-cat out/part-* | uniq -d >got
-uniq <sort.ref >one.ref
-uniq <got >got2
-expect "sort of compressed files: the parts together are in order" one.ref got2
+cat out/part-* >got
+sort some.txt some.txt >one.ref
+expect "sort of compressed files: the parts together are in order" one.ref got
 cp records cut.gz
 rm -rf out
 run --mapper cat --reducer NONE -D mapreduce.input.decompress=false -i cut.gz -o out --split 100M || fail "as it is"
-cmp -n 9999900 cut.gz out/part-00000 && echo "ok: compressed files as they are"
+if cmp -n 9999900 cut.gz out/part-00000; then echo "ok: compressed files as they are"; else fail "as it is"; fi
 rm -rf out
 head -c $(($(stat -c %s packed/all.gz) - 1000)) packed/all.gz >cut.gz
 refuse "a cut .gz" "cut.gz: the compressed data ends in the middle, at offset $(stat -c %s cut.gz)" \
