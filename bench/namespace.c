@@ -124,6 +124,15 @@ static void do_create(struct world *w, uint32_t count)
     commit(w);
 }
 
+/* What a check on the way to the root adds. */
+static void setup_quota(struct world *w, uint32_t count)
+{
+    struct op_set_quota quota = {
+        .path = "/user", .fields = QUOTA_NAMES, .names = (uint64_t)count * 1000};
+    run(w, (struct operation){.kind = OPERATION_SET_QUOTA, .set_quota = quota});
+    commit(w);
+}
+
 static void do_put(struct world *w, uint32_t count)
 {
     char path[PATH_BYTES];
@@ -225,6 +234,7 @@ static const struct row {
     {"create, batches of 1", NULL, do_create, 1},
     {"create, batches of 16", NULL, do_create, 16},
     {"create, batches of 256", NULL, do_create, 256},
+    {"create below a quota, of 256", setup_quota, do_create, 256},
     {"create unnamed + close, of 256", NULL, do_put, 256},
     {"rename, of 256", do_create, do_rename, 256},
     {"delete, of 256", setup_delete, do_delete, 256},
