@@ -262,6 +262,30 @@ static void test_candidate_loses(void **state) /* the three outcomes of 5.2 */
     lone_deinit(&l);
 }
 
+/* One voter is dead and the other one stands itself: no majority refuses, and yet nobody can win.
+ * The next try comes within one election time-out, not two. */
+static void test_split_votes_are_tried_again_soon(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        struct lone l;
+        lone_init(&l, &(struct lone_options){.voters = 3, .raft.seed = seed});
+        lone_tick(&l, 2 * LONE_ELECTION_MS);
+        struct raft_message m = {.kind = RAFT_VOTE_REPLY, .from = 2, .term = 2};
+        m.vote_reply = (struct raft_vote_reply){.granted = true, .pre = true};
+        assert_int_equal(lone_receive(&l, &m), 0);
+        lone_written(&l);
+        assert_true(raft_next_ms(l.r) >= l.now_ms + LONE_ELECTION_MS);
+        m.vote_reply = (struct raft_vote_reply){.granted = false};
+        assert_int_equal(lone_receive(&l, &m), 0);
+        assert_int_equal(lone_status(&l).role, RAFT_CANDIDATE); /* member 3 might still answer */
+        assert_in_range(raft_next_ms(l.r), l.now_ms + 1, l.now_ms + LONE_ELECTION_MS);
+        lone_tick(&l, LONE_ELECTION_MS);
+        assert_int_equal(lone_status(&l).role, RAFT_PRE_CANDIDATE);
+        lone_deinit(&l);
+    }
+}
+
 /* ---- a leader that lives is not disturbed (D 4.2.3) ---- */
 
 static void test_p17_followers_of_a_live_leader_ignore_candidates(void **state)
@@ -520,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_no_term_runs_away_alone),
         cmocka_unit_test(test_answers_of_another_election_do_not_count),
         cmocka_unit_test(test_candidate_loses),
+        cmocka_unit_test(test_split_votes_are_tried_again_soon),
         cmocka_unit_test(test_p17_followers_of_a_live_leader_ignore_candidates),
         cmocka_unit_test(test_a_transfer_is_not_held_up),
         cmocka_unit_test(test_leader_ignores_candidates),
