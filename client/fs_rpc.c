@@ -29,6 +29,7 @@ METHOD(fs_method_renew_leases, "RenewLeases", renew_leases_request, renew_leases
 METHOD(fs_method_recover_chunk, "RecoverChunk", recover_chunk_request, recover_chunk_reply);
 METHOD(fs_method_explain, "Explain", explain_request, explain_reply);
 METHOD(fs_method_report, "Report", report_request, report_reply);
+METHOD(fs_method_admin_server, "AdminServer", admin_server_request, admin_server_reply);
 
 /* A seal may take the master RECOVERY_WAIT_MS until it says why it waits. */
 enum { RECOVER_ATTEMPT_MS = RECOVERY_WAIT_MS + 5 * 1000 };
@@ -271,6 +272,19 @@ int fs_recover_chunk(struct call *c, const struct fs_recover *what, uint64_t *re
 
 /* ---- Report --------------------------------------------------------------------------------- */
 
+static void leaving_from_wire(const Trireme__V1__Leaving *from, struct dfs_leaving *to)
+{
+    to->done = from->done;
+    to->counted = from->counted;
+    to->chunks = from->chunks;
+    to->needed = from->needed;
+    to->last = from->last;
+    to->writing = from->writing;
+    to->left_ms = from->left_ms;
+    copy_text(to->reason, sizeof(to->reason), from->reason);
+    copy_text(to->waits_for, sizeof(to->waits_for), from->waits_for);
+}
+
 static void status_from_wire(const Trireme__V1__ServerStatus *from, struct dfs_server_status *to)
 {
     to->live = from->live;
@@ -279,6 +293,10 @@ static void status_from_wire(const Trireme__V1__ServerStatus *from, struct dfs_s
     to->free_bytes = from->free_bytes;
     to->used_bytes = from->used_bytes;
     to->chunk_count = from->chunk_count;
+    to->admin = (enum dfs_admin_state)from->admin;
+    if (from->leaving) {
+        leaving_from_wire(from->leaving, &to->leaving);
+    }
     if (from->server) {
         to->id = from->server->id;
         copy_text(to->host, sizeof(to->host), from->server->host);
@@ -323,6 +341,21 @@ int fs_report(struct call *c, struct dfs_report **ret, struct err *e)
     to->default_replication = from->default_replication;
     *ret = to;
     return 0;
+}
+
+/* ---- Servers in and out of service ----------------------------------------------------------- */
+
+int fs_admin_server(struct call *c, server_id server, enum dfs_admin_state state, uint64_t for_ms,
+                    struct err *e)
+{
+    Trireme__V1__AdminServerRequest message = TRIREME__V1__ADMIN_SERVER_REQUEST__INIT;
+    /* To say the same again changes nothing but the end of a maintenance, by a moment. */
+    struct master_request request = {.method = &fs_method_admin_server, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
+    message.server = server;
+    message.state = (Trireme__V1__AdminState)state;
+    message.for_ms = for_ms;
+    return master_call(c, &request, &reply, e);
 }
 
 /* ---- Explain -------------------------------------------------------------------------------- */

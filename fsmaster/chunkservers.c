@@ -103,7 +103,9 @@ struct chunkserver *chunkservers_put(struct chunkservers *c, const struct server
                                             .host = xstrdup(record->host),
                                             .rack = xstrdup(record->rack),
                                             .address = xstrdup(record->address),
-                                            .local_socket = xstrdup(record->local_socket)};
+                                            .local_socket = xstrdup(record->local_socket),
+                                            .admin = record->admin,
+                                            .until_ms = record->until_ms};
     record_deinit(&old);
     (void)map_put_bytes(&c->by_key, server->record.key.bytes, sizeof(server->record.key.bytes),
                         server);
@@ -229,6 +231,26 @@ uint32_t chunkservers_live_count(const struct chunkservers *c)
     return live;
 }
 
+uint32_t chunkservers_away_count(const struct chunkservers *c)
+{
+    uint32_t away = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct chunkserver *server = c->servers[i];
+        away += server->record.admin == SERVER_IN_MAINTENANCE && !server->reported &&
+                server->state != CHUNKSERVER_LIVE;
+    }
+    return away;
+}
+
+uint32_t chunkservers_leaving_count(const struct chunkservers *c)
+{
+    uint32_t leaving = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        leaving += c->servers[i]->record.admin != SERVER_IN_SERVICE;
+    }
+    return leaving;
+}
+
 uint32_t chunkservers_host(const struct chunkservers *c, const char *host)
 {
     const struct label *label = map_get_str(&c->hosts, host);
@@ -245,7 +267,8 @@ const struct placement_server *chunkservers_candidates(struct chunkservers *c, s
             .rack = server->rack,
             .free_bytes = server->free_bytes,
             .load = server->allocated + server->streams + server->copies_in + server->copies_out,
-            .usable = server->state == CHUNKSERVER_LIVE && server->joined,
+            .usable = server->state == CHUNKSERVER_LIVE && server->joined &&
+                      server->record.admin == SERVER_IN_SERVICE,
         };
     }
     *ret_count = c->count;

@@ -8,11 +8,13 @@
  *   server_reads.c     when a read may be done
  *   server_recovery.c  seal and go on; leases that run out
  *   server_care.c      repair, surplus, orphans; deletion; background removal
+ *   server_admin.c     chunkservers that an operator has taken out of service
  *   server_scan.c      soft state from the state on disk, at start
  *   fs_rpc.c           the service table: wire to plain and back
  *   raft_admin_rpc.c   what operators and peers ask of a member
  *   backup_rpc.c       copies of the state for operators
  *   orphans_rpc.c      replicas that the state does not know
+ *   admin_rpc.c        chunkservers in and out of service, as operators say
  *   chunk_rpc.c        calls to chunkservers */
 #ifndef FSMASTER_SERVER_INTERNAL_H
 #define FSMASTER_SERVER_INTERNAL_H
@@ -30,6 +32,7 @@
 #include "fsmaster/chunkservers.h"
 #include "fsmaster/consensus.h"
 #include "fsmaster/leases.h"
+#include "fsmaster/leaving.h"
 #include "fsmaster/locations.h"
 #include "fsmaster/namespace.h"
 #include "fsmaster/raft_transport.h"
@@ -71,7 +74,7 @@ struct server_metrics {
     struct gauge *mailbox, *workers;
     struct gauge *chunks[LOCATION_CLASS_COUNT];
     struct gauge *repair_waiting, *repair_running, *recoveries, *leases, *removal_queue;
-    struct gauge *servers_live, *deletes_waiting;
+    struct gauge *servers_live, *servers_leaving, *leaving_needed, *deletes_waiting;
     struct counter *copies, *copy_failures, *deletes, *recoveries_done, *unverified_seals;
     struct gauge *leading, *led, *term;
 };
@@ -103,6 +106,7 @@ struct server {
 
     struct chunkservers *servers;
     struct locations *locations;
+    struct leaving *leaving;
     struct lease_table *leases;
     struct repair_queue *repair;
     struct rng rng;
@@ -119,10 +123,11 @@ struct server {
     bool expire_running; /* an EXPIRE_LEASES is on its way */
     bool reap_running;
     bool tick_running;
-    time_ms ticked_ms; /* last ENTRY_TICK */
-    uint32_t mutates;  /* client requests in progress */
-    uint32_t jobs;     /* own jobs on workers in progress */
-    uint32_t changes;  /* of members, asked for by operators */
+    bool admin_running; /* an ENTRY_ADMIN_SERVER of its own is on its way */
+    time_ms ticked_ms;  /* last ENTRY_TICK */
+    uint32_t mutates;   /* client requests in progress */
+    uint32_t jobs;      /* own jobs on workers in progress */
+    uint32_t changes;   /* of members, asked for by operators */
 
     bool rpc_running;
     bool ready;                /* whoever started us knows that we serve */
@@ -232,6 +237,24 @@ struct care_answer {
 bool care_explain(struct server *s, chunk_id chunk, struct care_answer *ret);
 void care_free(struct server *s);
 
+/* ---- server_admin.c ---- */
+
+/* The log says this of a server: registered, or in or out of service. */
+void admin_changed(struct server *s, const struct server_record *record);
+void admin_tick(struct server *s);
+
+/* How far a server is on its way out of service. */
+struct admin_answer {
+    enum server_admin admin; /* IN_SERVICE: the rest says nothing */
+    bool done;               /* it can be stopped */
+    bool counted;            /* else `count` says nothing: only a leader counts, and not at once */
+    struct leaving_count count;
+    enum repair_reason reason; /* what it waits for */
+    time_ms left_ms;           /* of its maintenance */
+};
+/* Changes nothing. */
+void admin_look(struct server *s, const struct chunkserver *server, struct admin_answer *ret);
+
 /* ---- server_scan.c ---- */
 
 /* Servers, leases and unsealed chunks; blocks, before anything runs. */
@@ -264,5 +287,9 @@ void backup_free(struct server *s); /* no job is running */
 /* ---- orphans_rpc.c ---- */
 
 extern const struct rpc_service_row orphans_service[];
+
+/* ---- admin_rpc.c ---- */
+
+extern const struct rpc_service_row admin_service[];
 
 #endif

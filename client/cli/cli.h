@@ -88,6 +88,7 @@ struct cli_options {
     uint64_t bytes;
     const char *format;
     const char *from; /* admin backup */
+    int64_t for_ms;   /* admin maintenance */
 };
 
 struct cli;

@@ -10,6 +10,7 @@
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
 #include "client/cli/table.h"
+#include "common/limits.h"
 #include "common/macros.h"
 #include "common/parse.h"
 
@@ -177,10 +178,17 @@ static const struct verb {
     size_t least, most; /* arguments behind it */
     int (*run)(struct cli *cli);
 } verbs[] = {
-    {"raft", "status", 0, 0, status},       {"raft", "add", 1, 1, add},
-    {"raft", "promote", 1, 1, promote},     {"raft", "remove", 1, 1, remove_member},
-    {"raft", "transfer", 0, 1, transfer},   {NULL, "backup", 1, 1, admin_backup},
-    {NULL, "orphans", 0, 0, admin_orphans}, {NULL, "release-orphans", 0, 0, admin_release_orphans},
+    {"raft", "status", 0, 0, status},
+    {"raft", "add", 1, 1, add},
+    {"raft", "promote", 1, 1, promote},
+    {"raft", "remove", 1, 1, remove_member},
+    {"raft", "transfer", 0, 1, transfer},
+    {NULL, "backup", 1, 1, admin_backup},
+    {NULL, "orphans", 0, 0, admin_orphans},
+    {NULL, "release-orphans", 0, 0, admin_release_orphans},
+    {NULL, "decommission", 1, 1, admin_decommission},
+    {NULL, "maintenance", 1, 1, admin_maintenance},
+    {NULL, "recommission", 1, 1, admin_recommission},
 };
 
 static bool is_meant(const struct cli *cli, const struct verb *verb)
@@ -209,20 +217,34 @@ static const struct config_row admin_rows[] = {
     {ONCE("from", CONFIG_STRING, from), .value_name = "HOST:PORT",
      .help = "backup: from this file master instead of the leader; it may be a little behind."},
     {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "backup: replace a file."},
+    {ONCE("for", CONFIG_DURATION, for_ms), .value_name = "TIME", .default_text = "1h", .min = 1,
+     .max = MAINTENANCE_MS_MAX, .help = "maintenance: how long its copies count while it is away."},
+    {ONCE("wait", CONFIG_BOOL, wait), .letter = 'w',
+     .help = "decommission, maintenance: wait until it can be stopped."},
 };
 
 const struct cli_command cli_admin_page = {
     .name = "admin",
-    .summary = "look at the group of file masters, change it, back its state up",
+    .summary = "chunkservers out of service and back; the group of file masters and its state",
     ROWS(admin_rows),
     .run = run_admin,
-    .arguments = "raft status|add HOST:PORT|promote ID|remove ID|transfer [ID]\n"
+    .arguments = "decommission|maintenance|recommission SERVER\n"
+                 "       dfs admin [OPTION]... raft status|add HOST:PORT|promote ID|remove "
+                 "ID|transfer [ID]\n"
                  "       dfs admin [OPTION]... backup FILE|DIR\n"
                  "       dfs admin [OPTION]... orphans|release-orphans",
     .arguments_min = 1,
     .arguments_max = 3,
     .description =
-        "status shows each file master, how far its log is, and when the leader last heard of it. "
+        "decommission takes a chunkserver, named by id, host label or address, out of service for "
+        "good: it gets no new chunks and its copies are made anew on others, while it is still "
+        "read from. maintenance takes it out for a while: it gets no new chunks, and its copies "
+        "count although it is away, so that nothing is copied, but for chunks of which no other "
+        "server in service has any. When `dfs report' says so it can be stopped. recommission ends "
+        "either; maintenance ends by itself, too. All of this stands in the log: no restart ends "
+        "it.\n\n"
+        "raft status shows each file master, how far its log is, and when the leader last heard of "
+        "it. "
         "add makes the empty file master at an address a learner: it gets the log and has no "
         "vote. promote gives a learner that has caught up its vote. remove takes a member out. "
         "transfer hands leadership over. Changes are made one at a time and are answered when a "
@@ -233,7 +255,9 @@ const struct cli_command cli_admin_page = {
         "master of it. orphans lists replicas that the file masters do not know, or know at a "
         "lower version. A state that was restored keeps them until release-orphans: look first "
         "whether something is among them that you miss.",
-    .footer = "Examples:\n  dfs admin raft status\n"
+    .footer = "Examples:\n  dfs admin decommission --wait host3\n"
+              "  dfs admin maintenance --for 2h 10.0.0.3:7100\n"
+              "  dfs admin raft status\n"
               "  dfs admin raft status --json | jq '.members[] | select(.role == \"leader\")'\n"
               "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3\n"
               "  dfs admin backup /backups",

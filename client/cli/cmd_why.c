@@ -8,6 +8,7 @@
 #include "client/cli/cli.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
+#include "client/cli/servers.h"
 #include "client/cli/walk.h"
 #include "common/alloc.h"
 #include "common/limits.h"
@@ -173,11 +174,18 @@ static void print_server(const struct dfs_server_status *s)
 {
     char age[FORMAT_TEXT_BYTES], space[FORMAT_TEXT_BYTES];
     (void)printf("chunkserver %" PRIu64 " (%s, %s): ", s->id, s->host, s->address);
+    if (s->admin != DFS_IN_SERVICE) {
+        char *text = server_leaving_text(s);
+        (void)printf("%s\n    ", text);
+        free(text);
+    }
     format_duration(s->heartbeat_age_ms, age);
     if (!s->live) {
-        (void)printf("dead: nothing heard of it for %s; its %" PRIu64
-                     " chunks are copied from other servers as far as others have them\n",
-                     age, s->chunk_count);
+        (void)printf("dead: nothing heard of it for %s; its %" PRIu64 " chunks %s\n", age,
+                     s->chunk_count,
+                     s->admin == DFS_IN_MAINTENANCE
+                         ? "count as there"
+                         : "are copied from other servers as far as others have them");
     } else if (s->free_bytes < (uint64_t)CHUNK_DISK_FREE_BYTES_MIN) {
         (void)printf("live, but it has no room for chunks: %s are free\n",
                      format_bytes(s->free_bytes, space));
@@ -204,12 +212,13 @@ static int explain_server(struct why *w, const char *name)
         }
         found = 1;
         if (w->json) {
-            (void)json_array_append_new(
-                w->json,
+            json_t *json =
                 json_pack("{s:I, s:s, s:s, s:b, s:I, s:I, s:I}", "server", (json_int_t)s->id,
                           "host", s->host, "address", s->address, "live", (int)s->live,
                           "heartbeat_age_ms", (json_int_t)s->heartbeat_age_ms, "chunks",
-                          (json_int_t)s->chunk_count, "free_bytes", (json_int_t)s->free_bytes));
+                          (json_int_t)s->chunk_count, "free_bytes", (json_int_t)s->free_bytes);
+            server_state_json(s, json);
+            (void)json_array_append_new(w->json, json);
         } else {
             print_server(s);
         }

@@ -188,6 +188,13 @@ int hadoop_translate(enum hadoop_name name, int *argc, char ***argv)
         add(&line, "report");
         add(&line, "--hadoop");
         add_rest(&line, *argc, in, 3);
+    } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && *argc > 2 &&
+               strcmp(in[2], "-refreshNodes") == 0) {
+        (void)fputs("dfsadmin: no file says which chunkservers are to leave: `dfs admin "
+                    "decommission SERVER', `dfs admin maintenance SERVER' and `dfs admin "
+                    "recommission SERVER' do\n",
+                    stderr);
+        status = 1;
     } else if (is_hdfs && strcmp(word, "fsck") == 0) {
         add(&line, "fsck");
         add(&line, "--hadoop");

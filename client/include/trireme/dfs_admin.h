@@ -1,13 +1,21 @@
-/* libdfs for operators: the group of file masters. As in dfs.h: functions return 0 or a negative
- * DFS_E* number and fill `struct dfs_err`; they may be called from any thread. */
+/* libdfs for operators: chunkservers in and out of service, the group of file masters. As in dfs.h:
+ * functions return 0 or a negative DFS_E* number and fill `struct dfs_err`; they may be called from
+ * any thread. */
 #ifndef TRIREME_DFS_ADMIN_H
 #define TRIREME_DFS_ADMIN_H
 
 #include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Takes a chunkserver out of service, or back into it; returns when that is in the log, and
+ * dfs_report() says how far it is. for_ms: of DFS_IN_MAINTENANCE, 1 ms to 30 days. DFS_ENOT_FOUND:
+ * no server has this id. */
+DFS_EXPORT int dfs_admin_server(struct dfs *dfs, uint64_t server, enum dfs_admin_state state,
+                                uint64_t for_ms, struct dfs_err *e);
 
 /* One file master. What the leader says of it, then what it says itself. */
 struct dfs_master_status {
