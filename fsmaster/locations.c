@@ -346,9 +346,17 @@ static struct detail slot_detail(const struct record *record, uint32_t slot)
                            .flags = (uint8_t)flags};
 }
 
+/* A server has sealed its replica and the log does not say so yet: what it said must be kept whole,
+ * since it will not say it again. */
+static bool is_ahead(const struct record *record, const struct detail *detail)
+{
+    return (record->state == LOCATION_OPEN || record->state == LOCATION_SEALING) &&
+           (detail->flags & REPLICA_SEALED) != 0;
+}
+
 static void replica_put(struct locations *l, struct record *record, const struct detail *detail)
 {
-    if (agrees(record, detail)) {
+    if (agrees(record, detail) && !is_ahead(record, detail)) {
         for (int i = 0; i < SLOT_COUNT; i++) {
             if (record->slots[i] == 0) {
                 record->slots[i] = detail->server << 12 | (uint32_t)detail->generation << 4 |
@@ -521,6 +529,7 @@ static void assume_set(struct locations *l, struct record *record, const struct 
             detail = before;
         } else if (had && agrees(record, &before)) {
             detail.flags = before.flags;
+            detail.length = before.length;
         }
         replica_put(l, record, &detail);
     }

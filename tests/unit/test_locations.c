@@ -77,6 +77,41 @@ static void test_life_of_a_chunk(void **state)
     locations_free(l);
 }
 
+/* A server tells once that it has sealed a replica, and that may come before the log says it. */
+static void test_sealed_before_the_log(void **state)
+{
+    (void)state;
+    struct locations *l = with_live(4);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_OPEN, 0, 3, set, 3});
+    for (server_id i = 1; i <= 3; i++) {
+        report(l, i, 7, 1, 9000, true);
+    }
+    assert_int_equal(find(l, 7).good_count, 3);
+    assert_int_equal(find(l, 7).class, LOCATION_CLASS_WRITING);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_SEALED, 9000, 3, set, 3});
+    struct location c = find(l, 7);
+    assert_int_equal(c.class, LOCATION_CLASS_OK);
+    assert_int_equal(c.count, 3);
+    for (uint32_t i = 0; i < c.count; i++) {
+        assert_true(c.replicas[i].good);
+        assert_false(c.replicas[i].assumed); /* else a copy too many would wait for ever */
+    }
+    report(l, 2, 9, 1, 70, true); /* even before the log has named it */
+    learn(l, (struct location_fact){{9, 1}, LOCATION_OPEN, 0, 3, set, 3});
+    learn(l, (struct location_fact){{9, 1}, LOCATION_SEALED, 70, 3, set, 3});
+    c = find(l, 9);
+    assert_int_equal(c.good_count, 3);
+    for (uint32_t i = 0; i < c.count; i++) {
+        assert_int_equal(c.replicas[i].assumed, c.replicas[i].server != 2);
+    }
+    report(l, 4, 8, 1, 50, true); /* cut off by a recovery that knows better */
+    learn(l, (struct location_fact){{8, 1}, LOCATION_OPEN, 0, 3, set, 3});
+    learn(l, (struct location_fact){{8, 2}, LOCATION_SEALING, 0, 3, NULL, 0});
+    learn(l, (struct location_fact){{8, 2}, LOCATION_SEALED, 20, 3, NULL, 0});
+    assert_int_equal(find(l, 8).good_count, 0);
+    locations_free(l);
+}
+
 static void count_care(void *arg, chunk_id chunk, enum location_class class)
 {
     assert_int_equal(chunk, 7);
@@ -439,10 +474,15 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_a_chunk), cmocka_unit_test(test_disowned),
-        cmocka_unit_test(test_seal_and_go_on),  cmocka_unit_test(test_reports_before_the_log),
-        cmocka_unit_test(test_full_report),     cmocka_unit_test(test_model),
-        cmocka_unit_test(test_memory),          cmocka_unit_test(test_out_of_service),
+        cmocka_unit_test(test_life_of_a_chunk),
+        cmocka_unit_test(test_sealed_before_the_log),
+        cmocka_unit_test(test_disowned),
+        cmocka_unit_test(test_seal_and_go_on),
+        cmocka_unit_test(test_reports_before_the_log),
+        cmocka_unit_test(test_full_report),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_out_of_service),
         cmocka_unit_test(test_visit_leaving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
