@@ -126,6 +126,17 @@ int dfs_admin_server(struct dfs *dfs, uint64_t server, enum dfs_admin_state stat
     return dfs_finish(ret_e, r, &e);
 }
 
+int dfs_balance(struct dfs *dfs, double threshold, uint64_t rate_bytes, struct dfs_balance *ret,
+                struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    struct call c;
+    call_begin(&c, dfs);
+    int r = fs_balance(&c, threshold, rate_bytes, ret, &e);
+    call_end(&c);
+    return dfs_finish(ret_e, r, &e);
+}
+
 /* ---- Explain -------------------------------------------------------------------------------- */
 
 int dfs_explain(struct dfs *dfs, const uint64_t *chunks, size_t count, struct dfs_explanations *ret,

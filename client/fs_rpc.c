@@ -29,6 +29,7 @@ METHOD(fs_method_renew_leases, "RenewLeases", renew_leases_request, renew_leases
 METHOD(fs_method_recover_chunk, "RecoverChunk", recover_chunk_request, recover_chunk_reply);
 METHOD(fs_method_explain, "Explain", explain_request, explain_reply);
 METHOD(fs_method_report, "Report", report_request, report_reply);
+METHOD(fs_method_balance, "Balance", balance_request, balance_reply);
 METHOD(fs_method_admin_server, "AdminServer", admin_server_request, admin_server_reply);
 
 /* A seal may take the master RECOVERY_WAIT_MS until it says why it waits. */
@@ -356,6 +357,30 @@ int fs_admin_server(struct call *c, server_id server, enum dfs_admin_state state
     message.state = (Trireme__V1__AdminState)state;
     message.for_ms = for_ms;
     return master_call(c, &request, &reply, e);
+}
+
+int fs_balance(struct call *c, double threshold, uint64_t rate_bytes, struct dfs_balance *ret,
+               struct err *e)
+{
+    Trireme__V1__BalanceRequest message = TRIREME__V1__BALANCE_REQUEST__INIT;
+    struct master_request request = {.method = &fs_method_balance, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
+    message.threshold = threshold;
+    message.rate_bytes = rate_bytes;
+    int r = master_call(c, &request, &reply, e);
+    if (r == 0) {
+        const Trireme__V1__BalanceReply *a = (const void *)reply;
+        *ret = (struct dfs_balance){.all_heard = a->all_heard,
+                                    .even = a->even,
+                                    .stuck = a->stuck,
+                                    .least = a->least,
+                                    .mean = a->mean,
+                                    .most = a->most,
+                                    .moving = a->moving,
+                                    .moved_chunks = a->moved_chunks,
+                                    .moved_bytes = a->moved_bytes};
+    }
+    return r;
 }
 
 /* ---- Explain -------------------------------------------------------------------------------- */

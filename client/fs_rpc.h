@@ -2,6 +2,8 @@
 #ifndef CLIENT_FS_RPC_H
 #define CLIENT_FS_RPC_H
 
+#include <trireme/dfs_admin.h>
+
 #include "client/fs_types.h"
 #include "client/internal.h"
 
@@ -32,6 +34,8 @@ int fs_explain(struct call *c, const uint64_t *chunks, size_t count, struct dfs_
                struct err *e) MUST_CHECK;
 int fs_admin_server(struct call *c, server_id server, enum dfs_admin_state state, uint64_t for_ms,
                     struct err *e) MUST_CHECK;
+int fs_balance(struct call *c, double threshold, uint64_t rate_bytes, struct dfs_balance *ret,
+               struct err *e) MUST_CHECK;
 int fs_report(struct call *c, struct dfs_report **ret, struct err *e) MUST_CHECK;
 
 #endif

@@ -141,6 +141,8 @@ enum {
     REPAIR_LOOK_COUNT_MAX = 4096,    /* chunks looked at in one round: a few ms of the owner */
     REPAIR_BUSY_COUNT_MAX = 64,      /* a round that found so many busy servers is over */
     REPAIR_COPY_MS = 5 * 60 * 1000,  /* a copy of 1 GiB at 4 MB/s; then it counts as failed */
+    BALANCE_COUNT_MAX = 16,          /* chunks on their way from full servers to empty ones */
+    BALANCE_IDLE_MS = 10 * 1000,     /* balancing ends when nobody has asked for it for so long */
     MAINTENANCE_MS_MAX = 30U * 24 * 3600 * 1000, /* of a chunkserver, before it counts as lost */
     DELETE_BATCH_COUNT_MAX = 1000,               /* replicas in one DeleteChunks call */
     RECOVERY_PATIENCE_MS = 1500,   /* a clean answer waits so long for those of the others */

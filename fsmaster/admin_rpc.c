@@ -1,4 +1,4 @@
-/* AdminServer: an operator takes a chunkserver out of service, or back into it. */
+/* What operators say about chunkservers: out of service and back into it, and to balance. */
 #include <inttypes.h>
 
 #include <proto/fs.pb-c.h>
@@ -6,6 +6,7 @@
 #include "common/arena.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 
 /* Lives in the call's arena. */
@@ -61,11 +62,48 @@ static int admin_server(struct rpc_call *call, void *service)
     return RPC_PENDING;
 }
 
+/* ---- Balance ----------------------------------------------------------------------------------
+ */
+
+static int balance(struct rpc_call *call, void *service)
+{
+    struct server *s = service;
+    const Trireme__V1__BalanceRequest *q = (const void *)rpc_call_request(call);
+    Trireme__V1__BalanceReply *a = (void *)rpc_call_reply(call);
+    struct balance_wish wish = {q->threshold, q->rate_bytes};
+    struct balance_answer answer;
+    if (!server_is_operator(s, call)) {
+        return err_set(rpc_call_err(call), ERR_PERMISSION, "only %s may balance", s->superuser);
+    }
+    if (!s->status.is_leader || s->stopping) {
+        rpc_call_set_leader(call, s->status.leader);
+        return ERR_NOT_LEADER;
+    }
+    if (!(wish.threshold >= 0.001 && wish.threshold <= 1)) { /* nor what is no number */
+        return err_set(rpc_call_err(call), ERR_INVALID, "the threshold is 0.001 to 1");
+    }
+    balancing_ask(s, &wish, &answer);
+    a->all_heard = answer.all_heard;
+    a->even = answer.even;
+    a->stuck = answer.stuck;
+    a->least = answer.least;
+    a->mean = answer.mean;
+    a->most = answer.most;
+    a->moving = answer.moving;
+    a->moved_chunks = answer.moved_chunks;
+    a->moved_bytes = answer.moved_bytes;
+    return 0;
+}
+
+static const struct rpc_method method_balance = {"/trireme.v1.FsMaster/Balance", RPC_UNARY,
+                                                 &trireme__v1__balance_request__descriptor,
+                                                 &trireme__v1__balance_reply__descriptor};
 static const struct rpc_method method_admin = {"/trireme.v1.FsMaster/AdminServer", RPC_UNARY,
                                                &trireme__v1__admin_server_request__descriptor,
                                                &trireme__v1__admin_server_reply__descriptor};
 
 const struct rpc_service_row admin_service[] = {
+    {&method_balance, .steps = {{RPC_OWNER, balance}}},
     {&method_admin, .steps = {{RPC_OWNER, admin_server}}},
     {NULL},
 };

@@ -183,6 +183,7 @@ void chunkserver_set_load(struct chunkserver *server, const struct chunkserver_l
     server->used_bytes = load->used_bytes;
     server->chunk_count = load->chunk_count;
     server->streams = load->streams;
+    server->moved_bytes /= 2;
     server->allocated /= 2; /* its free space shows the older half of them by now */
 }
 

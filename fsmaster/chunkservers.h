@@ -40,6 +40,7 @@ struct chunkserver {
     uint64_t used_bytes;
     uint64_t chunk_count; /* as it says */
     uint32_t streams;     /* likewise */
+    int64_t moved_bytes;  /* by balancing, since about its last heartbeat */
     uint32_t allocated;   /* chunks given to it since its last heartbeat */
     uint32_t copies_in;   /* repairs to it in progress */
     uint32_t copies_out;  /* and from it */

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "fsmaster/command_rpc.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 

@@ -775,36 +775,63 @@ bool locations_visit_odd(const struct locations *l, uint32_t *cursor, location_v
     return *cursor < SHARD_COUNT;
 }
 
-static bool has_leaving(const struct locations *l, const struct record *row)
+/* Whom a visit is about: NULL is any server that is not in service. */
+static bool is_meant(const struct server *wanted, const struct server *server)
+{
+    return wanted ? server == wanted : server->admin != SERVER_IN_SERVICE;
+}
+
+static bool has_meant(const struct locations *l, const struct record *row,
+                      const struct server *wanted)
 {
     for (int i = 0; i < SLOT_COUNT; i++) {
-        if (row->slots[i] != 0 && slot_server(l, row->slots[i])->admin != SERVER_IN_SERVICE) {
+        if (row->slots[i] != 0 && is_meant(wanted, slot_server(l, row->slots[i]))) {
             return true;
         }
     }
     const struct odd *odd = odd_of(l, row);
     for (uint32_t i = 0; odd && i < odd->count; i++) {
-        if (l->servers[odd->details[i].server]->admin != SERVER_IN_SERVICE) {
+        if (is_meant(wanted, l->servers[odd->details[i].server])) {
             return true;
         }
     }
     return false;
 }
 
-bool locations_visit_leaving(const struct locations *l, uint32_t *cursor, size_t budget,
-                             location_visit_fn visit, void *arg)
+struct visit {
+    const struct server *wanted;
+    location_visit_fn call;
+    void *arg;
+};
+
+static bool visit_meant(const struct locations *l, uint32_t *cursor, size_t budget,
+                        const struct visit *visit)
 {
     size_t seen = 0;
     while (*cursor < SHARD_COUNT && seen < budget) {
         const struct shard *shard = &l->shards[(*cursor)++];
         seen += shard->capacity + 8;
         for (uint32_t i = 0; i < shard->capacity; i++) {
-            if (shard->rows[i].id != 0 && has_leaving(l, &shard->rows[i])) {
-                visit(arg, shard->rows[i].id);
+            if (shard->rows[i].id != 0 && has_meant(l, &shard->rows[i], visit->wanted)) {
+                visit->call(visit->arg, shard->rows[i].id);
             }
         }
     }
     return *cursor < SHARD_COUNT;
+}
+
+bool locations_visit_leaving(const struct locations *l, uint32_t *cursor, size_t budget,
+                             location_visit_fn visit, void *arg)
+{
+    struct visit meant = {NULL, visit, arg};
+    return visit_meant(l, cursor, budget, &meant);
+}
+
+bool locations_visit_server(const struct locations *l, server_id id, uint32_t *cursor,
+                            size_t budget, location_visit_fn visit, void *arg)
+{
+    struct visit meant = {map_get_u64(&l->servers_by_id, id), visit, arg};
+    return meant.wanted && visit_meant(l, cursor, budget, &meant);
 }
 
 uint64_t locations_class_count(const struct locations *l, enum location_class class)

@@ -157,10 +157,12 @@ typedef void (*location_visit_fn)(void *arg, chunk_id chunk);
 bool locations_visit_odd(const struct locations *l, uint32_t *cursor, location_visit_fn visit,
                          void *arg);
 
-/* Chunks with a replica, of any kind, on a server that is not in service: up to `budget` places of
- * the table per call, otherwise like locations_visit_odd(). */
+/* Chunks with a replica, of any kind, on a server that is not in service, or on this server: up to
+ * `budget` places of the table per call, otherwise like locations_visit_odd(). */
 bool locations_visit_leaving(const struct locations *l, uint32_t *cursor, size_t budget,
                              location_visit_fn visit, void *arg);
+bool locations_visit_server(const struct locations *l, server_id id, uint32_t *cursor,
+                            size_t budget, location_visit_fn visit, void *arg);
 
 /* Chunks of a class. Lags behind a change of liveness until the sweep has been round. */
 uint64_t locations_class_count(const struct locations *l, enum location_class class);

@@ -19,6 +19,7 @@
 #include "common/parse.h"
 #include "common/sys.h"
 #include "fsmaster/rescue.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 
@@ -141,6 +142,8 @@ static void make_metrics(struct server_metrics *x)
                                          "Chunkservers that are out of service."),
         .leaving_needed = metrics_gauge(m, "fsmaster_leaving_chunks_needed", NULL,
                                         "Chunks that still need one of them."),
+        .balance_moves = metrics_gauge(m, "fsmaster_balance_moves", NULL,
+                                       "Chunks on their way from full servers to empty ones."),
         .deletes_waiting = metrics_gauge(m, "fsmaster_replicas_deleting", NULL,
                                          "Replicas whose deletion is not confirmed."),
         .copies = metrics_counter(m, "fsmaster_repair_copies_total", NULL, "Replicas copied."),
@@ -314,6 +317,7 @@ static void make_soft_state(struct server *s)
     s->servers = chunkservers_new(s->options.server_dead_ms);
     s->locations = locations_new(server_care, s);
     s->leaving = leaving_new(s->locations);
+    s->balancing = balancing_new();
     s->leases = lease_table_new(s->options.lease_ms);
     s->repair = repair_queue_new();
     rng_seed_entropy(&s->rng);
@@ -503,6 +507,7 @@ void server_free(struct server *s)
     scan_free(s);
     repair_queue_free(s->repair);
     lease_table_free(s->leases);
+    balancing_free(s->balancing);
     leaving_free(s->leaving);
     locations_free(s->locations);
     chunkservers_free(s->servers);

@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 
 enum { COUNT_BUDGET = 50000 }; /* places of the location table per tick: about a ms */

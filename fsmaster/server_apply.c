@@ -7,6 +7,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 

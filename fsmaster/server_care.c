@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "fsmaster/placement.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 
 enum {
@@ -165,7 +166,9 @@ static void copy_done(struct chunk_call *call)
         (void)locations_report(s->locations, call->server, &report);
         repair_queue_finish(s->repair, call->chunk.id, now);
         counter_add(s->metrics.copies, 1);
+        balancing_copied(s, call->chunk.id, true);
     } else {
+        balancing_copied(s, call->chunk.id, false);
         repair_queue_put_off(s->repair, call->chunk.id, now);
         counter_add(s->metrics.copy_failures, 1);
         log_info("care", "not copied chunk=%" PRIu64 " target=%" PRIu64 " error=%s", call->chunk.id,
@@ -307,6 +310,17 @@ static bool start_copy(struct server *s, const struct location *chunk,
     return true;
 }
 
+bool care_copy_to(struct server *s, const struct location *chunk, server_id target)
+{
+    struct repair_plan plan = {.kind = REPAIR_COPY};
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (chunk->replicas[i].good) {
+            plan.sources[plan.source_count++] = chunk->replicas[i].server;
+        }
+    }
+    return start_copy(s, chunk, &plan, target);
+}
+
 /* ---- Adoption ------------------------------------------------------------------------------- */
 
 static void adopt_done(struct chunk_call *call)
@@ -395,6 +409,10 @@ static server_id choose_surplus(const struct server *s, const struct location *c
 {
     const struct chunkserver *worst = NULL;
     bool worst_shares = false;
+    server_id moved_from = balancing_source(s, chunk->chunk.id);
+    if (moved_from != 0) {
+        return moved_from;
+    }
     for (uint32_t i = 0; i < chunk->count; i++) {
         const struct chunkserver *server = chunkservers_find(s->servers, chunk->replicas[i].server);
         if (!location_serves(&chunk->replicas[i]) || !server) {
@@ -641,6 +659,7 @@ void care_tick(struct server *s, time_ms now)
         return;
     }
     care_round(s, now);
+    balancing_tick(s, now);
     deletions_tick(s, now);
     background_tick(s, now);
 }

@@ -9,12 +9,13 @@
  *   server_recovery.c  seal and go on; leases that run out
  *   server_care.c      repair, surplus, orphans; deletion; background removal
  *   server_admin.c     chunkservers that an operator has taken out of service
+ *   server_balance.c   copies from full servers to empty ones
  *   server_scan.c      soft state from the state on disk, at start
  *   fs_rpc.c           the service table: wire to plain and back
  *   raft_admin_rpc.c   what operators and peers ask of a member
  *   backup_rpc.c       copies of the state for operators
  *   orphans_rpc.c      replicas that the state does not know
- *   admin_rpc.c        chunkservers in and out of service, as operators say
+ *   admin_rpc.c        what operators say about chunkservers
  *   chunk_rpc.c        calls to chunkservers */
 #ifndef FSMASTER_SERVER_INTERNAL_H
 #define FSMASTER_SERVER_INTERNAL_H
@@ -75,6 +76,7 @@ struct server_metrics {
     struct gauge *chunks[LOCATION_CLASS_COUNT];
     struct gauge *repair_waiting, *repair_running, *recoveries, *leases, *removal_queue;
     struct gauge *servers_live, *servers_leaving, *leaving_needed, *deletes_waiting;
+    struct gauge *balance_moves;
     struct counter *copies, *copy_failures, *deletes, *recoveries_done, *unverified_seals;
     struct gauge *leading, *led, *term;
 };
@@ -107,6 +109,7 @@ struct server {
     struct chunkservers *servers;
     struct locations *locations;
     struct leaving *leaving;
+    struct balancing *balancing;
     struct lease_table *leases;
     struct repair_queue *repair;
     struct rng rng;
@@ -224,6 +227,9 @@ void care_server_lost(struct server *s, struct chunkserver *server);
 void care_server_found(struct server *s, struct chunkserver *server);
 bool care_all_heard(const struct server *s);
 
+/* One more copy of a chunk that lacks none, to this server. False: its sources are busy. */
+bool care_copy_to(struct server *s, const struct location *chunk, server_id target);
+
 /* How a chunk fares and why. */
 struct care_answer {
     struct location chunk;
@@ -236,24 +242,6 @@ struct care_answer {
 /* Changes nothing. False: nothing is known of the chunk. */
 bool care_explain(struct server *s, chunk_id chunk, struct care_answer *ret);
 void care_free(struct server *s);
-
-/* ---- server_admin.c ---- */
-
-/* The log says this of a server: registered, or in or out of service. */
-void admin_changed(struct server *s, const struct server_record *record);
-void admin_tick(struct server *s);
-
-/* How far a server is on its way out of service. */
-struct admin_answer {
-    enum server_admin admin; /* IN_SERVICE: the rest says nothing */
-    bool done;               /* it can be stopped */
-    bool counted;            /* else `count` says nothing: only a leader counts, and not at once */
-    struct leaving_count count;
-    enum repair_reason reason; /* what it waits for */
-    time_ms left_ms;           /* of its maintenance */
-};
-/* Changes nothing. */
-void admin_look(struct server *s, const struct chunkserver *server, struct admin_answer *ret);
 
 /* ---- server_scan.c ---- */
 
@@ -287,9 +275,5 @@ void backup_free(struct server *s); /* no job is running */
 /* ---- orphans_rpc.c ---- */
 
 extern const struct rpc_service_row orphans_service[];
-
-/* ---- admin_rpc.c ---- */
-
-extern const struct rpc_service_row admin_service[];
 
 #endif

@@ -1,5 +1,6 @@
 /* dfs admin: what its files share. cmd_admin.c has the page and the group of file masters,
- * cmd_admin_state.c what concerns their state, cmd_admin_server.c chunkservers. */
+ * cmd_admin_state.c what concerns their state, cmd_admin_server.c and
+ * cmd_admin_balance.c chunkservers. */
 #ifndef CLIENT_CLI_ADMIN_H
 #define CLIENT_CLI_ADMIN_H
 
@@ -11,5 +12,6 @@ int admin_release_orphans(struct cli *cli);
 int admin_decommission(struct cli *cli);
 int admin_maintenance(struct cli *cli);
 int admin_recommission(struct cli *cli);
+int admin_balance(struct cli *cli);
 
 #endif

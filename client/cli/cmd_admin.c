@@ -189,6 +189,7 @@ static const struct verb {
     {NULL, "decommission", 1, 1, admin_decommission},
     {NULL, "maintenance", 1, 1, admin_maintenance},
     {NULL, "recommission", 1, 1, admin_recommission},
+    {NULL, "balance", 0, 0, admin_balance},
 };
 
 static bool is_meant(const struct cli *cli, const struct verb *verb)
@@ -219,6 +220,11 @@ static const struct config_row admin_rows[] = {
     {ONCE("force", CONFIG_BOOL, force), .letter = 'f', .help = "backup: replace a file."},
     {ONCE("for", CONFIG_DURATION, for_ms), .value_name = "TIME", .default_text = "1h", .min = 1,
      .max = MAINTENANCE_MS_MAX, .help = "maintenance: how long its copies count while it is away."},
+    {ONCE("threshold", CONFIG_INT, threshold), .value_name = "PERCENT", .default_text = "10",
+     .min = 1, .max = 100,
+     .help = "balance: how far from the mean a disk may be, in percent of its size."},
+    {ONCE("rate", CONFIG_SIZE, rate_bytes), .value_name = "BYTES", .default_text = "64M",
+     .min = 1024, .max = INT64_MAX, .help = "balance: bytes moved per second, in all."},
     {ONCE("wait", CONFIG_BOOL, wait), .letter = 'w',
      .help = "decommission, maintenance: wait until it can be stopped."},
 };
@@ -229,6 +235,7 @@ const struct cli_command cli_admin_page = {
     ROWS(admin_rows),
     .run = run_admin,
     .arguments = "decommission|maintenance|recommission SERVER\n"
+                 "       dfs admin [OPTION]... balance\n"
                  "       dfs admin [OPTION]... raft status|add HOST:PORT|promote ID|remove "
                  "ID|transfer [ID]\n"
                  "       dfs admin [OPTION]... backup FILE|DIR\n"
@@ -243,6 +250,9 @@ const struct cli_command cli_admin_page = {
         "server in service has any. When `dfs report' says so it can be stopped. recommission ends "
         "either; maintenance ends by itself, too. All of this stands in the log: no restart ends "
         "it.\n\n"
+        "balance moves copies from full chunkservers to empty ones until none is further from the "
+        "mean than the threshold, or the command is interrupted. A copy is made before the other "
+        "one goes, and no chunk ends up on fewer racks or hosts.\n\n"
         "raft status shows each file master, how far its log is, and when the leader last heard of "
         "it. "
         "add makes the empty file master at an address a learner: it gets the log and has no "
@@ -257,6 +267,7 @@ const struct cli_command cli_admin_page = {
         "whether something is among them that you miss.",
     .footer = "Examples:\n  dfs admin decommission --wait host3\n"
               "  dfs admin maintenance --for 2h 10.0.0.3:7100\n"
+              "  dfs admin balance --threshold 5 --rate 200M\n"
               "  dfs admin raft status\n"
               "  dfs admin raft status --json | jq '.members[] | select(.role == \"leader\")'\n"
               "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3\n"

@@ -46,6 +46,7 @@ static int print_usage(enum hadoop_name name, FILE *to)
         (void)fputs(
             "Usage: hdfs dfs -COMMAND [OPTION]... [ARGUMENT]...   as dfs; `dfs help' lists\n"
             "       hdfs dfsadmin -report\n"
+            "       hdfs balancer [-threshold PERCENT]\n"
             "       hdfs fsck PATH [-files [-blocks [-locations]]]\n"
             "       hdfs version\n",
             to);
@@ -195,6 +196,10 @@ int hadoop_translate(enum hadoop_name name, int *argc, char ***argv)
                     "recommission SERVER' do\n",
                     stderr);
         status = 1;
+    } else if (is_hdfs && strcmp(word, "balancer") == 0) {
+        add(&line, "admin");
+        add(&line, "balance");
+        add_rest(&line, *argc, in, 2);
     } else if (is_hdfs && strcmp(word, "fsck") == 0) {
         add(&line, "fsck");
         add(&line, "--hadoop");

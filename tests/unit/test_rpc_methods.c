@@ -11,6 +11,7 @@
 #include "chunkserver/methods_rpc.h"
 #include "common/macros.h"
 #include "common/rpc/rpc_server.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 #include "mapreduce/mr_methods.h"
 #include "tests/lib/echo_rpc.h"
