@@ -72,7 +72,7 @@ void admin_look(struct server *s, const struct chunkserver *server, struct admin
     ret->counted = care_all_heard(s) && leaving_find(s->leaving, server->record.id, &ret->count);
     bool writes = ret->admin == SERVER_DECOMMISSIONED && ret->count.writing > 0;
     ret->done = ret->counted && ret->count.needed == 0 && !writes;
-    if (!ret->counted) {
+    if (!care_all_heard(s)) {
         ret->reason = REPAIR_FOR_REPORTS;
     } else if (ret->count.needed > 0) {
         ret->reason = find_reason(s, &ret->count);
