@@ -421,6 +421,7 @@ static void explanation_from_wire(const Trireme__V1__ExplainReply *reply,
                                                     .damaged = copy->damaged,
                                                     .sealed = copy->sealed,
                                                     .assumed = copy->assumed,
+                                                    .admin = (enum dfs_admin_state)copy->admin,
                                                     .version = copy->version,
                                                     .length = copy->length};
     }

@@ -579,6 +579,7 @@ static void explain_copies(struct named_servers *names, const struct location *c
         copy->version = replica->version;
         copy->length = replica->length;
         copy->assumed = replica->assumed;
+        copy->admin = (Trireme__V1__AdminState)replica->admin;
         m->copies[m->n_copies++] = copy;
     }
 }

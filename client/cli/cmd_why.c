@@ -35,16 +35,29 @@ struct why {
 
 /* ---- One chunk ------------------------------------------------------------------------------ */
 
+enum { ADMIN_COUNT = DFS_IN_MAINTENANCE + 1 };
+
+/* Of the state of the copy's server; one of a newer file master counts as the first. */
+static const char *admin_of(const struct dfs_explained_copy *c,
+                            const char *const texts[ADMIN_COUNT])
+{
+    return texts[(unsigned)c->admin < ADMIN_COUNT ? c->admin : DFS_IN_SERVICE];
+}
+
 static json_t *explanation_json(const struct asked *asked, const struct dfs_explanation *x)
 {
+    static const char *const names[ADMIN_COUNT] = {[DFS_IN_SERVICE] = "in-service",
+                                                   [DFS_DECOMMISSIONED] = "decommissioned",
+                                                   [DFS_IN_MAINTENANCE] = "in-maintenance"};
     json_t *copies = json_array(), *awaited = json_array();
     for (size_t i = 0; i < x->copy_count; i++) {
         const struct dfs_explained_copy *c = &x->copies[i];
         (void)json_array_append_new(
-            copies, json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:I, s:I}", "host", c->host, "live",
-                              (int)c->live, "good", (int)c->good, "damaged", (int)c->damaged,
-                              "sealed", (int)c->sealed, "assumed", (int)c->assumed, "version",
-                              (json_int_t)c->version, "length", (json_int_t)c->length));
+            copies,
+            json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:I, s:I}", "host", c->host, "live",
+                      (int)c->live, "good", (int)c->good, "damaged", (int)c->damaged, "sealed",
+                      (int)c->sealed, "assumed", (int)c->assumed, "admin", admin_of(c, names),
+                      "version", (json_int_t)c->version, "length", (json_int_t)c->length));
     }
     for (size_t i = 0; i < x->awaited_count; i++) {
         (void)json_array_append_new(awaited, json_string(x->awaited[i]));
@@ -74,7 +87,11 @@ static void print_copy(const struct dfs_explanation *x, const struct dfs_explain
         (void)printf(", version %" PRIu64 " with %" PRIu64 " bytes%s", c->version, c->length,
                      c->sealed ? "" : ", not sealed");
     }
-    (void)printf("%s\n", c->assumed ? ", not reported yet" : "");
+    static const char *const texts[ADMIN_COUNT] = {
+        [DFS_IN_SERVICE] = "",
+        [DFS_DECOMMISSIONED] = ", does not count: its chunkserver is decommissioned",
+        [DFS_IN_MAINTENANCE] = ", counts: its chunkserver is in maintenance"};
+    (void)printf("%s%s\n", c->assumed ? ", not reported yet" : "", admin_of(c, texts));
 }
 
 static void print_explanation(const struct asked *asked, const struct dfs_explanation *x)

@@ -15,9 +15,12 @@ d = json.load(sys.stdin)
 print($1)"
 }
 
+# is WANTED COMMAND...: the command prints that.
 is()
 {
-    [ "$("${@:2}")" = "$1" ]
+    local got
+    got=$("${@:2}")
+    [ "$got" = "$1" ] || { echo "$got instead of $1" >&2; return 1; }
 }
 
 # spread: of all chunks, least number of racks and of copies.

@@ -4,7 +4,7 @@
 # restarts of everything, and whoever waits says for what.
 # ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
-cluster_up --masters 3 --chunkservers 5 --workers 0 --racks 2 --fsmaster-arg=--server-dead-ms=1500
+cluster_up --masters 3 --chunkservers 5 --workers 0 --racks 2 --fsmaster-arg=--server-dead-ms=3000
 
 # json COMMAND... -- EXPRESSION: of the command's JSON, as d.
 json()
@@ -20,9 +20,19 @@ d = json.load(sys.stdin)
 print($2)"
 }
 
+# is WANTED COMMAND...: the command prints that.
 is()
 {
-    [ "$("${@:2}")" = "$1" ]
+    local got
+    got=$("${@:2}")
+    [ "$got" = "$1" ] || { echo "$got instead of $1" >&2; return 1; }
+}
+
+# says PATTERN COMMAND...: its output has such a line. Not through a pipe, which grep would close too early.
+says()
+{
+    expect 0 "${@:2}"
+    grep -q "$1" "$T/out"
 }
 
 # server HOST EXPRESSION: of its entry in the report, as s.
@@ -105,9 +115,9 @@ dfs put --host host2 --replication 3 "$T/file" /new
 if dfs loc /new | grep host2; then
     fail "a new chunk went to a server that is decommissioned"
 fi
-dfs report | grep -q "^Chunkserver .* (host2): decommissioned: it can be stopped"
-dfs why host2 | grep -q "decommissioned: it can be stopped"
-dfs report --hadoop | grep -q "^Decommission Status : Decommissioned"
+says "^Chunkserver .* (host2): decommissioned: it can be stopped" dfs report
+says "decommissioned: it can be stopped" dfs why host2
+says "^Decommission Status : Decommissioned" dfs report --hadoop
 
 say "it stays so when the leader dies, when all file masters do, and when it registers anew"
 leader=$(json dfs admin raft status -- 'd["leader"]')
@@ -131,7 +141,7 @@ same_files
 say "it comes back into service: what is too much then goes"
 cluster_up 2>/dev/null
 wait_until 30 is True server host2 "s['live']"
-dfs admin recommission host2 | grep -q "in service"
+says "in service" dfs admin recommission host2
 wait_until 60 is $((3 * $(chunks total))) held
 [ "$before" -gt "$(held)" ]
 is 0 chunks under_replicated
@@ -141,7 +151,8 @@ for host in host1 host2 host3; do
     dfs admin decommission $host >/dev/null
 done
 wait_until 60 is target server host1 's["leaving"]["reason"]'
-dfs why host1 | grep -q "waits for a live chunkserver in service that has no copy yet"
+says "waits for a live chunkserver in service that has no copy yet" dfs why host1
+says "good, does not count: its chunkserver is decommissioned" dfs why /d
 is "['target']" json dfs why /d -- 'sorted({c["reason"] for c in d if c["reason"] not in ("turn", "end", "busy-target")})'
 same_files
 dfs admin decommission --wait --quiet host1 >/dev/null &

@@ -62,7 +62,8 @@ struct dfs_explained_copy {
     bool good; /* agrees with what the file master knows, on a live server */
     bool damaged;
     bool sealed;
-    bool assumed; /* must be so; the server has not said it itself yet */
+    bool assumed;               /* must be so; the server has not said it itself yet */
+    enum dfs_admin_state admin; /* of its server: decommissioned ones do not count */
     uint64_t version;
     uint64_t length;
 };
