@@ -2,6 +2,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trireme/dfs_admin.h>
+
 #include "client/fs_rpc.h"
 #include "client/internal.h"
 #include "client/names.h"
@@ -111,6 +113,28 @@ void dfs_report_free(struct dfs_report *report)
         free(report->servers);
         free(report);
     }
+}
+
+int dfs_admin_server(struct dfs *dfs, uint64_t server, enum dfs_admin_state state, uint64_t for_ms,
+                     struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    struct call c;
+    call_begin(&c, dfs);
+    int r = fs_admin_server(&c, server, state, for_ms, &e);
+    call_end(&c);
+    return dfs_finish(ret_e, r, &e);
+}
+
+int dfs_balance(struct dfs *dfs, double threshold, uint64_t rate_bytes, struct dfs_balance *ret,
+                struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    struct call c;
+    call_begin(&c, dfs);
+    int r = fs_balance(&c, threshold, rate_bytes, ret, &e);
+    call_end(&c);
+    return dfs_finish(ret_e, r, &e);
 }
 
 /* ---- Explain -------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@
 
 extern const struct rpc_method fs_method_mutate, fs_method_stat, fs_method_list, fs_method_locate,
     fs_method_renew_leases, fs_method_recover_chunk, fs_method_report, fs_method_explain,
-    fs_method_get_xattrs;
+    fs_method_get_xattrs, fs_method_admin_server, fs_method_balance;
 
 /* ERR_CORRUPT: "the file master's answer to WHAT is malformed". */
 int fs_malformed(struct err *e, const char *what);

@@ -30,6 +30,8 @@ METHOD(fs_method_renew_leases, "RenewLeases", renew_leases_request, renew_leases
 METHOD(fs_method_recover_chunk, "RecoverChunk", recover_chunk_request, recover_chunk_reply);
 METHOD(fs_method_explain, "Explain", explain_request, explain_reply);
 METHOD(fs_method_report, "Report", report_request, report_reply);
+METHOD(fs_method_balance, "Balance", balance_request, balance_reply);
+METHOD(fs_method_admin_server, "AdminServer", admin_server_request, admin_server_reply);
 
 /* A seal may take the master RECOVERY_WAIT_MS until it says why it waits. */
 enum { RECOVER_ATTEMPT_MS = RECOVERY_WAIT_MS + 5 * 1000 };
@@ -324,6 +326,19 @@ int fs_recover_chunk(struct call *c, const struct fs_recover *what, uint64_t *re
 
 /* ---- Report --------------------------------------------------------------------------------- */
 
+static void leaving_from_wire(const Trireme__V1__Leaving *from, struct dfs_leaving *to)
+{
+    to->done = from->done;
+    to->counted = from->counted;
+    to->chunks = from->chunks;
+    to->needed = from->needed;
+    to->last = from->last;
+    to->writing = from->writing;
+    to->left_ms = from->left_ms;
+    copy_text(to->reason, sizeof(to->reason), from->reason);
+    copy_text(to->waits_for, sizeof(to->waits_for), from->waits_for);
+}
+
 static void status_from_wire(const Trireme__V1__ServerStatus *from, struct dfs_server_status *to)
 {
     to->live = from->live;
@@ -332,6 +347,10 @@ static void status_from_wire(const Trireme__V1__ServerStatus *from, struct dfs_s
     to->free_bytes = from->free_bytes;
     to->used_bytes = from->used_bytes;
     to->chunk_count = from->chunk_count;
+    to->admin = (enum dfs_admin_state)from->admin;
+    if (from->leaving) {
+        leaving_from_wire(from->leaving, &to->leaving);
+    }
     if (from->server) {
         to->id = from->server->id;
         copy_text(to->host, sizeof(to->host), from->server->host);
@@ -378,6 +397,45 @@ int fs_report(struct call *c, struct dfs_report **ret, struct err *e)
     return 0;
 }
 
+/* ---- Servers in and out of service ----------------------------------------------------------- */
+
+int fs_admin_server(struct call *c, server_id server, enum dfs_admin_state state, uint64_t for_ms,
+                    struct err *e)
+{
+    Trireme__V1__AdminServerRequest message = TRIREME__V1__ADMIN_SERVER_REQUEST__INIT;
+    /* To say the same again changes nothing but the end of a maintenance, by a moment. */
+    struct master_request request = {.method = &fs_method_admin_server, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
+    message.server = server;
+    message.state = (Trireme__V1__AdminState)state;
+    message.for_ms = for_ms;
+    return master_call(c, &request, &reply, e);
+}
+
+int fs_balance(struct call *c, double threshold, uint64_t rate_bytes, struct dfs_balance *ret,
+               struct err *e)
+{
+    Trireme__V1__BalanceRequest message = TRIREME__V1__BALANCE_REQUEST__INIT;
+    struct master_request request = {.method = &fs_method_balance, .message = &message.base};
+    ProtobufCMessage *reply = NULL;
+    message.threshold = threshold;
+    message.rate_bytes = rate_bytes;
+    int r = master_call(c, &request, &reply, e);
+    if (r == 0) {
+        const Trireme__V1__BalanceReply *a = (const void *)reply;
+        *ret = (struct dfs_balance){.all_heard = a->all_heard,
+                                    .even = a->even,
+                                    .stuck = a->stuck,
+                                    .least = a->least,
+                                    .mean = a->mean,
+                                    .most = a->most,
+                                    .moving = a->moving,
+                                    .moved_chunks = a->moved_chunks,
+                                    .moved_bytes = a->moved_bytes};
+    }
+    return r;
+}
+
 /* ---- Explain -------------------------------------------------------------------------------- */
 
 static char *server_text(const Trireme__V1__ExplainReply *reply, uint32_t place)
@@ -416,6 +474,7 @@ static void explanation_from_wire(const Trireme__V1__ExplainReply *reply,
                                                     .damaged = copy->damaged,
                                                     .sealed = copy->sealed,
                                                     .assumed = copy->assumed,
+                                                    .admin = (enum dfs_admin_state)copy->admin,
                                                     .version = copy->version,
                                                     .length = copy->length};
     }

@@ -2,6 +2,8 @@
 #ifndef CLIENT_FS_RPC_H
 #define CLIENT_FS_RPC_H
 
+#include <trireme/dfs_admin.h>
+
 #include "client/fs_types.h"
 #include "client/internal.h"
 
@@ -35,6 +37,10 @@ int fs_recover_chunk(struct call *c, const struct fs_recover *what, uint64_t *re
                      struct err *e) MUST_CHECK;
 /* At most NAMESPACE_LOCATE_COUNT_MAX chunks; *ret as dfs_explain() gives it. */
 int fs_explain(struct call *c, const uint64_t *chunks, size_t count, struct dfs_explanations *ret,
+               struct err *e) MUST_CHECK;
+int fs_admin_server(struct call *c, server_id server, enum dfs_admin_state state, uint64_t for_ms,
+                    struct err *e) MUST_CHECK;
+int fs_balance(struct call *c, double threshold, uint64_t rate_bytes, struct dfs_balance *ret,
                struct err *e) MUST_CHECK;
 int fs_report(struct call *c, struct dfs_report **ret, struct err *e) MUST_CHECK;
 

@@ -148,14 +148,17 @@ enum {
     REPAIR_LOOK_COUNT_MAX = 4096,    /* chunks looked at in one round: a few ms of the owner */
     REPAIR_BUSY_COUNT_MAX = 64,      /* a round that found so many busy servers is over */
     REPAIR_COPY_MS = 5 * 60 * 1000,  /* a copy of 1 GiB at 4 MB/s; then it counts as failed */
-    DELETE_BATCH_COUNT_MAX = 1000,   /* replicas in one DeleteChunks call */
-    RECOVERY_PATIENCE_MS = 1500,     /* a clean answer waits so long for those of the others */
-    RECOVERY_RETRY_MS = 1000,        /* a server that was not reached is asked again */
-    RECOVERY_FENCE_MS = 10 * 1000,   /* one Fence call: it drains writes and makes files durable */
-    RECOVERY_WAIT_MS = 15 * 1000,    /* a client that asked for a recovery is told why it waits */
-    ALLOCATE_WAIT_MS = 3 * 1000,     /* an allocation waits so long for enough servers */
-    LEASE_RETRY_MS = 5 * 1000,       /* a lease whose end failed is ended again */
-    REPORT_PAGE_COUNT_MAX = 10000,   /* replicas in one page of a full report, or one heartbeat */
+    BALANCE_COUNT_MAX = 16,          /* chunks on their way from full servers to empty ones */
+    BALANCE_IDLE_MS = 10 * 1000,     /* balancing ends when nobody has asked for it for so long */
+    MAINTENANCE_MS_MAX = 30U * 24 * 3600 * 1000, /* of a chunkserver, before it counts as lost */
+    DELETE_BATCH_COUNT_MAX = 1000,               /* replicas in one DeleteChunks call */
+    RECOVERY_PATIENCE_MS = 1500,   /* a clean answer waits so long for those of the others */
+    RECOVERY_RETRY_MS = 1000,      /* a server that was not reached is asked again */
+    RECOVERY_FENCE_MS = 10 * 1000, /* one Fence call: it drains writes and makes files durable */
+    RECOVERY_WAIT_MS = 15 * 1000,  /* a client that asked for a recovery is told why it waits */
+    ALLOCATE_WAIT_MS = 3 * 1000,   /* an allocation waits so long for enough servers */
+    LEASE_RETRY_MS = 5 * 1000,     /* a lease whose end failed is ended again */
+    REPORT_PAGE_COUNT_MAX = 10000, /* replicas in one page of a full report, or one heartbeat */
 
     /* Raft between file masters. */
     RAFT_LANE_BYTES_MAX = 12 * 1024 * 1024,   /* to one peer, not yet taken by the connection */

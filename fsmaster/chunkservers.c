@@ -103,7 +103,9 @@ struct chunkserver *chunkservers_put(struct chunkservers *c, const struct server
                                             .host = xstrdup(record->host),
                                             .rack = xstrdup(record->rack),
                                             .address = xstrdup(record->address),
-                                            .local_socket = xstrdup(record->local_socket)};
+                                            .local_socket = xstrdup(record->local_socket),
+                                            .admin = record->admin,
+                                            .until_ms = record->until_ms};
     record_deinit(&old);
     (void)map_put_bytes(&c->by_key, server->record.key.bytes, sizeof(server->record.key.bytes),
                         server);
@@ -181,6 +183,7 @@ void chunkserver_set_load(struct chunkserver *server, const struct chunkserver_l
     server->used_bytes = load->used_bytes;
     server->chunk_count = load->chunk_count;
     server->streams = load->streams;
+    server->moved_bytes /= 2;
     server->allocated /= 2; /* its free space shows the older half of them by now */
 }
 
@@ -229,6 +232,26 @@ uint32_t chunkservers_live_count(const struct chunkservers *c)
     return live;
 }
 
+uint32_t chunkservers_away_count(const struct chunkservers *c)
+{
+    uint32_t away = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const struct chunkserver *server = c->servers[i];
+        away += server->record.admin == SERVER_IN_MAINTENANCE && !server->reported &&
+                server->state != CHUNKSERVER_LIVE;
+    }
+    return away;
+}
+
+uint32_t chunkservers_leaving_count(const struct chunkservers *c)
+{
+    uint32_t leaving = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        leaving += c->servers[i]->record.admin != SERVER_IN_SERVICE;
+    }
+    return leaving;
+}
+
 uint32_t chunkservers_host(const struct chunkservers *c, const char *host)
 {
     const struct label *label = map_get_str(&c->hosts, host);
@@ -245,7 +268,8 @@ const struct placement_server *chunkservers_candidates(struct chunkservers *c, s
             .rack = server->rack,
             .free_bytes = server->free_bytes,
             .load = server->allocated + server->streams + server->copies_in + server->copies_out,
-            .usable = server->state == CHUNKSERVER_LIVE && server->joined,
+            .usable = server->state == CHUNKSERVER_LIVE && server->joined &&
+                      server->record.admin == SERVER_IN_SERVICE,
         };
     }
     *ret_count = c->count;

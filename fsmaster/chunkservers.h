@@ -40,12 +40,14 @@ struct chunkserver {
     uint64_t used_bytes;
     uint64_t chunk_count; /* as it says */
     uint32_t streams;     /* likewise */
+    int64_t moved_bytes;  /* by balancing, since about its last heartbeat */
     uint32_t allocated;   /* chunks given to it since its last heartbeat */
     uint32_t copies_in;   /* repairs to it in progress */
     uint32_t copies_out;  /* and from it */
     uint32_t host;        /* label as a number, from 1 */
     uint32_t rack;
-    size_t place; /* in the array */
+    bool told_done; /* out of service, and the log says that it can be stopped */
+    size_t place;   /* in the array */
 };
 
 struct chunkservers;
@@ -95,6 +97,11 @@ bool chunkservers_all_reported(const struct chunkservers *c);
  * need not have few, and copying would be waste. */
 bool chunkservers_settled(const struct chunkservers *c, time_ms now);
 uint32_t chunkservers_live_count(const struct chunkservers *c);
+/* Servers in maintenance that are not there and of which this master has never heard what they
+ * hold: each may have a copy of any chunk. */
+uint32_t chunkservers_away_count(const struct chunkservers *c);
+/* Servers that an operator has taken out of service. */
+uint32_t chunkservers_leaving_count(const struct chunkservers *c);
 
 /* Number of a host label; 0 if no server has it. */
 uint32_t chunkservers_host(const struct chunkservers *c, const char *host);

@@ -18,6 +18,7 @@
 #include "common/buf.h"
 #include "common/ids.h"
 #include "fsmaster/operation.h"
+#include "fsmaster/server_record.h"
 
 /* ---- Internal commands ----------------------------------------------------------------------- */
 
@@ -91,6 +92,7 @@ enum entry_kind {
     ENTRY_REAP,            /* reap */
     ENTRY_BEGIN_ERA,       /* era_floor: a part of the history may be lost (namespace_era.c) */
     ENTRY_RELEASE_ORPHANS, /* ends the mark that ENTRY_BEGIN_ERA set; ERR_PRECONDITION: none */
+    ENTRY_ADMIN_SERVER,    /* admin_server */
 };
 
 struct command_entry {
@@ -107,20 +109,11 @@ struct command_entry {
         struct cmd_expire_leases expire_leases;
         struct cmd_reap reap;
         uint64_t era_floor; /* of ENTRY_BEGIN_ERA: at least this; see struct era */
+        struct cmd_admin_server admin_server;
     };
 };
 
 /* ---- Results --------------------------------------------------------------------------------- */
-
-/* A chunkserver as registered. */
-struct server_record {
-    server_id id;
-    struct member_key key;
-    const char *host;
-    const char *rack;
-    const char *address;
-    const char *local_socket;
-};
 
 /* Outcome of one operation. Fields that the operation does not give are 0. */
 struct op_result {

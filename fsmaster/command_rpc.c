@@ -611,6 +611,17 @@ static Trireme__V1__LogExpireLeases *proto_expire_leases(const struct cmd_expire
     return m;
 }
 
+static Trireme__V1__LogAdminServer *proto_admin_server(const struct cmd_admin_server *cmd,
+                                                       struct arena *arena)
+{
+    MAKE(LogAdminServer, m, arena) TRIREME__V1__LOG_ADMIN_SERVER__INIT;
+    m->server = cmd->server;
+    m->state = (Trireme__V1__AdminState)cmd->state;
+    m->until_ms = cmd->until_ms;
+    m->over = cmd->over;
+    return m;
+}
+
 static void proto_command(const struct command_entry *entry, struct arena *arena,
                           Trireme__V1__LogEntry *m)
 {
@@ -627,6 +638,7 @@ static void proto_command(const struct command_entry *entry, struct arena *arena
         [ENTRY_REAP] = TRIREME__V1__LOG_ENTRY__COMMAND_REAP,
         [ENTRY_BEGIN_ERA] = TRIREME__V1__LOG_ENTRY__COMMAND_BEGIN_ERA,
         [ENTRY_RELEASE_ORPHANS] = TRIREME__V1__LOG_ENTRY__COMMAND_RELEASE_ORPHANS,
+        [ENTRY_ADMIN_SERVER] = TRIREME__V1__LOG_ENTRY__COMMAND_ADMIN_SERVER,
     };
     m->command_case = cases[entry->kind];
     switch (entry->kind) {
@@ -671,6 +683,9 @@ static void proto_command(const struct command_entry *entry, struct arena *arena
     case ENTRY_RELEASE_ORPHANS:
         m->release_orphans = arena_alloc(arena, sizeof(*m->release_orphans));
         trireme__v1__log_release_orphans__init(m->release_orphans);
+        break;
+    case ENTRY_ADMIN_SERVER:
+        m->admin_server = proto_admin_server(&entry->admin_server, arena);
         break;
     }
 }
@@ -799,6 +814,12 @@ static int command_of(const Trireme__V1__LogEntry *m, struct arena *arena,
         return 0;
     case TRIREME__V1__LOG_ENTRY__COMMAND_RELEASE_ORPHANS:
         ret->kind = ENTRY_RELEASE_ORPHANS;
+        return 0;
+    case TRIREME__V1__LOG_ENTRY__COMMAND_ADMIN_SERVER:
+        ret->kind = ENTRY_ADMIN_SERVER;
+        ret->admin_server =
+            (struct cmd_admin_server){m->admin_server->server, (uint32_t)m->admin_server->state,
+                                      m->admin_server->until_ms, m->admin_server->over};
         return 0;
     default:
         return err_set(e, ERR_VERSION, "log entry: an unknown command");

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "fsmaster/command_rpc.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 
@@ -566,6 +567,30 @@ static int recover_run(struct rpc_call *call, void *service)
 
 /* ---- Report --------------------------------------------------------------------------------- */
 
+static Trireme__V1__Leaving *leaving_message(struct server *s, struct arena *arena,
+                                             const struct chunkserver *server)
+{
+    struct admin_answer answer;
+    admin_look(s, server, &answer);
+    if (answer.admin == SERVER_IN_SERVICE) {
+        return NULL;
+    }
+    Trireme__V1__Leaving *m = arena_alloc(arena, sizeof(*m));
+    trireme__v1__leaving__init(m);
+    m->done = answer.done;
+    m->counted = answer.counted;
+    m->chunks = answer.count.chunks;
+    m->needed = answer.count.needed;
+    m->last = answer.count.last;
+    m->writing = answer.count.writing;
+    m->left_ms = answer.left_ms;
+    if (answer.reason != REPAIR_FOR_NOTHING) {
+        m->reason = (char *)repair_reason_name(answer.reason);
+        m->waits_for = (char *)repair_reason_text(answer.reason);
+    }
+    return m;
+}
+
 static void report_servers(struct server *s, struct arena *arena, Trireme__V1__ReportReply *a)
 {
     time_ms now = clock_mono_ms();
@@ -583,6 +608,8 @@ static void report_servers(struct server *s, struct arena *arena, Trireme__V1__R
         m->free_bytes = server->free_bytes;
         m->chunk_count = server->chunk_count;
         m->used_bytes = server->used_bytes;
+        m->admin = (Trireme__V1__AdminState)server->record.admin;
+        m->leaving = leaving_message(s, arena, server);
         a->servers[i] = m;
     }
 }
@@ -600,6 +627,9 @@ static int report(struct rpc_call *call, void *service)
     bool all_heard = care_all_heard(s);
     if (!s->totals.cluster_id[0]) {
         return not_leader(call, s); /* of no cluster: it has nothing to tell */
+    }
+    if (!s->status.is_leader && s->status.leader[0]) {
+        return not_leader(call, s); /* who leads knows more: what waits, and for what */
     }
     report_servers(s, arena, a);
     a->cluster_id = arena_strdup(arena, s->totals.cluster_id);
@@ -645,6 +675,7 @@ static void explain_copies(struct named_servers *names, const struct location *c
         copy->version = replica->version;
         copy->length = replica->length;
         copy->assumed = replica->assumed;
+        copy->admin = (Trireme__V1__AdminState)replica->admin;
         m->copies[m->n_copies++] = copy;
     }
 }
@@ -900,6 +931,7 @@ static int report_chunks(struct rpc_call *call, void *service)
     if (q->last) {
         server->listing = false;
         server->reported = true;
+        leaving_restart(s->leaving);
         locations_report_end(s->locations, q->server);
         if (chunkservers_all_reported(s->servers)) {
             locations_sweep_again(s->locations); /* what could not be judged before */

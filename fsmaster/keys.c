@@ -11,8 +11,9 @@
 
 enum {
     ROW_FORMAT = 1,
-    META_FORMAT_ERA = 2,   /* of ROW_META alone: the era stands at its end */
-    INODE_FORMAT_MORE = 2, /* of ROW_INODE alone: what most inodes have not stands at its end */
+    META_FORMAT_ERA = 2,     /* of ROW_META alone: the era stands at its end */
+    INODE_FORMAT_MORE = 2,   /* of ROW_INODE alone: what most inodes have not stands at its end */
+    SERVER_FORMAT_ADMIN = 2, /* of ROW_SERVER alone: what an operator said stands at its end */
 };
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
@@ -587,14 +588,20 @@ int reply_decode(struct span value, struct reply_row *ret)
     return reader_finish(&r);
 }
 
+/* A server in service has the bytes of format 1. */
 void server_encode(const struct server_record *server, struct buf *ret_value)
 {
-    begin(ret_value);
+    buf_clear(ret_value);
+    buf_append_byte(ret_value, server->admin ? SERVER_FORMAT_ADMIN : ROW_FORMAT);
     buf_append(ret_value, server->key.bytes, sizeof(server->key.bytes));
     put_string(ret_value, server->host);
     put_string(ret_value, server->rack);
     put_string(ret_value, server->address);
     put_string(ret_value, server->local_socket);
+    if (server->admin) {
+        buf_append_byte(ret_value, (uint8_t)server->admin);
+        buf_append_u64le(ret_value, server->until_ms);
+    }
 }
 
 static const char *take_copy(struct reader *r, size_t bytes_max, struct arena *arena)
@@ -605,7 +612,9 @@ static const char *take_copy(struct reader *r, size_t bytes_max, struct arena *a
 
 int server_decode(server_id id, struct span value, struct arena *arena, struct server_record *ret)
 {
-    struct reader r = reader_of(value);
+    struct reader r = {cursor_of(value.data, value.length), false};
+    uint8_t format = take_u8_in(&r, ROW_FORMAT, UINT8_MAX);
+    r.newer = format > SERVER_FORMAT_ADMIN;
     ret->id = id;
     struct span key = cursor_bytes(&r.c, sizeof(ret->key.bytes));
     if (!r.c.failed) {
@@ -615,6 +624,12 @@ int server_decode(server_id id, struct span value, struct arena *arena, struct s
     ret->rack = take_copy(&r, LIMIT_HOST_BYTES_MAX, arena);
     ret->address = take_copy(&r, LIMIT_ADDRESS_BYTES_MAX, arena);
     ret->local_socket = take_copy(&r, LIMIT_PATH_BYTES_MAX, arena);
+    ret->admin = SERVER_IN_SERVICE;
+    ret->until_ms = 0;
+    if (format == SERVER_FORMAT_ADMIN) {
+        ret->admin = (enum server_admin)take_u8_in(&r, 1, SERVER_ADMIN_COUNT - 1);
+        ret->until_ms = cursor_u64le(&r.c);
+    }
     return reader_finish(&r);
 }
 

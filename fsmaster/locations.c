@@ -80,6 +80,7 @@ struct server {
     server_id id;
     uint32_t index;
     bool live;
+    uint8_t admin;      /* enum server_admin */
     uint8_t generation; /* given to replicas reported now */
     uint8_t valid_from; /* replicas of this generation up to `generation` count */
     uint8_t swept;      /* valid_from when the last complete sweep began */
@@ -345,9 +346,17 @@ static struct detail slot_detail(const struct record *record, uint32_t slot)
                            .flags = (uint8_t)flags};
 }
 
+/* A server has sealed its replica and the log does not say so yet: what it said must be kept whole,
+ * since it will not say it again. */
+static bool is_ahead(const struct record *record, const struct detail *detail)
+{
+    return (record->state == LOCATION_OPEN || record->state == LOCATION_SEALING) &&
+           (detail->flags & REPLICA_SEALED) != 0;
+}
+
 static void replica_put(struct locations *l, struct record *record, const struct detail *detail)
 {
-    if (agrees(record, detail)) {
+    if (agrees(record, detail) && !is_ahead(record, detail)) {
         for (int i = 0; i < SLOT_COUNT; i++) {
             if (record->slots[i] == 0) {
                 record->slots[i] = detail->server << 12 | (uint32_t)detail->generation << 4 |
@@ -387,29 +396,37 @@ static bool replica_take(struct locations *l, struct record *record, uint32_t se
 
 /* What stands in a record, counted. */
 struct tally {
-    uint32_t good;  /* agree, on live servers */
-    uint32_t other; /* odd ones on live servers */
-    uint32_t all;   /* valid ones, live or not */
+    uint32_t good;    /* agree, on live servers */
+    uint32_t serving; /* of them those on servers in service */
+    uint32_t counted; /* those, and what agrees on servers in maintenance */
+    uint32_t other;   /* odd ones on live servers */
+    uint32_t all;     /* valid ones, live or not */
 };
+
+static void tally_add(struct tally *tally, const struct server *server, bool agrees)
+{
+    bool serves = agrees && server->live && server->admin == SERVER_IN_SERVICE;
+    tally->all++;
+    tally->good += agrees && server->live;
+    tally->serving += serves;
+    tally->counted += serves || (agrees && server->admin == SERVER_IN_MAINTENANCE);
+    tally->other += !agrees && server->live;
+}
 
 static struct tally tally_of(const struct locations *l, const struct record *record)
 {
-    struct tally tally = {0, 0, 0};
+    struct tally tally = {.all = 0};
     for (int i = 0; i < SLOT_COUNT; i++) {
         uint32_t slot = record->slots[i];
         if (slot != 0 && slot_valid(l, slot)) {
-            tally.all++;
-            tally.good += slot_server(l, slot)->live;
+            tally_add(&tally, slot_server(l, slot), true);
         }
     }
     const struct odd *odd = odd_of(l, record);
     for (uint32_t i = 0; odd && i < odd->count; i++) {
         const struct server *server = l->servers[odd->details[i].server];
         if (is_valid(server, odd->details[i].generation)) {
-            bool good = agrees(record, &odd->details[i]);
-            tally.all++;
-            tally.good += good && server->live;
-            tally.other += !good && server->live;
+            tally_add(&tally, server, agrees(record, &odd->details[i]));
         }
     }
     return tally;
@@ -429,10 +446,10 @@ static enum location_class class_of(const struct record *record, const struct ta
     if (tally->good == 0) {
         return LOCATION_CLASS_NONE;
     }
-    if (tally->good < record->wanted) {
-        return LOCATION_CLASS_UNDER;
+    if (tally->counted < record->wanted || tally->serving == 0) {
+        return LOCATION_CLASS_UNDER; /* as location_lacks() */
     }
-    bool extra = tally->good > record->wanted || tally->other > 0;
+    bool extra = tally->serving > record->wanted || tally->other > 0;
     return extra ? LOCATION_CLASS_EXTRA : LOCATION_CLASS_OK;
 }
 
@@ -512,6 +529,7 @@ static void assume_set(struct locations *l, struct record *record, const struct 
             detail = before;
         } else if (had && agrees(record, &before)) {
             detail.flags = before.flags;
+            detail.length = before.length;
         }
         replica_put(l, record, &detail);
     }
@@ -677,6 +695,19 @@ void locations_set_live(struct locations *l, server_id id, bool live)
     }
 }
 
+bool locations_set_admin(struct locations *l, server_id id, enum server_admin admin)
+{
+    struct server *server = server_get(l, id);
+    if (server->admin == (uint8_t)admin) {
+        return false;
+    }
+    server->admin = (uint8_t)admin;
+    if (server->replicas > 0) {
+        need_sweep(l);
+    }
+    return true;
+}
+
 /* ---- Questions ------------------------------------------------------------------------------ */
 
 static void fill_replica(const struct locations *l, const struct record *record,
@@ -691,11 +722,15 @@ static void fill_replica(const struct locations *l, const struct record *record,
     replica->version = detail->version;
     replica->length = detail->length;
     replica->live = server->live;
-    replica->good = server->live && agrees(record, detail);
+    replica->admin = (enum server_admin)server->admin;
+    replica->agrees = agrees(record, detail);
+    replica->good = server->live && replica->agrees;
     replica->sealed = (detail->flags & REPLICA_SEALED) != 0;
     replica->damaged = (detail->flags & REPLICA_DAMAGED) != 0;
     replica->assumed = (detail->flags & REPLICA_ASSUMED) != 0;
     ret->good_count += replica->good;
+    ret->serving_count += location_serves(replica);
+    ret->counted += location_counts(replica);
 }
 
 bool locations_find(const struct locations *l, chunk_id chunk, struct location *ret)
@@ -709,7 +744,7 @@ bool locations_find(const struct locations *l, chunk_id chunk, struct location *
     ret->class = (enum location_class)record->class;
     ret->length = record->length;
     ret->wanted = record->wanted;
-    ret->good_count = 0;
+    ret->good_count = ret->serving_count = ret->counted = 0;
     ret->count = 0;
     for (int i = 0; i < SLOT_COUNT; i++) {
         if (record->slots[i] != 0) {
@@ -738,6 +773,65 @@ bool locations_visit_odd(const struct locations *l, uint32_t *cursor, location_v
         }
     }
     return *cursor < SHARD_COUNT;
+}
+
+/* Whom a visit is about: NULL is any server that is not in service. */
+static bool is_meant(const struct server *wanted, const struct server *server)
+{
+    return wanted ? server == wanted : server->admin != SERVER_IN_SERVICE;
+}
+
+static bool has_meant(const struct locations *l, const struct record *row,
+                      const struct server *wanted)
+{
+    for (int i = 0; i < SLOT_COUNT; i++) {
+        if (row->slots[i] != 0 && is_meant(wanted, slot_server(l, row->slots[i]))) {
+            return true;
+        }
+    }
+    const struct odd *odd = odd_of(l, row);
+    for (uint32_t i = 0; odd && i < odd->count; i++) {
+        if (is_meant(wanted, l->servers[odd->details[i].server])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct visit {
+    const struct server *wanted;
+    location_visit_fn call;
+    void *arg;
+};
+
+static bool visit_meant(const struct locations *l, uint32_t *cursor, size_t budget,
+                        const struct visit *visit)
+{
+    size_t seen = 0;
+    while (*cursor < SHARD_COUNT && seen < budget) {
+        const struct shard *shard = &l->shards[(*cursor)++];
+        seen += shard->capacity + 8;
+        for (uint32_t i = 0; i < shard->capacity; i++) {
+            if (shard->rows[i].id != 0 && has_meant(l, &shard->rows[i], visit->wanted)) {
+                visit->call(visit->arg, shard->rows[i].id);
+            }
+        }
+    }
+    return *cursor < SHARD_COUNT;
+}
+
+bool locations_visit_leaving(const struct locations *l, uint32_t *cursor, size_t budget,
+                             location_visit_fn visit, void *arg)
+{
+    struct visit meant = {NULL, visit, arg};
+    return visit_meant(l, cursor, budget, &meant);
+}
+
+bool locations_visit_server(const struct locations *l, server_id id, uint32_t *cursor,
+                            size_t budget, location_visit_fn visit, void *arg)
+{
+    struct visit meant = {map_get_u64(&l->servers_by_id, id), visit, arg};
+    return meant.wanted && visit_meant(l, cursor, budget, &meant);
 }
 
 uint64_t locations_class_count(const struct locations *l, enum location_class class)

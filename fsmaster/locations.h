@@ -6,6 +6,10 @@
  * the log has not named yet. A replica is *good* when it agrees with the log; every other one is
  * kept with its own version and length until it agrees or is gone.
  *
+ * A good replica *serves* unless an operator has taken its server out of service, and *counts* if
+ * it serves, or if its server is in maintenance, dead or not (server_record.h). A sealed chunk
+ * should have as many that count as are wanted, and at least one that serves.
+ *
  * A sealed chunk without a good replica is *unheard* while some server has not reported since this
  * master started, and *missing* after.
  *
@@ -21,6 +25,7 @@
 
 #include "common/ids.h"
 #include "common/limits.h"
+#include "fsmaster/server_record.h"
 
 enum location_state {
     LOCATION_RUMOURED = 0, /* reported, but the log has not named it (yet, or any more) */
@@ -33,9 +38,9 @@ enum location_state {
 enum location_class {
     LOCATION_CLASS_RUMOURED, /* an orphan, once the whole log has been seen */
     LOCATION_CLASS_WRITING,  /* open or sealing: its writer or its recovery cares */
-    LOCATION_CLASS_OK,       /* as many good copies as wanted, and nothing else */
+    LOCATION_CLASS_OK,       /* as many copies as wanted, and nothing else that serves */
     LOCATION_CLASS_EXTRA,    /* as many, and surplus or odd ones */
-    LOCATION_CLASS_UNDER,    /* at least one good copy on a live server, fewer than wanted */
+    LOCATION_CLASS_UNDER,    /* at least one good copy on a live server, but it lacks some */
     LOCATION_CLASS_NONE,     /* none: unheard or missing */
     LOCATION_CLASS_COUNT,
 };
@@ -63,11 +68,13 @@ struct location_replica {
     server_id server;
     uint64_t version;
     uint64_t length;
-    bool good;    /* agrees with the log, on a live server */
-    bool live;    /* its server is */
-    bool sealed;  /* the server says so */
-    bool damaged; /* likewise */
-    bool assumed; /* follows from the log; the server has not said it itself */
+    bool agrees;             /* with the log */
+    bool good;               /* likewise, and on a live server */
+    bool live;               /* its server is */
+    bool sealed;             /* the server says so */
+    bool damaged;            /* likewise */
+    bool assumed;            /* follows from the log; the server has not said it itself */
+    enum server_admin admin; /* of its server */
 };
 
 enum { LOCATION_REPLICAS_MAX = 32 }; /* of one chunk; more are not remembered */
@@ -79,6 +86,8 @@ struct location {
     uint64_t length;
     uint32_t wanted;
     uint32_t good_count;
+    uint32_t serving_count;
+    uint32_t counted;
     uint32_t count;
     struct location_replica replicas[LOCATION_REPLICAS_MAX];
 };
@@ -118,11 +127,28 @@ void locations_report_end(struct locations *l, server_id id);
 
 /* Dead servers' replicas are kept, but do not count. */
 void locations_set_live(struct locations *l, server_id id, bool live);
+/* What an operator has said of it; false: that was known. */
+bool locations_set_admin(struct locations *l, server_id id, enum server_admin admin);
 
 /* ---- Questions ---- */
 
 /* False: nothing is known of it. */
 bool locations_find(const struct locations *l, chunk_id chunk, struct location *ret);
+
+/* A sealed chunk has too few that count, or none that serves. */
+static inline bool location_lacks(const struct location *chunk)
+{
+    return chunk->state == LOCATION_SEALED &&
+           (chunk->counted < chunk->wanted || chunk->serving_count == 0);
+}
+static inline bool location_serves(const struct location_replica *replica)
+{
+    return replica->good && replica->admin == SERVER_IN_SERVICE;
+}
+static inline bool location_counts(const struct location_replica *replica)
+{
+    return location_serves(replica) || (replica->agrees && replica->admin == SERVER_IN_MAINTENANCE);
+}
 
 /* Chunks that may be odd: not named by the log, or with replicas that do not agree with it. One
  * slice of the table per call, from *cursor on, which begins at 0; false: that was the last one.
@@ -130,6 +156,13 @@ bool locations_find(const struct locations *l, chunk_id chunk, struct location *
 typedef void (*location_visit_fn)(void *arg, chunk_id chunk);
 bool locations_visit_odd(const struct locations *l, uint32_t *cursor, location_visit_fn visit,
                          void *arg);
+
+/* Chunks with a replica, of any kind, on a server that is not in service, or on this server: up to
+ * `budget` places of the table per call, otherwise like locations_visit_odd(). */
+bool locations_visit_leaving(const struct locations *l, uint32_t *cursor, size_t budget,
+                             location_visit_fn visit, void *arg);
+bool locations_visit_server(const struct locations *l, server_id id, uint32_t *cursor,
+                            size_t budget, location_visit_fn visit, void *arg);
 
 /* Chunks of a class. Lags behind a change of liveness until the sweep has been round. */
 uint64_t locations_class_count(const struct locations *l, enum location_class class);

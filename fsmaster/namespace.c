@@ -264,9 +264,20 @@ static server_id server_take_id(struct namespace *ns, const struct row_key *by_k
     return id;
 }
 
+static void server_put(struct namespace *ns, const struct server_record *server,
+                       struct apply_result *result)
+{
+    struct row_key key = row_key_u64(ROW_SERVER, server->id);
+    server_encode(server, &ns->value);
+    ns_put(ns, &key);
+    ns_effect(ns, EFFECT_SERVER_CHANGED)->server = arena_copy(ns->arena, server, sizeof(*server));
+    result->server = server->id;
+}
+
 static int apply_register_server(struct namespace *ns, const struct cmd_register_server *cmd,
                                  struct apply_result *result)
 {
+    struct server_record before = {.admin = SERVER_IN_SERVICE};
     if (!label_ok(cmd->host, 1, LIMIT_HOST_BYTES_MAX) ||
         !label_ok(cmd->rack, 0, LIMIT_HOST_BYTES_MAX) ||
         !label_ok(cmd->address, 1, LIMIT_ADDRESS_BYTES_MAX) ||
@@ -278,6 +289,7 @@ static int apply_register_server(struct namespace *ns, const struct cmd_register
     int r = ns_get(ns, &by_key);
     if (r == 0) {
         r = ns_decoded(ns, number_decode(ns_value(ns), &id));
+        r = r < 0 ? r : ns_server_get(ns, id, &before);
     } else if (r == ERR_NOT_FOUND) {
         if (ns->meta.next_server > NAMESPACE_SERVER_COUNT_MAX) {
             return err_set(&ns->err, ERR_TOO_LARGE, "more than %d chunkservers",
@@ -289,18 +301,46 @@ static int apply_register_server(struct namespace *ns, const struct cmd_register
     if (r < 0) {
         return r;
     }
-    struct server_record *server = arena_alloc(ns->arena, sizeof(*server));
-    *server = (struct server_record){.id = id,
-                                     .key = cmd->key,
-                                     .host = arena_strdup(ns->arena, cmd->host),
-                                     .rack = arena_strdup(ns->arena, cmd->rack),
-                                     .address = arena_strdup(ns->arena, cmd->address),
-                                     .local_socket = arena_strdup(ns->arena, cmd->local_socket)};
-    server_encode(server, &ns->value);
-    struct row_key key = row_key_u64(ROW_SERVER, id);
-    ns_put(ns, &key);
-    ns_effect(ns, EFFECT_SERVER_REGISTERED)->server = server;
-    result->server = id;
+    struct server_record server = {.id = id,
+                                   .key = cmd->key,
+                                   .host = arena_strdup(ns->arena, cmd->host),
+                                   .rack = arena_strdup(ns->arena, cmd->rack),
+                                   .address = arena_strdup(ns->arena, cmd->address),
+                                   .local_socket = arena_strdup(ns->arena, cmd->local_socket),
+                                   .admin = before.admin,
+                                   .until_ms = before.until_ms};
+    server_put(ns, &server, result);
+    return 0;
+}
+
+static int apply_admin_server(struct namespace *ns, const struct cmd_admin_server *cmd,
+                              struct apply_result *result)
+{
+    struct server_record server = {.id = 0};
+    bool away = cmd->state == SERVER_IN_MAINTENANCE;
+    if (cmd->state >= SERVER_ADMIN_COUNT || away != (cmd->until_ms > 0) ||
+        (cmd->over && cmd->state != SERVER_IN_SERVICE)) {
+        return ERR_INVALID;
+    }
+    if (cmd->server == 0 || cmd->server >= ns->meta.next_server) {
+        return err_set(&ns->err, ERR_NOT_FOUND, "no chunkserver %llu",
+                       (unsigned long long)cmd->server);
+    }
+    struct row_key key = row_key_u64(ROW_SERVER, cmd->server);
+    int r = ns_get(ns, &key); /* an era leaves numbers out */
+    r = r < 0 ? r : ns_decoded(ns, server_decode(cmd->server, ns_value(ns), ns->arena, &server));
+    if (r < 0) {
+        return r;
+    }
+    result->server = server.id;
+    bool is_over = server.admin == SERVER_IN_MAINTENANCE && ns->meta.cluster_ms >= server.until_ms;
+    bool same = server.admin == (enum server_admin)cmd->state && server.until_ms == cmd->until_ms;
+    if (same || (cmd->over && !is_over)) {
+        return 0;
+    }
+    server.admin = (enum server_admin)cmd->state;
+    server.until_ms = cmd->until_ms;
+    server_put(ns, &server, result);
     return 0;
 }
 
@@ -336,6 +376,8 @@ static int apply_kind(struct namespace *ns, const struct command_entry *entry,
         return ns_apply_begin_era(ns, entry->era_floor);
     case ENTRY_RELEASE_ORPHANS:
         return ns_apply_release_orphans(ns);
+    case ENTRY_ADMIN_SERVER:
+        return apply_admin_server(ns, &entry->admin_server, result);
     case ENTRY_NONE:
         break;
     }

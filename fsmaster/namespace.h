@@ -37,18 +37,18 @@ struct log_position {
 /* What the shell's soft state must learn, in the order in which it happened. Every member gets the
  * same effects; what only a leader does (telling chunkservers) the shell decides. */
 enum effect_kind {
-    EFFECT_CHUNK_ALLOCATED, /* inode, chunk, servers, wanted, length = most bytes of the chunk */
-    EFFECT_CHUNK_SEALING,   /* inode, chunk at its new version, servers */
-    EFFECT_CHUNK_SEALED,    /* inode, chunk, length, wanted, servers (the set that was open) */
-    EFFECT_CHUNK_FREED,     /* chunk at its last version; servers if it was not sealed */
-    EFFECT_CHUNK_WANTED,    /* chunk, length, wanted: replication of its file has changed */
-    EFFECT_LEASE_GRANTED,   /* inode, epoch, session, wanted: of the file's next chunk */
-    EFFECT_LEASE_ORPHANED,  /* inode, epoch: nobody renews it; recover the last chunk, expire it */
-    EFFECT_LEASE_ENDED,     /* inode, epoch */
-    EFFECT_SERVER_REGISTERED, /* server */
-    EFFECT_REMOVAL_QUEUED,    /* inode: propose ENTRY_REAP while namespace_totals say so */
-    EFFECT_ERA_BEGUN,         /* leases from before are nobody's */
-    EFFECT_ORPHANS_RELEASED,  /* what was kept because of that may be looked at again */
+    EFFECT_CHUNK_ALLOCATED,  /* inode, chunk, servers, wanted, length = most bytes of the chunk */
+    EFFECT_CHUNK_SEALING,    /* inode, chunk at its new version, servers */
+    EFFECT_CHUNK_SEALED,     /* inode, chunk, length, wanted, servers (the set that was open) */
+    EFFECT_CHUNK_FREED,      /* chunk at its last version; servers if it was not sealed */
+    EFFECT_CHUNK_WANTED,     /* chunk, length, wanted: replication of its file has changed */
+    EFFECT_LEASE_GRANTED,    /* inode, epoch, session, wanted: of the file's next chunk */
+    EFFECT_LEASE_ORPHANED,   /* inode, epoch: nobody renews it; recover the last chunk, expire it */
+    EFFECT_LEASE_ENDED,      /* inode, epoch */
+    EFFECT_SERVER_CHANGED,   /* server: registered, or an operator has decided about it */
+    EFFECT_REMOVAL_QUEUED,   /* inode: propose ENTRY_REAP while namespace_totals say so */
+    EFFECT_ERA_BEGUN,        /* leases from before are nobody's */
+    EFFECT_ORPHANS_RELEASED, /* what was kept because of that may be looked at again */
 };
 
 struct effect {
@@ -71,7 +71,7 @@ struct apply_result {
     uint32_t result_count;
     const struct effect *effects;
     uint32_t effect_count;
-    server_id server;       /* ENTRY_REGISTER_SERVER */
+    server_id server;       /* ENTRY_REGISTER_SERVER, ENTRY_ADMIN_SERVER */
     struct chunk_ref chunk; /* ENTRY_SEAL_BEGIN and _END: as it is now */
     uint64_t length;        /* ENTRY_SEAL_END: sealed length, 0 when the extent is gone */
     bool more; /* ENTRY_REAP: queues are not empty yet; ENTRY_TICK: more sessions are due */

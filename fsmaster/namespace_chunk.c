@@ -249,7 +249,8 @@ int ns_apply_abandon_chunk(struct namespace *ns, const struct op_abandon_chunk *
 int ns_may_allocate(struct namespace *ns, const server_id *servers, uint32_t count)
 {
     if (count == 0) {
-        return err_set(&ns->err, ERR_FEW_SERVERS, "too few live chunkservers for a new chunk");
+        return err_set(&ns->err, ERR_FEW_SERVERS,
+                       "too few live chunkservers in service with room for a new chunk");
     }
     if (count > CHUNK_REPLICAS_MAX) {
         return ERR_INVALID;

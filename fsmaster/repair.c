@@ -287,9 +287,21 @@ static void decide_orphan(const struct repair_view *view, struct repair_plan *re
     ret->kind = REPAIR_WAIT;
 }
 
+/* The copies that it lacks may be on servers in maintenance that this master has not heard. A chunk
+ * that nothing serves is copied all the same. */
+static bool may_be_away(const struct repair_view *view)
+{
+    return view->chunk->serving_count > 0 &&
+           view->chunk->counted + view->away >= view->chunk->wanted;
+}
+
 static void decide_copy(const struct repair_view *view, struct repair_plan *ret, uint32_t reported)
 {
     const struct location *chunk = view->chunk;
+    if (may_be_away(view)) {
+        ret->kind = REPAIR_WAIT;
+        return;
+    }
     if (view->no_target) {
         const struct location_replica *odd = find_odd(chunk, false);
         ret->kind = REPAIR_WAIT;
@@ -306,24 +318,28 @@ static void decide_copy(const struct repair_view *view, struct repair_plan *ret,
     }
 }
 
-/* Which of the good replicas to give up. */
+/* Which of the replicas that serve to give up. */
 static const struct location_replica *pick_surplus(const struct repair_view *view)
 {
     const struct location_replica *pick = NULL;
     for (uint32_t i = 0; i < view->chunk->count; i++) {
         const struct location_replica *replica = &view->chunk->replicas[i];
-        if (replica->good && !(pick && pick->server == view->surplus)) {
+        if (location_serves(replica) && !(pick && pick->server == view->surplus)) {
             pick = replica;
         }
     }
     return pick;
 }
 
-static void decide_extra(const struct repair_view *view, struct repair_plan *ret, uint32_t reported)
+static void decide_extra(const struct repair_view *view, struct repair_plan *ret)
 {
     const struct location *chunk = view->chunk;
     const struct location_replica *odd = find_odd(chunk, false);
-    if (!odd && chunk->good_count == chunk->wanted) {
+    uint32_t reported = 0;
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        reported += location_serves(&chunk->replicas[i]) && !chunk->replicas[i].assumed;
+    }
+    if (!odd && chunk->serving_count <= chunk->wanted) {
         ret->kind = REPAIR_NOTHING;
         return;
     }
@@ -354,14 +370,14 @@ void repair_decide(const struct repair_view *view, struct repair_plan *ret)
         reported += chunk->replicas[i].good && !chunk->replicas[i].assumed;
     }
     const struct location_replica *adoptable = find_odd(chunk, true);
-    if (adoptable && chunk->good_count < chunk->wanted) {
+    if (adoptable && location_lacks(chunk)) {
         plan_server(ret, REPAIR_ADOPT, adoptable, chunk->good_count);
     } else if (chunk->good_count == 0) {
         ret->kind = REPAIR_WAIT;
-    } else if (chunk->good_count < chunk->wanted) {
+    } else if (location_lacks(chunk)) {
         decide_copy(view, ret, reported);
     } else {
-        decide_extra(view, ret, reported);
+        decide_extra(view, ret);
     }
 }
 
@@ -374,6 +390,7 @@ static enum repair_reason explain_copy(const struct repair_question *q)
         return REPAIR_FOR_REPORTS;
     }
     return q->targets_busy      ? REPAIR_FOR_BUSY_TARGET
+           : q->view->no_room   ? REPAIR_FOR_ROOM
            : q->view->no_target ? REPAIR_FOR_TARGET
            : q->sources_busy    ? REPAIR_FOR_BUSY_SOURCE
                                 : REPAIR_FOR_TURN;
@@ -406,8 +423,18 @@ enum repair_reason repair_explain(const struct repair_question *q)
     if (plan.kind != REPAIR_WAIT) {
         return REPAIR_FOR_TURN;
     }
+    bool waits_with_odd = q->view->all_heard && chunk->serving_count < chunk->wanted;
+    if (chunk->good_count > 0 && (location_lacks(chunk) || waits_with_odd)) {
+        return REPAIR_FOR_AWAY;
+    }
     /* Without a good copy, or with too many while not everybody was heard. */
     return chunk->good_count == 0 && q->view->all_heard ? REPAIR_FOR_HOLDER : REPAIR_FOR_REPORTS;
+}
+
+bool repair_reason_passes(enum repair_reason reason)
+{
+    return reason == REPAIR_FOR_NOTHING || reason == REPAIR_FOR_END || reason == REPAIR_FOR_TURN ||
+           reason == REPAIR_FOR_BUSY_TARGET || reason == REPAIR_FOR_BUSY_SOURCE;
 }
 
 const char *repair_reason_text(enum repair_reason reason)
@@ -420,7 +447,10 @@ const char *repair_reason_text(enum repair_reason reason)
         [REPAIR_FOR_TURN] = "its turn",
         [REPAIR_FOR_REPORTS] = "chunkservers to report what they hold",
         [REPAIR_FOR_HOLDER] = "a chunkserver that has a copy to come back",
-        [REPAIR_FOR_TARGET] = "a live chunkserver that has room and no copy yet",
+        [REPAIR_FOR_AWAY] = "a chunkserver in maintenance to come back, or its time to be over",
+        [REPAIR_FOR_TARGET] =
+            "a live chunkserver in service that has no copy yet: there are too few",
+        [REPAIR_FOR_ROOM] = "space: each live chunkserver in service without a copy is full",
         [REPAIR_FOR_BUSY_TARGET] = "chunkservers with room to end the copies that they make",
         [REPAIR_FOR_BUSY_SOURCE] = "chunkservers that have a copy to end those that they give",
         [REPAIR_FOR_LOG] = "nothing: no file has it",
@@ -438,7 +468,9 @@ const char *repair_reason_name(enum repair_reason reason)
         [REPAIR_FOR_TURN] = "turn",
         [REPAIR_FOR_REPORTS] = "reports",
         [REPAIR_FOR_HOLDER] = "holder",
+        [REPAIR_FOR_AWAY] = "away",
         [REPAIR_FOR_TARGET] = "target",
+        [REPAIR_FOR_ROOM] = "room",
         [REPAIR_FOR_BUSY_TARGET] = "busy-target",
         [REPAIR_FOR_BUSY_SOURCE] = "busy-source",
         [REPAIR_FOR_LOG] = "log",

@@ -84,13 +84,17 @@ struct repair_view {
     const struct location *chunk;
     bool all_heard; /* every live server has reported to this leader, and the whole log was seen */
     bool no_target; /* placement was asked after a COPY and has no server for one more copy */
+    bool no_room;   /* no_target: there are servers without a copy, and their disks are full */
     server_id surplus; /* the good replica to give up if there are too many; 0: the last one */
+    uint32_t away;     /* servers in maintenance, each of which may have a copy (chunkservers.h) */
 };
 
-/* One step of care. Copies go first; odd replicas are deleted only while at least as many good
- * copies as wanted are reported (not assumed), and surplus ones likewise; nothing is deleted before
- * all_heard. With no_target an odd replica is deleted while one good copy is reported, so that the
- * missing copy can take its place: it holds nothing that the good one lacks. */
+/* One step of care. Copies go first, while the chunk lacks some (location_lacks()). Odd replicas
+ * are deleted only while at least as many copies that serve as are wanted are reported (not
+ * assumed), and surplus ones likewise, of those that serve: what is on servers that leave is left
+ * there. Nothing is deleted before all_heard. With no_target an odd replica is deleted while one
+ * good copy is reported, so that the missing copy can take its place: it holds nothing that the
+ * good one lacks. */
 void repair_decide(const struct repair_view *view, struct repair_plan *ret);
 
 /* ---- Why ---- */
@@ -104,7 +108,9 @@ enum repair_reason {
     REPAIR_FOR_TURN,        /* nothing else: it is due */
     REPAIR_FOR_REPORTS,     /* servers that have not said yet what they hold */
     REPAIR_FOR_HOLDER,      /* a server that has it to come back */
-    REPAIR_FOR_TARGET,      /* a server with room and without a copy */
+    REPAIR_FOR_AWAY,        /* a server in maintenance to come back, or its time to be over */
+    REPAIR_FOR_TARGET,      /* a server in service without a copy: there are too few */
+    REPAIR_FOR_ROOM,        /* one of them that has room: all their disks are full */
     REPAIR_FOR_BUSY_TARGET, /* those that there are copy enough already */
     REPAIR_FOR_BUSY_SOURCE, /* likewise */
     REPAIR_FOR_LOG,         /* the log has not named it: reported only */
@@ -119,6 +125,8 @@ struct repair_question {
 };
 
 enum repair_reason repair_explain(const struct repair_question *q);
+/* It passes by itself; the others need something from outside: a server, space, a writer. */
+bool repair_reason_passes(enum repair_reason reason);
 /* "a server that has a copy to come back"; static memory. */
 const char *repair_reason_text(enum repair_reason reason);
 /* "holder": its name, for programs. */

@@ -19,6 +19,7 @@
 #include "common/parse.h"
 #include "common/sys.h"
 #include "fsmaster/rescue.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 
@@ -129,6 +130,12 @@ static void make_metrics(struct server_metrics *x)
         .removal_queue = metrics_gauge(m, "fsmaster_removal_queue", NULL,
                                        "Deleted inodes whose rows are still there."),
         .servers_live = metrics_gauge(m, "fsmaster_chunkservers_live", NULL, "Live chunkservers."),
+        .servers_leaving = metrics_gauge(m, "fsmaster_chunkservers_leaving", NULL,
+                                         "Chunkservers that are out of service."),
+        .leaving_needed = metrics_gauge(m, "fsmaster_leaving_chunks_needed", NULL,
+                                        "Chunks that still need one of them."),
+        .balance_moves = metrics_gauge(m, "fsmaster_balance_moves", NULL,
+                                       "Chunks on their way from full servers to empty ones."),
         .deletes_waiting = metrics_gauge(m, "fsmaster_replicas_deleting", NULL,
                                          "Replicas whose deletion is not confirmed."),
         .copies = metrics_counter(m, "fsmaster_repair_copies_total", NULL, "Replicas copied."),
@@ -267,11 +274,9 @@ static int listen_at(struct server *s, struct err *e)
                                              .address = s->address,
                                              .metrics = s->metrics.registry};
     s->transport = raft_transport_new(&between);
-    struct rpc_service services[] = {{fs_service, s},
-                                     {raft_admin_service, s},
-                                     {backup_service, s},
-                                     {orphans_service, s},
-                                     {raft_stream_service, s->transport}};
+    struct rpc_service services[] = {{fs_service, s},     {raft_admin_service, s},
+                                     {backup_service, s}, {orphans_service, s},
+                                     {admin_service, s},  {raft_stream_service, s->transport}};
     struct rpc_server_options options = {.addresses = &o->listen,
                                          .address_count = 1,
                                          .tls = s->tls,
@@ -330,6 +335,8 @@ static void make_soft_state(struct server *s)
     s->workers = workpool_new("worker", (size_t)s->options.workers, WORKER_JOBS_MAX);
     s->servers = chunkservers_new(s->options.server_dead_ms);
     s->locations = locations_new(server_care, s);
+    s->leaving = leaving_new(s->locations);
+    s->balancing = balancing_new();
     s->leases = lease_table_new(s->options.lease_ms);
     s->repair = repair_queue_new();
     s->trash = trash_new();
@@ -424,7 +431,7 @@ static bool is_drained(const struct server *s)
 {
     return s->shut && rpc_server_is_drained(s->rpc) && s->mutates == 0 && s->jobs == 0 &&
            list_empty(&s->chunk_caller.calls) && !s->expire_running && !s->reap_running &&
-           !s->tick_running && trash_is_idle(s) && server_reads_idle(s) &&
+           !s->tick_running && !s->admin_running && trash_is_idle(s) && server_reads_idle(s) &&
            consensus_idle(s->consensus);
 }
 
@@ -509,6 +516,8 @@ void server_free(struct server *s)
     trash_free(s->trash);
     repair_queue_free(s->repair);
     lease_table_free(s->leases);
+    balancing_free(s->balancing);
+    leaving_free(s->leaving);
     locations_free(s->locations);
     chunkservers_free(s->servers);
     state_close(s->state);

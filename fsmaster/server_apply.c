@@ -7,6 +7,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 
@@ -110,8 +111,8 @@ static void run_effect(struct server *s, const struct effect *effect, time_ms no
     case EFFECT_LEASE_ENDED:
         lease_table_end(s->leases, effect->inode, effect->epoch);
         break;
-    case EFFECT_SERVER_REGISTERED:
-        (void)chunkservers_put(s->servers, effect->server, now);
+    case EFFECT_SERVER_CHANGED:
+        admin_changed(s, effect->server);
         break;
     case EFFECT_REMOVAL_QUEUED:
         break; /* the totals say how many wait; care_tick() looks at them */
@@ -194,6 +195,7 @@ static void begin_to_lead(struct server *s)
     s->cluster_mono_ms = now;
     lease_table_renew_all(s->leases, now);
     locations_sweep_again(s->locations); /* for the care that nobody took while we followed */
+    leaving_restart(s->leaving);
     repair_queue_hurry(s->repair);
     recoveries_resume(s);
     if (s->totals.cluster_id[0] == '\0' && !s->format_running) {

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "fsmaster/placement.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 
 enum {
@@ -165,7 +166,9 @@ static void copy_done(struct chunk_call *call)
         (void)locations_report(s->locations, call->server, &report);
         repair_queue_finish(s->repair, call->chunk.id, now);
         counter_add(s->metrics.copies, 1);
+        balancing_copied(s, call->chunk.id, true);
     } else {
+        balancing_copied(s, call->chunk.id, false);
         repair_queue_put_off(s->repair, call->chunk.id, now);
         counter_add(s->metrics.copy_failures, 1);
         log_info("care", "not copied chunk=%" PRIu64 " target=%" PRIu64 " error=%s", call->chunk.id,
@@ -175,34 +178,73 @@ static void copy_done(struct chunk_call *call)
     care_round(s, now); /* both servers have a hand free */
 }
 
-/* Where one more copy may go. `busy` tells that servers were passed over only because they copy
- * enough already. 0: nowhere. */
-static server_id choose_target(struct server *s, const struct location *chunk, bool *ret_busy)
+/* Why no server can take one more copy. */
+enum target_lack {
+    TARGET_FOUND,
+    TARGET_NONE,    /* every server that might has a copy */
+    TARGET_NO_ROOM, /* there are others, and they are full */
+    TARGET_BUSY,    /* there are others with room, and they copy enough already */
+};
+
+static bool holds(const struct location *chunk, server_id server)
+{
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (chunk->replicas[i].server == server) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum target_lack find_lack(const struct location *chunk,
+                                  const struct placement_request *request)
+{
+    enum target_lack lack = TARGET_NONE;
+    for (size_t i = 0; i < request->server_count; i++) {
+        const struct placement_server *server = &request->servers[i];
+        if (!server->usable || holds(chunk, server->id)) {
+            continue;
+        }
+        if (server->free_bytes >= request->chunk_bytes) {
+            return TARGET_BUSY;
+        }
+        lack = TARGET_NO_ROOM;
+    }
+    return lack;
+}
+
+/* Where one more copy may go. Copies that count say which hosts and racks have one already; what
+ * does not count, because it is odd or its server is dead or leaves, only keeps its server from
+ * being chosen. 0: nowhere. */
+static server_id choose_target(struct server *s, const struct location *chunk,
+                               enum target_lack *ret_lack)
 {
     server_id holders[LOCATION_REPLICAS_MAX];
+    server_id chosen[CHUNK_REPLICAS_MAX];
     size_t holder_count = 0;
-    for (uint32_t i = 0; i < chunk->count; i++) {
-        holders[holder_count++] = chunk->replicas[i].server;
-    }
-    struct placement_request request = {.wanted = 1,
-                                        .chunk_bytes = MAX(chunk->length, 1U),
-                                        .holders = holders,
-                                        .holder_count = holder_count};
+    struct placement_request request = {
+        .wanted = 1, .chunk_bytes = MAX(chunk->length, 1U), .holders = holders};
     request.servers = chunkservers_candidates(s->servers, &request.server_count);
-    server_id *busy = xcalloc(request.server_count + 1, sizeof(*busy));
-    size_t busy_count = 0;
+    server_id *exclude = xcalloc(request.server_count + LOCATION_REPLICAS_MAX, sizeof(*exclude));
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        const struct location_replica *replica = &chunk->replicas[i];
+        if (location_counts(replica)) {
+            holders[holder_count++] = replica->server;
+        } else {
+            exclude[request.exclude_count++] = replica->server;
+        }
+    }
     for (size_t i = 0; i < request.server_count; i++) {
         const struct chunkserver *server = chunkservers_at(s->servers, i);
         if (server->copies_in >= REPAIR_SERVER_COUNT_MAX) {
-            busy[busy_count++] = server->record.id;
+            exclude[request.exclude_count++] = server->record.id;
         }
     }
-    request.exclude = busy;
-    request.exclude_count = busy_count;
-    server_id chosen[CHUNK_REPLICAS_MAX];
+    request.holder_count = holder_count;
+    request.exclude = exclude;
     uint32_t count = placement_choose(&request, &s->rng, chosen);
-    *ret_busy = count == 0 && busy_count > 0;
-    free(busy);
+    *ret_lack = count == 0 ? find_lack(chunk, &request) : TARGET_FOUND;
+    free(exclude);
     return count > 0 ? chosen[0] : 0;
 }
 
@@ -266,6 +308,17 @@ static bool start_copy(struct server *s, const struct location *chunk,
     chunkservers_find(s->servers, sources[0].id)->copies_out++;
     call_start(s, call, copy_done);
     return true;
+}
+
+bool care_copy_to(struct server *s, const struct location *chunk, server_id target)
+{
+    struct repair_plan plan = {.kind = REPAIR_COPY};
+    for (uint32_t i = 0; i < chunk->count; i++) {
+        if (chunk->replicas[i].good) {
+            plan.sources[plan.source_count++] = chunk->replicas[i].server;
+        }
+    }
+    return start_copy(s, chunk, &plan, target);
 }
 
 /* ---- Adoption ------------------------------------------------------------------------------- */
@@ -350,23 +403,27 @@ static void start_orphan(struct server *s, chunk_id chunk)
 
 /* ---- One chunk ------------------------------------------------------------------------------ */
 
-/* Of too many good copies the one on the fullest server goes, but never the last on a rack if
+/* Of too many copies that serve the one on the fullest server goes, but never the last on a rack if
  * another rack has two. */
 static server_id choose_surplus(const struct server *s, const struct location *chunk)
 {
     const struct chunkserver *worst = NULL;
     bool worst_shares = false;
+    server_id moved_from = balancing_source(s, chunk->chunk.id);
+    if (moved_from != 0) {
+        return moved_from;
+    }
     for (uint32_t i = 0; i < chunk->count; i++) {
         const struct chunkserver *server = chunkservers_find(s->servers, chunk->replicas[i].server);
-        if (!chunk->replicas[i].good || !server) {
+        if (!location_serves(&chunk->replicas[i]) || !server) {
             continue;
         }
         bool shares = false;
         for (uint32_t k = 0; k < chunk->count; k++) {
             const struct chunkserver *other =
                 chunkservers_find(s->servers, chunk->replicas[k].server);
-            shares = shares ||
-                     (k != i && chunk->replicas[k].good && other && other->rack == server->rack);
+            shares = shares || (k != i && location_serves(&chunk->replicas[k]) && other &&
+                                other->rack == server->rack);
         }
         if (!worst || (shares && !worst_shares) ||
             (shares == worst_shares && server->free_bytes < worst->free_bytes)) {
@@ -396,8 +453,8 @@ struct care_step {
     struct repair_plan plan;
     server_id target; /* COPY */
     bool unsettled;   /* COPY: the copies that seem to be missing may be about to be reported */
-    bool busy;        /* COPY: whoever could take one copies enough already */
-    bool no_target;   /* COPY: nobody could */
+    enum target_lack lack; /* COPY: why there is no target */
+    struct repair_view view;
 };
 
 /* False: nothing is known of the chunk. */
@@ -407,19 +464,23 @@ static bool care_look(struct server *s, chunk_id id, time_ms now, struct care_st
     if (!locations_find(s->locations, id, &ret->chunk)) {
         return false;
     }
-    struct repair_view view = {.chunk = &ret->chunk, .all_heard = care_all_heard(s)};
-    view.surplus = ret->chunk.good_count > ret->chunk.wanted ? choose_surplus(s, &ret->chunk) : 0;
-    repair_decide(&view, &ret->plan);
+    struct repair_view *view = &ret->view;
+    *view = (struct repair_view){.chunk = &ret->chunk, .all_heard = care_all_heard(s)};
+    view->away = chunkservers_away_count(s->servers);
+    view->surplus =
+        ret->chunk.serving_count > ret->chunk.wanted ? choose_surplus(s, &ret->chunk) : 0;
+    repair_decide(view, &ret->plan);
     if (ret->plan.kind != REPAIR_COPY) {
         return true;
     }
     ret->unsettled = !chunkservers_settled(s->servers, now);
     if (!ret->unsettled) {
-        ret->target = choose_target(s, &ret->chunk, &ret->busy);
+        ret->target = choose_target(s, &ret->chunk, &ret->lack);
     }
-    view.no_target = ret->no_target = !ret->unsettled && !ret->busy && ret->target == 0;
-    if (view.no_target) {
-        repair_decide(&view, &ret->plan);
+    view->no_room = ret->lack == TARGET_NO_ROOM;
+    view->no_target = ret->lack == TARGET_NONE || ret->lack == TARGET_NO_ROOM;
+    if (view->no_target) {
+        repair_decide(view, &ret->plan);
     }
     return true;
 }
@@ -432,7 +493,7 @@ static bool care_for(struct server *s, chunk_id id, time_ms now)
         repair_queue_finish(s->repair, id, now);
         return true;
     }
-    if (step.unsettled || step.busy) {
+    if (step.unsettled || step.lack == TARGET_BUSY) {
         return false;
     }
     switch (step.plan.kind) {
@@ -474,13 +535,11 @@ bool care_explain(struct server *s, chunk_id id, struct care_answer *ret)
     }
     ret->chunk = step.chunk;
     repair_queue_look(s->repair, id, &ret->place);
-    struct repair_view view = {
-        .chunk = &step.chunk, .all_heard = care_all_heard(s), .no_target = step.no_target};
     struct repair_question question = {
-        .view = &view,
+        .view = &step.view,
         .turn = ret->place.turn,
         .settled = !step.unsettled,
-        .targets_busy = step.busy,
+        .targets_busy = step.lack == TARGET_BUSY,
         .sources_busy =
             step.plan.kind == REPAIR_COPY && choose_sources(s, &step.plan, sources) == 0,
     };
@@ -520,6 +579,7 @@ void care_server_lost(struct server *s, struct chunkserver *server)
     log_warning("fsmaster", "chunkserver lost server=%" PRIu64 " host=%s address=%s",
                 server->record.id, server->record.host, server->record.address);
     locations_set_live(s->locations, server->record.id, false);
+    leaving_restart(s->leaving);
     if (d && !d->sending) {
         deletion_forget(s, d, d->count); /* it will report what it still has */
     }
@@ -529,6 +589,7 @@ void care_server_lost(struct server *s, struct chunkserver *server)
 void care_server_found(struct server *s, struct chunkserver *server)
 {
     locations_set_live(s->locations, server->record.id, true);
+    leaving_restart(s->leaving);
     repair_queue_hurry(s->repair);
 }
 
@@ -593,10 +654,12 @@ void care_tick(struct server *s, time_ms now)
     }
     (void)locations_sweep(s->locations, SWEEP_BUDGET);
     show_metrics(s);
+    admin_tick(s);
     if (!s->status.is_leader || s->stopping) {
         return;
     }
     care_round(s, now);
+    balancing_tick(s, now);
     deletions_tick(s, now);
     background_tick(s, now);
 }

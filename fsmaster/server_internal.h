@@ -9,11 +9,14 @@
  *   server_recovery.c  seal and go on; leases that run out
  *   server_care.c      repair, surplus, orphans; deletion; background removal
  *   server_trash.c     empties the trashes of users
+ *   server_admin.c     chunkservers that an operator has taken out of service
+ *   server_balance.c   copies from full servers to empty ones
  *   server_scan.c      soft state from the state on disk, at start
  *   fs_rpc.c           the service table: wire to plain and back
  *   raft_admin_rpc.c   what operators and peers ask of a member
  *   backup_rpc.c       copies of the state for operators
  *   orphans_rpc.c      replicas that the state does not know
+ *   admin_rpc.c        what operators say about chunkservers
  *   chunk_rpc.c        calls to chunkservers */
 #ifndef FSMASTER_SERVER_INTERNAL_H
 #define FSMASTER_SERVER_INTERNAL_H
@@ -31,6 +34,7 @@
 #include "fsmaster/chunkservers.h"
 #include "fsmaster/consensus.h"
 #include "fsmaster/leases.h"
+#include "fsmaster/leaving.h"
 #include "fsmaster/locations.h"
 #include "fsmaster/namespace.h"
 #include "fsmaster/raft_transport.h"
@@ -70,7 +74,8 @@ struct server_metrics {
     struct gauge *mailbox, *workers;
     struct gauge *chunks[LOCATION_CLASS_COUNT];
     struct gauge *repair_waiting, *repair_running, *recoveries, *leases, *removal_queue;
-    struct gauge *servers_live, *deletes_waiting;
+    struct gauge *servers_live, *servers_leaving, *leaving_needed, *deletes_waiting;
+    struct gauge *balance_moves;
     struct counter *copies, *copy_failures, *deletes, *recoveries_done, *unverified_seals;
     struct gauge *leading, *led, *term;
 };
@@ -102,6 +107,8 @@ struct server {
 
     struct chunkservers *servers;
     struct locations *locations;
+    struct leaving *leaving;
+    struct balancing *balancing;
     struct lease_table *leases;
     struct repair_queue *repair;
     struct rng rng;
@@ -119,10 +126,11 @@ struct server {
     bool expire_running; /* an EXPIRE_LEASES is on its way */
     bool reap_running;
     bool tick_running;
-    time_ms ticked_ms; /* last ENTRY_TICK */
-    uint32_t mutates;  /* client requests in progress */
-    uint32_t jobs;     /* own jobs on workers in progress */
-    uint32_t changes;  /* of members, asked for by operators */
+    bool admin_running; /* an ENTRY_ADMIN_SERVER of its own is on its way */
+    time_ms ticked_ms;  /* last ENTRY_TICK */
+    uint32_t mutates;   /* client requests in progress */
+    uint32_t jobs;      /* own jobs on workers in progress */
+    uint32_t changes;   /* of members, asked for by operators */
 
     bool ready;                /* whoever started us knows that we serve */
     bool format_running;       /* ENTRY_FORMAT is on its way */
@@ -217,6 +225,9 @@ void care_delete(struct server *s, server_id server, struct chunk_ref chunk, uin
 void care_server_lost(struct server *s, struct chunkserver *server);
 void care_server_found(struct server *s, struct chunkserver *server);
 bool care_all_heard(const struct server *s);
+
+/* One more copy of a chunk that lacks none, to this server. False: its sources are busy. */
+bool care_copy_to(struct server *s, const struct location *chunk, server_id target);
 
 /* How a chunk fares and why. */
 struct care_answer {

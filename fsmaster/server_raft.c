@@ -109,9 +109,11 @@ static void installed(void *ctx)
 {
     struct server *s = ctx;
     struct err e = ERR_INIT;
+    leaving_free(s->leaving);
     locations_free(s->locations);
     lease_table_free(s->leases);
     s->locations = locations_new(server_care, s);
+    s->leaving = leaving_new(s->locations);
     s->leases = lease_table_new(s->options.lease_ms);
     chunkservers_ask_again(s->servers, clock_mono_ms());
     for (size_t i = 0; i < chunkservers_count(s->servers); i++) {

@@ -30,6 +30,7 @@ static int take_server(void *arg, const struct server_record *record)
 {
     const struct tables *t = arg;
     (void)chunkservers_put(t->server->servers, record, t->now);
+    (void)locations_set_admin(t->server->locations, record->id, record->admin);
     return 0;
 }
 

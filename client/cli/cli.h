@@ -98,7 +98,10 @@ struct cli_options {
     uint64_t chunk_bytes;
     uint64_t bytes;
     const char *format;
-    const char *from; /* admin backup */
+    const char *from;  /* admin backup */
+    int64_t for_ms;    /* admin maintenance */
+    int64_t threshold; /* admin balance; the next one, too */
+    uint64_t rate_bytes;
 };
 
 struct cli;

@@ -10,6 +10,7 @@
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
 #include "client/cli/table.h"
+#include "common/limits.h"
 #include "common/macros.h"
 #include "common/parse.h"
 
@@ -186,6 +187,10 @@ static const struct verb {
     {NULL, "orphans", 0, 0, admin_orphans},
     {NULL, "release-orphans", 0, 0, admin_release_orphans},
     {NULL, "quota", 1, ARGUMENTS_MANY, admin_quota},
+    {NULL, "decommission", 1, 1, admin_decommission},
+    {NULL, "maintenance", 1, 1, admin_maintenance},
+    {NULL, "recommission", 1, 1, admin_recommission},
+    {NULL, "balance", 0, 0, admin_balance},
 };
 
 static bool is_meant(const struct cli *cli, const struct verb *verb)
@@ -218,21 +223,45 @@ static const struct config_row admin_rows[] = {
      .help = "quota: so many files and directories, the directory itself counted, may be there."},
     {ONCE("space", CONFIG_STRING, space_quota), .value_name = "SIZE|none",
      .help = "quota: so many bytes may be there, every copy counted."},
+    {ONCE("for", CONFIG_DURATION, for_ms), .value_name = "TIME", .default_text = "1h", .min = 1,
+     .max = MAINTENANCE_MS_MAX, .help = "maintenance: how long its copies count while it is away."},
+    {ONCE("threshold", CONFIG_INT, threshold), .value_name = "PERCENT", .default_text = "10",
+     .min = 1, .max = 100,
+     .help = "balance: how far from the mean a disk may be, in percent of its size."},
+    {ONCE("rate", CONFIG_SIZE, rate_bytes), .value_name = "BYTES", .default_text = "64M",
+     .min = 1024, .max = INT64_MAX, .help = "balance: bytes moved per second, in all."},
+    {ONCE("wait", CONFIG_BOOL, wait), .letter = 'w',
+     .help = "decommission, maintenance: wait until it can be stopped."},
 };
 
 const struct cli_command cli_admin_page = {
     .name = "admin",
-    .summary = "look at the group of file masters, change it, back its state up; set quotas",
+    .summary =
+        "chunkservers out of service and back; quotas; the group of file masters and its state",
     ROWS(admin_rows),
     .run = run_admin,
-    .arguments = "raft status|add HOST:PORT|promote ID|remove ID|transfer [ID]\n"
+    .arguments = "decommission|maintenance|recommission SERVER\n"
+                 "       dfs admin [OPTION]... balance\n"
+                 "       dfs admin [OPTION]... raft status|add HOST:PORT|promote ID|remove "
+                 "ID|transfer [ID]\n"
                  "       dfs admin [OPTION]... backup FILE|DIR\n"
                  "       dfs admin [OPTION]... orphans|release-orphans\n"
                  "       dfs admin [--names N|none] [--space SIZE|none] quota DIR...",
     .arguments_min = 1,
     .arguments_max = ARGUMENTS_MANY,
     .description =
-        "status shows each file master, how far its log is, and when the leader last heard of it. "
+        "decommission takes a chunkserver, named by id, host label or address, out of service for "
+        "good: it gets no new chunks and its copies are made anew on others, while it is still "
+        "read from. maintenance takes it out for a while: it gets no new chunks, and its copies "
+        "count although it is away, so that nothing is copied, but for chunks of which no other "
+        "server in service has any. When `dfs report' says so it can be stopped. recommission ends "
+        "either; maintenance ends by itself, too. All of this stands in the log: no restart ends "
+        "it.\n\n"
+        "balance moves copies from full chunkservers to empty ones until none is further from the "
+        "mean than the threshold, or the command is interrupted. A copy is made before the other "
+        "one goes, and no chunk ends up on fewer racks or hosts.\n\n"
+        "raft status shows each file master, how far its log is, and when the leader last heard of "
+        "it. "
         "add makes the empty file master at an address a learner: it gets the log and has no "
         "vote. promote gives a learner that has caught up its vote. remove takes a member out. "
         "transfer hands leadership over. Changes are made one at a time and are answered when a "
@@ -247,7 +276,10 @@ const struct cli_command cli_admin_page = {
         "sets that, for the superuser. Whatever adds to a directory beyond its quota is refused, "
         "by whoever and however deep below it. A chunk that is being written counts as if it were "
         "full. Quotas below what is there already stop it from growing.",
-    .footer = "Examples:\n  dfs admin raft status\n"
+    .footer = "Examples:\n  dfs admin decommission --wait host3\n"
+              "  dfs admin maintenance --for 2h 10.0.0.3:7100\n"
+              "  dfs admin balance --threshold 5 --rate 200M\n"
+              "  dfs admin raft status\n"
               "  dfs admin raft status --json | jq '.members[] | select(.role == \"leader\")'\n"
               "  dfs admin raft remove 3 && dfs admin raft add c:7000 && dfs admin raft promote 3\n"
               "  dfs admin backup /backups\n"

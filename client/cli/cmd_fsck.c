@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trireme/dfs_admin.h>
+
 #include "client/cli/cli.h"
 #include "client/cli/hadoop.h"
 #include "client/cli/options.h"
@@ -36,6 +38,8 @@ struct fsck {
     uint64_t sealed, sealed_bytes;
     uint64_t damaged_files, missing_bytes;
     json_t *problems; /* NULL: lines */
+    struct dfs_orphans
+        *orphans; /* of a store that was restored; NULL: none are kept, or not asked */
 };
 
 static enum chunk_health health_of(const struct dfs_extent *x, uint32_t wanted)
@@ -169,6 +173,60 @@ static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat,
     return true;
 }
 
+/* ---- Orphans -------------------------------------------------------------------------------- */
+
+/* What a restored state does not know is set aside until an operator releases it. That concerns the
+ * store as a whole, so it is asked when "/" is checked. */
+static void find_orphans(struct cli *cli, struct fsck *f)
+{
+    struct dfs_err e = {0};
+    if (dfs_orphans(cli->dfs, &f->orphans, &e) < 0) {
+        cli_dfs_error(cli, NULL, &e);
+        return;
+    }
+    if (!f->orphans->kept) {
+        dfs_orphans_free(f->orphans);
+        f->orphans = NULL;
+    }
+}
+
+static void print_orphans(const struct fsck *f)
+{
+    uint64_t bytes = 0;
+    char size[FORMAT_TEXT_BYTES];
+    for (size_t i = 0; i < f->orphans->count; i++) {
+        const struct dfs_orphan *o = &f->orphans->items[i];
+        uint64_t longest = 0;
+        for (size_t k = 0; k < o->replica_count; k++) {
+            longest = MAX(longest, o->replicas[k].length);
+        }
+        bytes += longest;
+        (void)printf("chunk %" PRIu64 ": set aside, %zu copies of %" PRIu64 " bytes, no file%s\n",
+                     o->chunk, o->replica_count, longest,
+                     o->known_version ? " at this version" : "");
+    }
+    (void)printf("Set aside: %zu chunks, %s%s; `dfs admin orphans' says where, `dfs admin "
+                 "release-orphans' lets them go\n",
+                 f->orphans->count, format_bytes(bytes, size),
+                 f->orphans->complete ? "" : " so far");
+}
+
+static json_t *orphans_json(const struct fsck *f)
+{
+    json_t *items = json_array();
+    for (size_t i = 0; i < f->orphans->count; i++) {
+        const struct dfs_orphan *o = &f->orphans->items[i];
+        for (size_t k = 0; k < o->replica_count; k++) {
+            (void)json_array_append_new(
+                items, json_pack("{s:I, s:I, s:I, s:I}", "chunk", (json_int_t)o->chunk, "server",
+                                 (json_int_t)o->replicas[k].server, "version",
+                                 (json_int_t)o->replicas[k].version, "length",
+                                 (json_int_t)o->replicas[k].length));
+        }
+    }
+    return items;
+}
+
 /* ---- The end -------------------------------------------------------------------------------- */
 
 static void print_json(struct fsck *f)
@@ -179,11 +237,15 @@ static void print_json(struct fsck *f)
     for (size_t i = 0; i < HEALTH_COUNT; i++) {
         (void)json_object_set_new(chunks, keys[i], json_integer((json_int_t)f->health[i]));
     }
-    cli_print_json(json_pack("{s:b, s:I, s:I, s:I, s:I, s:o, s:o}", "healthy",
-                             (int)(f->health[CHUNK_MISSING] == 0), "directories",
-                             (json_int_t)f->directories, "files", (json_int_t)f->files, "bytes",
-                             (json_int_t)f->bytes, "damaged_files", (json_int_t)f->damaged_files,
-                             "chunks", chunks, "problems", f->problems));
+    json_t *json =
+        json_pack("{s:b, s:I, s:I, s:I, s:I, s:o, s:o}", "healthy",
+                  (int)(f->health[CHUNK_MISSING] == 0), "directories", (json_int_t)f->directories,
+                  "files", (json_int_t)f->files, "bytes", (json_int_t)f->bytes, "damaged_files",
+                  (json_int_t)f->damaged_files, "chunks", chunks, "problems", f->problems);
+    if (f->orphans) {
+        (void)json_object_set_new(json, "set_aside", orphans_json(f));
+    }
+    cli_print_json(json);
 }
 
 static void print_summary(const struct fsck *f)
@@ -275,12 +337,19 @@ static int run_fsck(struct cli *cli)
         } else {
             walk_path(&walk, paths.items[i]);
         }
+        if (strcmp(paths.items[i], "/") == 0 && !cli->options.hadoop && !f.orphans) {
+            find_orphans(cli, &f);
+        }
+    }
+    if (f.orphans && !f.problems) {
+        print_orphans(&f);
     }
     if (f.problems) {
         print_json(&f);
     } else if (!cli->options.hadoop && (f.files > 0 || f.directories > 0)) {
         print_summary(&f);
     }
+    dfs_orphans_free(f.orphans);
     cli_paths_free(&paths);
     return cli->status || f.health[CHUNK_MISSING] > 0;
 }
@@ -308,7 +377,9 @@ const struct cli_command cli_fsck_page = {
     .description =
         "Looks where each chunk below PATH, or in the whole store, is, and prints a line for each "
         "that has fewer live copies than wanted, or more, or none. Nothing is changed: missing "
-        "copies are made by the file master. The bytes are not read; `dfs checksum --verify' does "
+        "copies are made by the file master. Of the whole store, `dfs fsck /', it also lists the "
+        "chunks that a restored state does not know and that are set aside (`dfs admin orphans'). "
+        "The bytes are not read; `dfs checksum --verify' does "
         "that.\nExit status: 0 no byte is missing, 1 a chunk has no live copy.",
     .footer = "Examples:\n"
               "  dfs fsck\n"

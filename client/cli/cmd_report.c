@@ -8,6 +8,7 @@
 #include "client/cli/hadoop.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
+#include "client/cli/servers.h"
 #include "client/cli/table.h"
 #include "common/alloc.h"
 #include "common/macros.h"
@@ -23,11 +24,14 @@ static char *size_text(const struct cli *cli, uint64_t bytes, char text[FORMAT_T
 
 static json_t *server_json(const struct dfs_server_status *s)
 {
-    return json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)s->id,
-                     "host", s->host, "rack", s->rack, "address", s->address, "live", (int)s->live,
-                     "heartbeat_age_ms", (json_int_t)s->heartbeat_age_ms, "capacity_bytes",
-                     (json_int_t)s->capacity_bytes, "free_bytes", (json_int_t)s->free_bytes,
-                     "used_bytes", (json_int_t)s->used_bytes, "chunks", (json_int_t)s->chunk_count);
+    json_t *json =
+        json_pack("{s:I, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)s->id,
+                  "host", s->host, "rack", s->rack, "address", s->address, "live", (int)s->live,
+                  "heartbeat_age_ms", (json_int_t)s->heartbeat_age_ms, "capacity_bytes",
+                  (json_int_t)s->capacity_bytes, "free_bytes", (json_int_t)s->free_bytes,
+                  "used_bytes", (json_int_t)s->used_bytes, "chunks", (json_int_t)s->chunk_count);
+    server_state_json(s, json);
+    return json;
 }
 
 static void report_json(const struct dfs_report *r)
@@ -52,6 +56,27 @@ static void report_json(const struct dfs_report *r)
                   "restored_ms", (json_int_t)r->restored_ms)));
 }
 
+/* "live", or "decommissioning", or "dead,in-maintenance". */
+static char *state_text(const struct dfs_server_status *s)
+{
+    if (s->admin == DFS_IN_SERVICE) {
+        return xstrdup(s->live ? "live" : "dead");
+    }
+    return xprintf("%s%s", s->live ? "" : "dead,", server_state_name(s));
+}
+
+static void report_leaving(const struct dfs_report *r)
+{
+    for (size_t i = 0; i < r->server_count; i++) {
+        const struct dfs_server_status *s = &r->servers[i];
+        if (s->admin != DFS_IN_SERVICE) {
+            char *text = server_leaving_text(s);
+            (void)printf("Chunkserver %llu (%s): %s\n", (unsigned long long)s->id, s->host, text);
+            free(text);
+        }
+    }
+}
+
 static void report_servers(const struct cli *cli, const struct dfs_report *r)
 {
     static const struct column columns[] = {
@@ -62,12 +87,13 @@ static void report_servers(const struct cli *cli, const struct dfs_report *r)
     for (size_t i = 0; i < r->server_count; i++) {
         char texts[6][FORMAT_TEXT_BYTES];
         const struct dfs_server_status *s = &r->servers[i];
+        char *state = state_text(s);
         const char *fields[] = {
             table_number(s->id, texts[0]),
             s->host,
             s->rack,
             s->address,
-            s->live ? "live" : "dead",
+            state,
             cli->out_tty ? format_duration(s->heartbeat_age_ms, texts[1])
                          : table_number(s->heartbeat_age_ms, texts[1]),
             size_text(cli, s->capacity_bytes, texts[2]),
@@ -76,6 +102,7 @@ static void report_servers(const struct cli *cli, const struct dfs_report *r)
             table_number(s->chunk_count, texts[5]),
         };
         table_add(table, fields, ARRAY_COUNT(fields));
+        free(state);
     }
     table_end(table);
 }
@@ -109,6 +136,7 @@ static void report_text(const struct cli *cli, const struct dfs_report *r)
                      "until `dfs admin release-orphans'\n",
                      (unsigned long long)r->orphans);
     }
+    report_leaving(r);
     if (r->server_count > 0) {
         (void)fputc('\n', stdout);
         report_servers(cli, r);
@@ -239,6 +267,9 @@ static const struct config_row report_rows[] = {
     {ONCE("hadoop", CONFIG_BOOL, hadoop), .help = "In the form of hdfs dfsadmin -report."},
     {ACCEPTED("live"), .help = "Live and dead servers are always shown."},
     {ACCEPTED("dead"), .help = "The same."},
+    {ACCEPTED("decommissioning"), .help = "The same."},
+    {ACCEPTED("enteringmaintenance"), .help = "The same."},
+    {ACCEPTED("inmaintenance"), .help = "The same."},
 };
 
 const struct cli_command cli_report_page = {

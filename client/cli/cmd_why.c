@@ -8,6 +8,7 @@
 #include "client/cli/cli.h"
 #include "client/cli/options.h"
 #include "client/cli/pages.h"
+#include "client/cli/servers.h"
 #include "client/cli/walk.h"
 #include "common/alloc.h"
 #include "common/limits.h"
@@ -34,16 +35,29 @@ struct why {
 
 /* ---- One chunk ------------------------------------------------------------------------------ */
 
+enum { ADMIN_COUNT = DFS_IN_MAINTENANCE + 1 };
+
+/* Of the state of the copy's server; one of a newer file master counts as the first. */
+static const char *admin_of(const struct dfs_explained_copy *c,
+                            const char *const texts[ADMIN_COUNT])
+{
+    return texts[(unsigned)c->admin < ADMIN_COUNT ? c->admin : DFS_IN_SERVICE];
+}
+
 static json_t *explanation_json(const struct asked *asked, const struct dfs_explanation *x)
 {
+    static const char *const names[ADMIN_COUNT] = {[DFS_IN_SERVICE] = "in-service",
+                                                   [DFS_DECOMMISSIONED] = "decommissioned",
+                                                   [DFS_IN_MAINTENANCE] = "in-maintenance"};
     json_t *copies = json_array(), *awaited = json_array();
     for (size_t i = 0; i < x->copy_count; i++) {
         const struct dfs_explained_copy *c = &x->copies[i];
         (void)json_array_append_new(
-            copies, json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:I, s:I}", "host", c->host, "live",
-                              (int)c->live, "good", (int)c->good, "damaged", (int)c->damaged,
-                              "sealed", (int)c->sealed, "assumed", (int)c->assumed, "version",
-                              (json_int_t)c->version, "length", (json_int_t)c->length));
+            copies,
+            json_pack("{s:s, s:b, s:b, s:b, s:b, s:b, s:s, s:I, s:I}", "host", c->host, "live",
+                      (int)c->live, "good", (int)c->good, "damaged", (int)c->damaged, "sealed",
+                      (int)c->sealed, "assumed", (int)c->assumed, "admin", admin_of(c, names),
+                      "version", (json_int_t)c->version, "length", (json_int_t)c->length));
     }
     for (size_t i = 0; i < x->awaited_count; i++) {
         (void)json_array_append_new(awaited, json_string(x->awaited[i]));
@@ -73,7 +87,11 @@ static void print_copy(const struct dfs_explanation *x, const struct dfs_explain
         (void)printf(", version %" PRIu64 " with %" PRIu64 " bytes%s", c->version, c->length,
                      c->sealed ? "" : ", not sealed");
     }
-    (void)printf("%s\n", c->assumed ? ", not reported yet" : "");
+    static const char *const texts[ADMIN_COUNT] = {
+        [DFS_IN_SERVICE] = "",
+        [DFS_DECOMMISSIONED] = ", does not count: its chunkserver is decommissioned",
+        [DFS_IN_MAINTENANCE] = ", counts: its chunkserver is in maintenance"};
+    (void)printf("%s%s\n", c->assumed ? ", not reported yet" : "", admin_of(c, texts));
 }
 
 static void print_explanation(const struct asked *asked, const struct dfs_explanation *x)
@@ -173,11 +191,18 @@ static void print_server(const struct dfs_server_status *s)
 {
     char age[FORMAT_TEXT_BYTES], space[FORMAT_TEXT_BYTES];
     (void)printf("chunkserver %" PRIu64 " (%s, %s): ", s->id, s->host, s->address);
+    if (s->admin != DFS_IN_SERVICE) {
+        char *text = server_leaving_text(s);
+        (void)printf("%s\n    ", text);
+        free(text);
+    }
     format_duration(s->heartbeat_age_ms, age);
     if (!s->live) {
-        (void)printf("dead: nothing heard of it for %s; its %" PRIu64
-                     " chunks are copied from other servers as far as others have them\n",
-                     age, s->chunk_count);
+        (void)printf("dead: nothing heard of it for %s; its %" PRIu64 " chunks %s\n", age,
+                     s->chunk_count,
+                     s->admin == DFS_IN_MAINTENANCE
+                         ? "count as there"
+                         : "are copied from other servers as far as others have them");
     } else if (s->free_bytes < (uint64_t)CHUNK_DISK_FREE_BYTES_MIN) {
         (void)printf("live, but it has no room for chunks: %s are free\n",
                      format_bytes(s->free_bytes, space));
@@ -204,12 +229,13 @@ static int explain_server(struct why *w, const char *name)
         }
         found = 1;
         if (w->json) {
-            (void)json_array_append_new(
-                w->json,
+            json_t *json =
                 json_pack("{s:I, s:s, s:s, s:b, s:I, s:I, s:I}", "server", (json_int_t)s->id,
                           "host", s->host, "address", s->address, "live", (int)s->live,
                           "heartbeat_age_ms", (json_int_t)s->heartbeat_age_ms, "chunks",
-                          (json_int_t)s->chunk_count, "free_bytes", (json_int_t)s->free_bytes));
+                          (json_int_t)s->chunk_count, "free_bytes", (json_int_t)s->free_bytes);
+            server_state_json(s, json);
+            (void)json_array_append_new(w->json, json);
         } else {
             print_server(s);
         }

@@ -48,6 +48,7 @@ static int print_usage(enum hadoop_name name, FILE *to)
             "       hdfs dfsadmin -report\n"
             "       hdfs dfsadmin -setQuota N DIR... | -clrQuota DIR...\n"
             "       hdfs dfsadmin -setSpaceQuota SIZE DIR... | -clrSpaceQuota DIR...\n"
+            "       hdfs balancer [-threshold PERCENT]\n"
             "       hdfs fsck PATH [-files [-blocks [-locations]]]\n"
             "       hdfs version\n",
             to);
@@ -218,6 +219,17 @@ int hadoop_translate(enum hadoop_name name, int *argc, char ***argv)
         add_rest(&line, *argc, in, 3);
     } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && add_quota(&line, *argc, in)) {
         status = -1;
+    } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && *argc > 2 &&
+               strcmp(in[2], "-refreshNodes") == 0) {
+        (void)fputs("dfsadmin: no file says which chunkservers are to leave: `dfs admin "
+                    "decommission SERVER', `dfs admin maintenance SERVER' and `dfs admin "
+                    "recommission SERVER' do\n",
+                    stderr);
+        status = 1;
+    } else if (is_hdfs && strcmp(word, "balancer") == 0) {
+        add(&line, "admin");
+        add(&line, "balance");
+        add_rest(&line, *argc, in, 2);
     } else if (is_hdfs && strcmp(word, "fsck") == 0) {
         add(&line, "fsck");
         add(&line, "--hadoop");

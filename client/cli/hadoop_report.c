@@ -47,6 +47,20 @@ void hadoop_date_text(uint64_t wall_ms, char text[64])
     }
 }
 
+static const char *admin_text(const struct dfs_server_status *s)
+{
+    bool done = s->leaving.done;
+    switch (s->admin) {
+    case DFS_DECOMMISSIONED:
+        return done ? "Decommissioned" : "Decommission in progress";
+    case DFS_IN_MAINTENANCE:
+        return done ? "In Maintenance" : "Entering Maintenance";
+    case DFS_IN_SERVICE:
+        break;
+    }
+    return "Normal";
+}
+
 static void print_server(const struct dfs_server_status *s)
 {
     char date[64];
@@ -55,7 +69,7 @@ static void print_server(const struct dfs_server_status *s)
     if (strcmp(s->rack, "default") != 0) {
         (void)printf("Rack: /%s\n", s->rack + (s->rack[0] == '/'));
     }
-    (void)printf("Decommission Status : Normal\n");
+    (void)printf("Decommission Status : %s\n", admin_text(s));
     print_size("Configured Capacity", s->capacity_bytes);
     print_size("DFS Used", s->used_bytes);
     print_size("Non DFS Used", other);
@@ -66,18 +80,45 @@ static void print_server(const struct dfs_server_status *s)
     (void)printf("Last contact: %s\nNum of Blocks: %" PRIu64 "\n\n\n", date, s->chunk_count);
 }
 
-static void print_servers(const struct dfs_report *r, bool live)
+static bool is_live(const struct dfs_server_status *s)
+{
+    return s->live;
+}
+
+static bool is_dead(const struct dfs_server_status *s)
+{
+    return !s->live;
+}
+
+static bool is_decommissioning(const struct dfs_server_status *s)
+{
+    return s->admin == DFS_DECOMMISSIONED && !s->leaving.done;
+}
+
+static bool is_entering_maintenance(const struct dfs_server_status *s)
+{
+    return s->admin == DFS_IN_MAINTENANCE && !s->leaving.done;
+}
+
+static bool is_in_maintenance(const struct dfs_server_status *s)
+{
+    return s->admin == DFS_IN_MAINTENANCE && s->leaving.done;
+}
+
+/* Each list but that of the live ones is left out when it is empty. */
+static void print_servers(const struct dfs_report *r, const char *title,
+                          bool (*belongs)(const struct dfs_server_status *))
 {
     size_t count = 0;
     for (size_t i = 0; i < r->server_count; i++) {
-        count += r->servers[i].live == live;
+        count += belongs(&r->servers[i]);
     }
-    if (count == 0 && !live) {
+    if (count == 0 && belongs != is_live) {
         return;
     }
-    (void)printf("%s datanodes (%zu):\n\n", live ? "Live" : "Dead", count);
+    (void)printf("%s datanodes (%zu):\n\n", title, count);
     for (size_t i = 0; i < r->server_count; i++) {
-        if (r->servers[i].live == live) {
+        if (belongs(&r->servers[i])) {
             print_server(&r->servers[i]);
         }
     }
@@ -101,6 +142,9 @@ void hadoop_print_report(const struct dfs_report *r)
                  "\n\tMissing blocks: %" PRIu64 "\n\tPending deletion blocks: %" PRIu64 "\n",
                  r->under_replicated, r->missing, r->replicas_deleting);
     (void)printf("\n-------------------------------------------------\n");
-    print_servers(r, true);
-    print_servers(r, false);
+    print_servers(r, "Live", is_live);
+    print_servers(r, "Dead", is_dead);
+    print_servers(r, "Decommissioning", is_decommissioning);
+    print_servers(r, "Entering maintenance", is_entering_maintenance);
+    print_servers(r, "In maintenance", is_in_maintenance);
 }

@@ -222,6 +222,17 @@ is True json dfs report -- 'd["orphans"]["kept"]'
 lost=$(orphans 'sum(1 for o in d["orphans"] if o["known_version"] is None)')
 [ "$lost" -ge 6 ] || fail "$lost orphans, but the chunks of /after are at least 6"
 [ "$(orphans 'min(len(o["replicas"]) for o in d["orphans"] if o["known_version"] is None)')" -ge 1 ]
+# fsck of the whole store lists them as well; of a part of it, it does not.
+dfs fsck / >"$T/fsck" || true # files of the backup that were removed after it may miss chunks
+dfs fsck / --json >"$T/fsck.json" || true
+[ "$(grep -c '^chunk [0-9]*: set aside, ' "$T/fsck")" = "$(orphans 'd["count"]')" ]
+grep -q "^Set aside: $(orphans 'd["count"]') chunks, " "$T/fsck"
+is "$(orphans 'd["count"]')" /usr/bin/python3 -c '
+import json, sys
+print(len({o["chunk"] for o in json.load(open(sys.argv[1]))["set_aside"]}))' "$T/fsck.json"
+if dfs fsck /before | grep "set aside"; then
+    fail "fsck of a directory tells of the whole store"
+fi
 # The file that was open in the backup is nobody's any more, but its bytes are kept.
 holds_opened()
 {

@@ -270,7 +270,7 @@ static void make_internal(struct random_entries *r, struct command_entry *entry)
     uint32_t file = pick_file(r, &off);
     struct lease_ref *lease = arena_alloc(r->arena, sizeof(*lease));
     struct chunk_ref chunk = pick_chunk(r, file);
-    switch (pick(r, 6)) {
+    switch (pick(r, 7)) {
     case 0:
         entry->kind = ENTRY_SEAL_BEGIN;
         entry->seal_begin = (struct cmd_seal_begin){chunk.id, chunk.version + 1, ""};
@@ -290,6 +290,14 @@ static void make_internal(struct random_entries *r, struct command_entry *entry)
         break;
     case 4:
         entry->kind = ENTRY_NOOP;
+        break;
+    case 5:
+        entry->kind = ENTRY_ADMIN_SERVER;
+        entry->admin_server.server = pick(r, SERVER_COUNT + 2);
+        entry->admin_server.state = pick(r, SERVER_ADMIN_COUNT + 1);
+        entry->admin_server.until_ms =
+            entry->admin_server.state == SERVER_IN_MAINTENANCE ? entry->cluster_ms + pick(r, 4) : 0;
+        entry->admin_server.over = pick(r, 2);
         break;
     default:
         entry->kind = ENTRY_REAP;

@@ -53,6 +53,41 @@ static void test_states(void **state)
     chunkservers_free(c);
 }
 
+static void test_out_of_service(void **state)
+{
+    (void)state;
+    struct chunkservers *c = chunkservers_new(1000);
+    struct server_record first = record(1, "a", "r");
+    struct server_record second = record(2, "b", "r");
+    size_t count = 0;
+    (void)chunkservers_join(c, chunkservers_put(c, &first, 0), 1, 0);
+    second.admin = SERVER_IN_MAINTENANCE;
+    second.until_ms = 77;
+    struct chunkserver *two = chunkservers_put(c, &second, 0);
+    assert_int_equal(two->record.until_ms, 77);
+    assert_int_equal(chunkservers_leaving_count(c), 1);
+    assert_int_equal(chunkservers_away_count(c), 1); /* never heard: it may hold anything */
+    (void)chunkservers_join(c, two, 1, 100);
+    assert_int_equal(chunkservers_away_count(c), 0); /* it will say */
+    assert_false(chunkservers_candidates(c, &count)[1].usable);
+    two->reported = true;
+    assert_ptr_equal(chunkservers_expire(c, 1000), chunkservers_find(c, 1));
+    assert_ptr_equal(chunkservers_expire(c, 1100), two);
+    assert_int_equal(chunkservers_away_count(c), 0); /* it is away, but has been heard */
+    chunkservers_ask_again(c, 1200);
+    assert_int_equal(chunkservers_away_count(c), 1);
+    second.admin = SERVER_DECOMMISSIONED;
+    (void)chunkservers_put(c, &second, 1300);
+    assert_int_equal(chunkservers_away_count(c), 0); /* its copies would not count */
+    (void)chunkservers_join(c, two, 2, 1300);
+    assert_false(chunkservers_candidates(c, &count)[1].usable);
+    second.admin = SERVER_IN_SERVICE;
+    (void)chunkservers_put(c, &second, 1400);
+    assert_true(chunkservers_candidates(c, &count)[1].usable);
+    assert_int_equal(chunkservers_leaving_count(c), 0);
+    chunkservers_free(c);
+}
+
 static void test_labels_and_candidates(void **state)
 {
     (void)state;
@@ -86,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states),
+        cmocka_unit_test(test_out_of_service),
         cmocka_unit_test(test_labels_and_candidates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

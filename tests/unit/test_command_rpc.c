@@ -90,6 +90,15 @@ static void test_internal(void **state)
     assert_int_equal(round_trip(&e).era_floor, UINT64_C(1) << 51);
     e.kind = ENTRY_RELEASE_ORPHANS;
     round_trip(&e);
+    e.kind = ENTRY_ADMIN_SERVER;
+    e.admin_server = (struct cmd_admin_server){7, SERVER_IN_MAINTENANCE, 99, true};
+    back = round_trip(&e);
+    assert_int_equal(back.admin_server.server, 7);
+    assert_int_equal(back.admin_server.state, SERVER_IN_MAINTENANCE);
+    assert_int_equal(back.admin_server.until_ms, 99);
+    assert_true(back.admin_server.over);
+    e.admin_server.state = 12; /* of a newer program: apply refuses it */
+    assert_int_equal(round_trip(&e).admin_server.state, 12);
 }
 
 static void check_xattr(const struct op_set_xattr *op)

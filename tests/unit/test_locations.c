@@ -77,6 +77,41 @@ static void test_life_of_a_chunk(void **state)
     locations_free(l);
 }
 
+/* A server tells once that it has sealed a replica, and that may come before the log says it. */
+static void test_sealed_before_the_log(void **state)
+{
+    (void)state;
+    struct locations *l = with_live(4);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_OPEN, 0, 3, set, 3});
+    for (server_id i = 1; i <= 3; i++) {
+        report(l, i, 7, 1, 9000, true);
+    }
+    assert_int_equal(find(l, 7).good_count, 3);
+    assert_int_equal(find(l, 7).class, LOCATION_CLASS_WRITING);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_SEALED, 9000, 3, set, 3});
+    struct location c = find(l, 7);
+    assert_int_equal(c.class, LOCATION_CLASS_OK);
+    assert_int_equal(c.count, 3);
+    for (uint32_t i = 0; i < c.count; i++) {
+        assert_true(c.replicas[i].good);
+        assert_false(c.replicas[i].assumed); /* else a copy too many would wait for ever */
+    }
+    report(l, 2, 9, 1, 70, true); /* even before the log has named it */
+    learn(l, (struct location_fact){{9, 1}, LOCATION_OPEN, 0, 3, set, 3});
+    learn(l, (struct location_fact){{9, 1}, LOCATION_SEALED, 70, 3, set, 3});
+    c = find(l, 9);
+    assert_int_equal(c.good_count, 3);
+    for (uint32_t i = 0; i < c.count; i++) {
+        assert_int_equal(c.replicas[i].assumed, c.replicas[i].server != 2);
+    }
+    report(l, 4, 8, 1, 50, true); /* cut off by a recovery that knows better */
+    learn(l, (struct location_fact){{8, 1}, LOCATION_OPEN, 0, 3, set, 3});
+    learn(l, (struct location_fact){{8, 2}, LOCATION_SEALING, 0, 3, NULL, 0});
+    learn(l, (struct location_fact){{8, 2}, LOCATION_SEALED, 20, 3, NULL, 0});
+    assert_int_equal(find(l, 8).good_count, 0);
+    locations_free(l);
+}
+
 static void count_care(void *arg, chunk_id chunk, enum location_class class)
 {
     assert_int_equal(chunk, 7);
@@ -216,6 +251,69 @@ static void test_full_report(void **state)
     locations_free(l);
 }
 
+static void test_out_of_service(void **state)
+{
+    (void)state;
+    struct locations *l = with_live(5);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_SEALED, 900, 3, set, 3});
+    assert_false(locations_set_admin(l, 2, SERVER_IN_SERVICE));
+    assert_true(locations_set_admin(l, 2, SERVER_DECOMMISSIONED));
+    assert_true(locations_sweep_needed(l));
+    sweep_all(l);
+    struct location c = find(l, 7);
+    assert_int_equal(c.class, LOCATION_CLASS_UNDER);
+    assert_int_equal(c.good_count, 3);
+    assert_int_equal(c.counted, 2);
+    report(l, 4, 7, 1, 900, true);
+    assert_int_equal(find(l, 7).class, LOCATION_CLASS_OK); /* the old one is left where it is */
+    (void)locations_set_admin(l, 2, SERVER_IN_SERVICE);
+    sweep_all(l);
+    assert_int_equal(find(l, 7).class, LOCATION_CLASS_EXTRA); /* now it is one too many */
+    locations_remove(l, 4, 7);
+    (void)locations_set_admin(l, 2, SERVER_IN_MAINTENANCE);
+    locations_set_live(l, 2, false);
+    sweep_all(l);
+    c = find(l, 7);
+    assert_int_equal(c.class, LOCATION_CLASS_OK); /* away, and counted */
+    assert_int_equal(c.good_count, 2);
+    assert_int_equal(c.counted, 3);
+    (void)locations_set_admin(l, 1, SERVER_IN_MAINTENANCE);
+    (void)locations_set_admin(l, 3, SERVER_IN_MAINTENANCE);
+    sweep_all(l);
+    assert_int_equal(find(l, 7).class, LOCATION_CLASS_UNDER); /* nothing serves it */
+    report(l, 5, 7, 1, 900, true);
+    assert_int_equal(find(l, 7).class, LOCATION_CLASS_OK);
+    locations_free(l);
+}
+
+static void sum_ids(void *arg, chunk_id chunk)
+{
+    uint64_t *sum = arg;
+    *sum += chunk;
+}
+
+static void test_visit_leaving(void **state)
+{
+    (void)state;
+    static const server_id four[] = {1, 2, 4, 5};
+    static const uint64_t sums[] = {[3] = 1, [4] = 4, [5] = 4 + 8};
+    struct locations *l = with_live(5);
+    learn(l, (struct location_fact){{1, 1}, LOCATION_SEALED, 9, 3, set, 3});
+    learn(l, (struct location_fact){{2, 1}, LOCATION_SEALED, 9, 3, set, 2});
+    learn(l, (struct location_fact){{4, 1}, LOCATION_SEALED, 9, 4, four, 4});
+    report(l, 5, 8, 3, 7, true); /* a rumour */
+    for (server_id server = 3; server <= 5; server++) {
+        uint32_t cursor = 0;
+        uint64_t sum = 0;
+        (void)locations_set_admin(l, server, SERVER_DECOMMISSIONED);
+        while (locations_visit_leaving(l, &cursor, 10, sum_ids, &sum)) {
+        }
+        assert_int_equal(sum, sums[server]);
+        (void)locations_set_admin(l, server, SERVER_IN_SERVICE);
+    }
+    locations_free(l);
+}
+
 /* ---- Model ---- */
 
 enum { CHUNKS = 40, SERVERS = 6 };
@@ -229,6 +327,7 @@ struct model {
         uint64_t version, length;
     } replicas[CHUNKS][SERVERS];
     bool live[SERVERS];
+    enum server_admin admin[SERVERS];
 };
 
 static void model_compare(const struct model *m, const struct locations *l)
@@ -245,14 +344,25 @@ static void model_compare(const struct model *m, const struct locations *l)
         if (!any || !m->known[c]) {
             continue;
         }
-        uint32_t good = 0;
+        uint32_t good = 0, serving = 0, counted = 0;
         for (int s = 0; s < SERVERS; s++) {
             bool agrees = m->replicas[c][s].present && m->replicas[c][s].version == m->version[c] &&
                           (m->state[c] == LOCATION_OPEN ||
                            (m->replicas[c][s].sealed && m->replicas[c][s].length == m->length[c]));
+            bool serves = agrees && m->live[s] && m->admin[s] == SERVER_IN_SERVICE;
             good += agrees && m->live[s];
+            serving += serves;
+            counted += serves || (agrees && m->admin[s] == SERVER_IN_MAINTENANCE);
         }
         assert_int_equal(found.good_count, good);
+        assert_int_equal(found.serving_count, serving);
+        assert_int_equal(found.counted, counted);
+        if (m->state[c] == LOCATION_SEALED && !locations_sweep_needed(l)) {
+            bool lacks = counted < 3 || serving == 0;
+            assert_int_equal(location_lacks(&found), lacks);
+            assert_int_equal(found.class == LOCATION_CLASS_NONE, good == 0);
+            assert_int_equal(found.class == LOCATION_CLASS_UNDER, good > 0 && lacks);
+        }
     }
     assert_int_equal(locations_count(l), records);
 }
@@ -271,7 +381,12 @@ static void model_step(struct model *m, struct locations *l, struct rng *rng)
 {
     int c = (int)rng_below(rng, CHUNKS);
     int s = (int)rng_below(rng, SERVERS);
-    switch (rng_below(rng, 8)) {
+    switch (rng_below(rng, 9)) {
+    case 5:
+        m->admin[s] = (enum server_admin)rng_below(rng, SERVER_ADMIN_COUNT);
+        (void)locations_set_admin(l, (server_id)s + 1, m->admin[s]);
+        sweep_all(l);
+        break;
     case 0:
         model_learn(m, l, rng, c);
         break;
@@ -359,10 +474,16 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_a_chunk), cmocka_unit_test(test_disowned),
-        cmocka_unit_test(test_seal_and_go_on),  cmocka_unit_test(test_reports_before_the_log),
-        cmocka_unit_test(test_full_report),     cmocka_unit_test(test_model),
+        cmocka_unit_test(test_life_of_a_chunk),
+        cmocka_unit_test(test_sealed_before_the_log),
+        cmocka_unit_test(test_disowned),
+        cmocka_unit_test(test_seal_and_go_on),
+        cmocka_unit_test(test_reports_before_the_log),
+        cmocka_unit_test(test_full_report),
+        cmocka_unit_test(test_model),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_out_of_service),
+        cmocka_unit_test(test_visit_leaving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -636,7 +636,7 @@ static void test_register(void **state)
     struct command_entry entry = {.kind = ENTRY_REGISTER_SERVER,
                                   .register_server = {{{2}}, "new", "rack", "127.0.0.1:9", "/s"}};
     assert_int_equal(fixture_apply(f, entry)->server, 2); /* known by its key */
-    assert_int_equal(fixture_effects(f, EFFECT_SERVER_REGISTERED), 1);
+    assert_int_equal(fixture_effects(f, EFFECT_SERVER_CHANGED), 1);
     assert_string_equal(f->result.effects[0].server->host, "new");
     struct op_result file = fixture_create(f, "/tmp/f");
     assert_string_equal(fixture_allocate(f, &file, 0, no_chunk, 0).replicas[1].address,
@@ -650,6 +650,79 @@ static void test_register(void **state)
     entry.register_server.host = "h";
     entry.register_server.address = "";
     assert_int_equal(fixture_apply(f, entry)->code, ERR_INVALID);
+}
+
+static int count_leaving(void *arg, const struct server_record *server)
+{
+    struct server_record *found = arg;
+    if (server->admin != SERVER_IN_SERVICE) {
+        assert_int_equal(found->id, 0);
+        *found = (struct server_record){
+            .id = server->id, .admin = server->admin, .until_ms = server->until_ms};
+    }
+    return 0;
+}
+
+static struct server_record leaving(struct fixture *f)
+{
+    struct server_record found = {.id = 0};
+    assert_int_equal(namespace_scan_servers(&f->view, count_leaving, &found), 0);
+    return found;
+}
+
+static void test_admin_server(void **state)
+{
+    struct fixture *f = *state;
+    struct command_entry entry = {.kind = ENTRY_ADMIN_SERVER,
+                                  .admin_server = {2, SERVER_IN_MAINTENANCE, 5000, false}};
+    f->cluster_ms = 1000;
+    assert_int_equal(fixture_apply(f, entry)->code, 0);
+    assert_int_equal(fixture_effects(f, EFFECT_SERVER_CHANGED), 1);
+    assert_int_equal(f->result.effects[0].server->admin, SERVER_IN_MAINTENANCE);
+    assert_int_equal(leaving(f).until_ms, 5000);
+    assert_int_equal(fixture_apply(f, entry)->code, 0); /* said again */
+    assert_int_equal(f->result.effect_count, 0);
+    /* It registers anew and stays what it was. */
+    struct command_entry registers = {
+        .kind = ENTRY_REGISTER_SERVER,
+        .register_server = {{{2}}, "new", "rack", "127.0.0.1:9", "/s"}};
+    assert_int_equal(fixture_apply(f, registers)->server, 2);
+    assert_int_equal(leaving(f).admin, SERVER_IN_MAINTENANCE);
+    /* Its time is over when cluster time says so, not before. */
+    struct command_entry over = {.kind = ENTRY_ADMIN_SERVER,
+                                 .admin_server = {.server = 2, .over = true}};
+    f->cluster_ms = 4998; /* each entry is a millisecond later */
+    assert_int_equal(fixture_apply(f, over)->code, 0);
+    assert_int_equal(leaving(f).id, 2);
+    assert_int_equal(fixture_apply(f, over)->code, 0);
+    assert_int_equal(leaving(f).id, 0);
+    entry.admin_server = (struct cmd_admin_server){2, SERVER_DECOMMISSIONED, 0, false};
+    assert_int_equal(fixture_apply(f, entry)->code, 0);
+    f->cluster_ms = 9000;
+    assert_int_equal(fixture_apply(f, over)->code, 0); /* that has no end */
+    assert_int_equal(leaving(f).admin, SERVER_DECOMMISSIONED);
+    entry.admin_server.state = SERVER_IN_SERVICE;
+    assert_int_equal(fixture_apply(f, entry)->code, 0);
+    assert_int_equal(leaving(f).id, 0);
+}
+
+static void test_admin_server_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct command_entry entry = {.kind = ENTRY_ADMIN_SERVER,
+                                  .admin_server = {99, SERVER_DECOMMISSIONED, 0, false}};
+    assert_int_equal(fixture_apply(f, entry)->code, ERR_NOT_FOUND);
+    entry.admin_server.server = 0;
+    assert_int_equal(fixture_apply(f, entry)->code, ERR_NOT_FOUND);
+    entry.admin_server = (struct cmd_admin_server){2, SERVER_ADMIN_COUNT, 0, false};
+    assert_int_equal(fixture_apply(f, entry)->code, ERR_INVALID);
+    entry.admin_server = (struct cmd_admin_server){2, SERVER_IN_MAINTENANCE, 0, false};
+    assert_int_equal(fixture_apply(f, entry)->code, ERR_INVALID); /* until when? */
+    entry.admin_server = (struct cmd_admin_server){2, SERVER_DECOMMISSIONED, 7, false};
+    assert_int_equal(fixture_apply(f, entry)->code, ERR_INVALID);
+    entry.admin_server = (struct cmd_admin_server){2, SERVER_DECOMMISSIONED, 0, true};
+    assert_int_equal(fixture_apply(f, entry)->code, ERR_INVALID);
+    assert_int_equal(leaving(f).id, 0);
 }
 
 int main(void)
@@ -674,6 +747,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_locate_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tables, setup, teardown),
         cmocka_unit_test_setup_teardown(test_register, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_admin_server, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_admin_server_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

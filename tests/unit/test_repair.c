@@ -107,7 +107,10 @@ static struct location sealed(uint32_t wanted)
 static void add(struct location *l, struct location_replica replica)
 {
     replica.live = true;
+    replica.agrees = replica.agrees || replica.good;
     l->good_count += replica.good;
+    l->serving_count += location_serves(&replica);
+    l->counted += location_counts(&replica);
     l->replicas[l->count++] = replica;
 }
 
@@ -248,6 +251,93 @@ static void test_reasons(void **state)
     }
 }
 
+/* A good copy on a server that is out of service. */
+static void add_leaving(struct location *l, server_id server, enum server_admin admin)
+{
+    add(l, (struct location_replica){.server = server,
+                                     .version = 2,
+                                     .length = 100,
+                                     .good = true,
+                                     .sealed = true,
+                                     .admin = admin});
+}
+
+static void test_plan_of_decommissioned(void **state)
+{
+    (void)state;
+    struct location l = sealed(2);
+    add_good(&l, 5, false);
+    add_leaving(&l, 6, SERVER_DECOMMISSIONED);
+    struct repair_plan plan = decide(&l, true, false);
+    assert_int_equal(plan.kind, REPAIR_COPY); /* it does not count ... */
+    assert_int_equal(plan.source_count, 2);   /* ... but is copied from */
+    add_good(&l, 7, false);
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_NOTHING); /* nor is it surplus */
+    add_good(&l, 8, false);
+    struct repair_view view = {.chunk = &l, .all_heard = true, .surplus = 6};
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_DELETE);
+    assert_int_equal(plan.server, 8); /* of those that serve, whatever was asked */
+    l = sealed(2);
+    add_leaving(&l, 5, SERVER_DECOMMISSIONED);
+    add_leaving(&l, 6, SERVER_DECOMMISSIONED);
+    add(&l, (struct location_replica){.server = 7, .version = 1, .length = 50});
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_COPY);
+    l = sealed(1);
+    add_good(&l, 5, false);
+    add_leaving(&l, 6, SERVER_DECOMMISSIONED);
+    add(&l, (struct location_replica){.server = 7, .version = 1, .length = 50});
+    assert_int_equal(decide(&l, true, false).server, 7); /* as always: what is odd goes */
+}
+
+static void test_plan_in_maintenance(void **state)
+{
+    (void)state;
+    struct location l = sealed(3);
+    add_good(&l, 5, false);
+    add_leaving(&l, 6, SERVER_IN_MAINTENANCE);
+    add_leaving(&l, 7, SERVER_IN_MAINTENANCE);
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_NOTHING);
+    l.replicas[1].good = l.replicas[1].live = false; /* down: it still counts */
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_NOTHING);
+    add(&l, (struct location_replica){.server = 8, .version = 1, .length = 50});
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_WAIT); /* one copy is no reason */
+    const struct repair_question calm = {.settled = true};
+    assert_int_equal(why(&calm, &l, true, false), REPAIR_FOR_AWAY);
+    l = sealed(2);
+    add_leaving(&l, 6, SERVER_IN_MAINTENANCE);
+    add_leaving(&l, 7, SERVER_IN_MAINTENANCE);
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_COPY); /* nothing would serve it */
+    add_good(&l, 8, false);
+    assert_int_equal(decide(&l, true, false).kind, REPAIR_NOTHING);
+}
+
+/* This master has not heard what a server in maintenance holds. */
+static void test_plan_with_servers_away(void **state)
+{
+    (void)state;
+    struct location l = sealed(3);
+    struct repair_plan plan;
+    struct repair_view view = {.chunk = &l, .all_heard = true, .away = 1};
+    add_good(&l, 5, false);
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_COPY); /* one server cannot have both that lack */
+    add_good(&l, 6, false);
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_WAIT);
+    struct repair_question q = {.view = &view, .settled = true};
+    assert_int_equal(repair_explain(&q), REPAIR_FOR_AWAY);
+    view.away = 0;
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_COPY);
+    view.no_target = view.no_room = true;
+    assert_int_equal(repair_explain(&q), REPAIR_FOR_ROOM);
+    view.no_room = false;
+    assert_int_equal(repair_explain(&q), REPAIR_FOR_TARGET);
+    assert_true(repair_reason_passes(REPAIR_FOR_TURN));
+    assert_false(repair_reason_passes(REPAIR_FOR_TARGET));
+}
+
 static void test_look(void **state)
 {
     (void)state;
@@ -277,6 +367,9 @@ int main(void)
         cmocka_unit_test(test_order),
         cmocka_unit_test(test_look),
         cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_plan_of_decommissioned),
+        cmocka_unit_test(test_plan_in_maintenance),
+        cmocka_unit_test(test_plan_with_servers_away),
         cmocka_unit_test(test_put_off),
         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_limit),

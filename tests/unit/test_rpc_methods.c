@@ -11,6 +11,7 @@
 #include "chunkserver/methods_rpc.h"
 #include "common/macros.h"
 #include "common/rpc/rpc_server.h"
+#include "fsmaster/server_admin.h"
 #include "fsmaster/server_internal.h"
 #include "mapreduce/mr_methods.h"
 #include "tests/lib/echo_rpc.h"
@@ -75,8 +76,10 @@ static void test_fsmaster(void **state)
 {
     (void)state;
     const struct rpc_method *methods[FSMASTER_METHOD_COUNT_MAX];
-    check_table("proto/fs.proto", methods, take_methods(fs_service, methods, 0));
-    size_t count = take_methods(raft_stream_service, methods, 0);
+    size_t count = take_methods(fs_service, methods, 0);
+    count = take_methods(admin_service, methods, count);
+    check_table("proto/fs.proto", methods, count);
+    count = take_methods(raft_stream_service, methods, 0);
     count = take_methods(raft_admin_service, methods, count);
     count = take_methods(backup_service, methods, count);
     count = take_methods(orphans_service, methods, count);

@@ -1,13 +1,35 @@
-/* libdfs for operators: the group of file masters. As in dfs.h: functions return 0 or a negative
- * DFS_E* number and fill `struct dfs_err`; they may be called from any thread. */
+/* libdfs for operators: chunkservers in and out of service, the group of file masters. As in dfs.h:
+ * functions return 0 or a negative DFS_E* number and fill `struct dfs_err`; they may be called from
+ * any thread. */
 #ifndef TRIREME_DFS_ADMIN_H
 #define TRIREME_DFS_ADMIN_H
 
 #include <trireme/dfs.h>
+#include <trireme/dfs_cluster.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* Takes a chunkserver out of service, or back into it; returns when that is in the log, and
+ * dfs_report() says how far it is. for_ms: of DFS_IN_MAINTENANCE, 1 ms to 30 days. DFS_ENOT_FOUND:
+ * no server has this id. */
+DFS_EXPORT int dfs_admin_server(struct dfs *dfs, uint64_t server, enum dfs_admin_state state,
+                                uint64_t for_ms, struct dfs_err *e);
+
+/* Moves copies from full chunkservers to empty ones, as long as this is asked again within ten
+ * seconds. threshold: how far from the mean a server may be, 0.001 to 1 of its disk. rate_bytes: a
+ * second, in the whole cluster; 0: stop. There are never fewer copies than before. */
+struct dfs_balance {
+    bool all_heard;           /* every live chunkserver has reported; nothing is moved before */
+    bool even;                /* none is further from the mean */
+    bool stuck;               /* some are, and no copy can go elsewhere */
+    double least, mean, most; /* how full servers are, 0 to 1 */
+    uint64_t moving;          /* chunks */
+    uint64_t moved_chunks, moved_bytes;
+};
+DFS_EXPORT int dfs_balance(struct dfs *dfs, double threshold, uint64_t rate_bytes,
+                           struct dfs_balance *ret, struct dfs_err *e);
 
 /* One file master. What the leader says of it, then what it says itself. */
 struct dfs_master_status {

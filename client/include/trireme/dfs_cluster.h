@@ -10,12 +10,31 @@ extern "C" {
 
 /* ---- Servers and health ---------------------------------------------------------------------- */
 
+/* What an operator has said of a chunkserver (dfs_admin.h), and how far it is with it. */
+enum dfs_admin_state {
+    DFS_IN_SERVICE = 0,
+    DFS_DECOMMISSIONED = 1, /* it is to go: no new chunks; its copies do not count */
+    DFS_IN_MAINTENANCE = 2, /* it is away for a while: no new chunks; its copies count */
+};
+struct dfs_leaving {
+    bool done;    /* it can be stopped */
+    bool counted; /* else the next four say nothing yet */
+    uint64_t chunks;
+    uint64_t needed;     /* of them still: too few copies elsewhere; of one in maintenance: none */
+    uint64_t last;       /* of `needed` those without any other good copy */
+    uint64_t writing;    /* chunks being written there */
+    char reason[32];     /* what it waits for, for programs (proto/fs.proto); "": nothing */
+    char waits_for[128]; /* for people */
+    uint64_t left_ms;    /* of its maintenance */
+};
 struct dfs_server_status {
     uint64_t id;
     char host[256], rack[256], address[304];
     bool live;
     uint64_t heartbeat_age_ms;
     uint64_t capacity_bytes, free_bytes, used_bytes, chunk_count;
+    enum dfs_admin_state admin;
+    struct dfs_leaving leaving; /* unless it is DFS_IN_SERVICE */
 };
 struct dfs_report {
     char cluster_id[64];
@@ -43,7 +62,8 @@ struct dfs_explained_copy {
     bool good; /* agrees with what the file master knows, on a live server */
     bool damaged;
     bool sealed;
-    bool assumed; /* must be so; the server has not said it itself yet */
+    bool assumed;               /* must be so; the server has not said it itself yet */
+    enum dfs_admin_state admin; /* of its server: decommissioned ones do not count */
     uint64_t version;
     uint64_t length;
 };

@@ -1,0 +1,148 @@
+#!/bin/bash
+# Disks in a whole cluster: one whose flush fails takes its chunkserver along, and no writer notices; rot on one of them is found in the background and replaced from a good copy; after everything
+# was killed at once nothing is missing, copied or deleted; full ones refuse new files, saying so, keep what they have,
+# and take new ones again when there is room.
+# ctest: serial
+. "$(dirname "$0")/../lib/cluster.sh"
+arguments=(--chunkserver-arg=--capacity=96M --chunkserver-arg=--scrub-rate=64M --fsmaster-arg=--http=127.0.0.1:0)
+cluster_up --masters 3 --chunkservers 4 --workers 0 "${arguments[@]}"
+
+# report EXPRESSION: of the report, as d.
+report()
+{
+    dfs report --json | /usr/bin/python3 -c "
+import json, sys
+d = json.load(sys.stdin)
+print($1)"
+}
+
+# is WANTED COMMAND...: the command prints that.
+is()
+{
+    local got
+    got=$("${@:2}")
+    [ "$got" = "$1" ] || { echo "$got instead of $1" >&2; return 1; }
+}
+
+all_good()
+{
+    is "[]" why && is 0 report 'd["chunks"]["missing"] + d["chunks"]["unheard"] + d["chunks"]["under_replicated"]'
+}
+
+why()
+{
+    dfs why --json / | /usr/bin/python3 -c '
+import json, sys
+print([c["chunk"] for c in json.load(sys.stdin) if c["reason"] != "nothing"])'
+}
+
+# metric NAME: its sum over the file masters as they run now.
+metric()
+{
+    for log in "$CLUSTER"/fsmaster*/log; do
+        curl_metric "$(sed -n 's/.* metrics port=\([0-9]*\)$/\1/p' "$log" | tail -n 1)" "$1"
+    done | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+curl_metric()
+{
+    /usr/bin/python3 -c '
+import sys, urllib.request
+with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/metrics") as page:
+    for line in page.read().decode().splitlines():
+        if line.startswith(sys.argv[2] + " "):
+            print(line.split()[1])' "$1" "$2"
+}
+
+random_file "$T/file" 3000001 6
+dfs mkdir /d
+for i in 1 2 3; do
+    dfs put --chunk-size 1M "$T/file" "/d/$i"
+done
+wait_until 30 all_good
+
+say "rot is found by the scrubber and replaced"
+read -r chunk host <<<"$(dfs loc --json /d/1 | /usr/bin/python3 -c '
+import json, sys
+c = json.load(sys.stdin)[0]["chunks"][1]
+print(c["chunk"], c["replicas"][0]["host"])')"
+data=$(cluster_field "chunkserver${host#host}" data)
+file=$(find "$data/chunks" -name "$(printf '%016x' "$chunk")")
+[ -f "$file" ] || fail "no file of chunk $chunk in $data/chunks"
+cp "$file" "$T/good"
+printf 'rot' | dd of="$file" bs=1 seek=70000 conv=notrunc status=none
+if cmp -s "$file" "$T/good"; then
+    fail "the chunk is not rotten"
+fi
+wait_until 60 grep -q "chunk is damaged chunk=$chunk" "$CLUSTER/chunkserver${host#host}/log"
+wait_until 60 all_good
+same_in_store "$T/file" /d/1
+for f in "$CLUSTER"/chunkserver*/data/chunks/*/"$(basename "$file")"; do
+    same_bytes "$T/good" "$f"
+done
+[ "$(ls "$CLUSTER"/chunkserver*/data/chunks/*/"$(basename "$file")" | wc -l)" = 3 ]
+
+say "everything is killed at once: nothing is missing, copied or deleted"
+held=$(report 'sum(s["chunks"] for s in d["servers"])')
+kill9 fsmaster1 fsmaster2 fsmaster3 chunkserver1 chunkserver2 chunkserver3 chunkserver4 2>/dev/null
+cluster_up 2>/dev/null
+wait_until 60 all_good
+for i in 1 2 3; do
+    same_in_store "$T/file" "/d/$i"
+done
+is "$held" report 'sum(s["chunks"] for s in d["servers"])' || fail "other replicas than the $held of before"
+is 0 metric trireme_fsmaster_repair_copies_total || fail "copies were made"
+is 0 metric trireme_fsmaster_replicas_deleted_total || fail "replicas were deleted"
+
+if command -v strace >/dev/null; then
+    say "a disk fails: its chunkserver ends at once, and writers go on elsewhere"
+    strace -f -o /dev/null -p "$(cluster_field chunkserver2 pid)" -e trace=fdatasync \
+        -e inject=fdatasync:error=EIO 2>"$T/strace.log" &
+    strace=$!
+    wait_until 20 grep -q attached "$T/strace.log"
+    i=0
+    while ! is None cluster_field chunkserver2 pid; do
+        i=$((i + 1))
+        [ $i -le 30 ] || fail "30 files later it still runs"
+        dfs put --chunk-size 1M "$T/file" /d/onto-a-bad-disk
+        same_in_store "$T/file" /d/onto-a-bad-disk
+        dfs rm --skip-trash /d/onto-a-bad-disk >/dev/null
+    done
+    wait $strace || true
+    tail -n 1 "$CLUSTER/chunkserver2/log"
+    grep -q "Input/output error\|EIO\|ERR_IO" "$CLUSTER/chunkserver2/log"
+    cluster_up 2>/dev/null
+    wait_until 60 all_good
+    for i in 1 2 3; do
+        same_in_store "$T/file" "/d/$i"
+    done
+    wait_until 60 is "$held" report 'sum(s["chunks"] for s in d["servers"])'
+else
+    say "no strace: a disk that fails is not tried"
+fi
+
+say "full disks refuse, and say so"
+random_file "$T/large" $((8 * 1024 * 1024)) 7
+full()
+{
+    local i
+    for ((i = 1; i < 20; i++)); do
+        dfs put --timeout 8s --chunk-size 8M "$T/large" "/d/large.$i" 2>"$T/err" || break
+        echo "$i" >"$T/written"
+    done
+    [ $i -lt 20 ]
+}
+full || fail "nothing ever gets full"
+grep -q "too few live chunkservers in service with room" "$T/err" || { cat "$T/err"; fail "it does not say why"; }
+wait_until 30 all_good
+for ((i = 1; i <= $(cat "$T/written"); i++)); do
+    same_in_store "$T/large" "/d/large.$i"
+done
+expect 1 dfs ls "/d/large.$(($(cat "$T/written") + 1))"
+
+say "there is room again"
+dfs rm --skip-trash '/d/large.*' >/dev/null
+wait_until 60 is 9 report 'd["chunks"]["total"]'
+wait_until 60 is "$held" report 'sum(s["chunks"] for s in d["servers"])'
+wait_until 30 dfs put --timeout 8s --chunk-size 8M "$T/large" /d/again
+same_in_store "$T/large" /d/again
