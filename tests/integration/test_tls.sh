@@ -45,6 +45,10 @@ END
 say "a cluster of daemons that know one another by certificate"
 as daemon cluster_up --chunkservers 3 --workers 2 --fsmaster-arg=--superuser=daemon
 
+say "the file masters agree with one another by certificate"
+as daemon dfs admin raft status --json >status
+[ "$(grep -o '"role": *"follower"' status | wc -l)" = 2 ] || { cat status >&2; fail "not two followers"; }
+
 say "files, by a user that the certificate names"
 random_file in 5000000 7
 as daemon dfs mkdir /people
