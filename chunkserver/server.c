@@ -253,6 +253,9 @@ int server_start(struct server *s, const struct server_options *options, struct 
     }
     if (r == 0 && options->http != NULL) {
         r = metrics_serve(s->metrics, options->http, NULL, &s->http, e);
+        if (r == 0) {
+            log_info("chunkserver", "metrics port=%d", http_server_port(s->http));
+        }
     }
     if (r == 0) {
         s->scrub = scrub_new(s);
