@@ -20,6 +20,8 @@ add_compile_options($<$<CONFIG:Release>:-O2> $<$<CONFIG:Release>:-g1>)
 string(REPLACE "-O3" "-O2" CMAKE_C_FLAGS_RELEASE "${CMAKE_C_FLAGS_RELEASE}")
 string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_RELEASE "${CMAKE_C_FLAGS_RELEASE}")
 add_compile_definitions(_GNU_SOURCE $<$<BOOL:${TRIREME_DCHECK}>:TRIREME_DCHECK=1>)
+# Messages name files from the root of the source, wherever it was built.
+add_compile_options(-fmacro-prefix-map=${CMAKE_SOURCE_DIR}/=)
 add_link_options(-Wl,--as-needed)
 if(SANITIZE)
   add_compile_options(-fsanitize=${SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

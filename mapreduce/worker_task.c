@@ -620,8 +620,8 @@ static void on_spawner_ready(void *arg)
         w->spawner_gone = true;
         on_spawner_gone(w);
         log_error("mrworker", "spawner lost, the worker ends error=\"%s\"", err_message(&e));
-        (void)raise(SIGTERM); /* nothing can run here any more: drain, and let whoever started us
-                                 start us again */
+        (void)kill(getpid(), SIGTERM); /* nothing can run here any more: drain, and let whoever
+                                          started us start us again */
     }
 }
 

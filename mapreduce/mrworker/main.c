@@ -319,6 +319,7 @@ static void leave(void *arg)
 static void stop_on_owner(void *arg)
 {
     struct process *p = arg;
+    daemon_stopping();
     worker_leave(p->worker);
     leave(p);
 }
@@ -373,7 +374,6 @@ static int run(struct process *p, struct err *e)
     if (r == 0) {
         log_info("mrworker", "serving address=%s", p->address.data);
         rpc_loop_run(p->loop);
-        daemon_stopping();
     }
     return r;
 }

@@ -341,6 +341,19 @@ kill $broken
 wait $broken || fail "mrworker ended with status $?"
 grep -q 'no task process.*status 7' broken-log || fail "the worker's log does not say so"
 
+say "a worker that has lost its spawner ends, for whoever started it to start it again"
+setpriv --pdeathsig KILL mrworker --data lone-worker --masters "$DFS_MASTER" --mrmaster "$MR_MASTER" \
+    --listen 127.0.0.1:0 --host host8 --slots 1 2>lone-log &
+lone=$!
+lone_has_ended()
+{
+    ! kill -0 $lone
+}
+wait_until 20 grep -q ' joined ' lone-log
+kill -KILL "$(cat /proc/$lone/task/$lone/children)"
+wait_until 20 lone_has_ended
+wait $lone || fail "mrworker ended with status $?"
+
 say "kill; detach; Ctrl-C leaves the job"
 job=$(mr run "${faulty[@]}" -D fault=hang -o /killed --detach)
 wait_until 20 job_has "$job" 'j["maps"]["running"] > 0'
