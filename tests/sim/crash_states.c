@@ -135,7 +135,7 @@ static uint64_t stride_of(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "--stride") == 0) {
         return strtoull(argv[2], NULL, 10);
     }
-    return full && strcmp(full, "1") == 0 ? 1 : 20;
+    return full && strcmp(full, "1") == 0 ? 1 : 10;
 }
 
 int main(int argc, char **argv)

@@ -1,8 +1,10 @@
 /* fsmaster/state: whole groups gather in a batch that is written when somebody must see it; nothing
  * of that may be noticed by who reads, makes durable, copies or starts again. */
 #include <inttypes.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,6 +13,8 @@
 #include <cmocka.h>
 
 #include "common/arena.h"
+#include "common/check.h"
+#include "common/clock.h"
 #include "common/sys.h"
 #include "fsmaster/command_rpc.h"
 #include "fsmaster/state.h"
@@ -138,6 +142,61 @@ static void test_reads_see_what_was_applied(void **fixture)
     assert_readable(f->state, f->last, seq);
 }
 
+struct reader {
+    struct state *state;
+    atomic_ullong told; /* the last entry whose outcome is known */
+    atomic_bool stop;
+    uint64_t reads;
+};
+
+/* Sees each entry whose outcome was told before, and never goes back. */
+static void *read_on(void *arg)
+{
+    struct reader *r = arg;
+    log_index seen = 0;
+    while (!atomic_load(&r->stop)) {
+        struct state_read read;
+        log_index told = atomic_load(&r->told);
+        log_index got = 0;
+        state_read_begin(r->state, &read);
+        CHECK(state_read_applied(&read, &got) == 0);
+        CHECK(got >= told && got >= seen);
+        state_read_end(&read);
+        seen = got;
+        r->reads++;
+        if (r->reads % 64 == 0) { /* else each group would be written at once */
+            clock_sleep_ms(2);
+        }
+    }
+    return NULL;
+}
+
+static void test_reads_beside_apply(void **fixture)
+{
+    struct fixture *f = *fixture;
+    struct reader readers[2];
+    pthread_t threads[2];
+    log_index index = 0;
+    for (int i = 0; i < 2; i++) {
+        readers[i] = (struct reader){.state = f->state};
+        assert_int_equal(pthread_create(&threads[i], NULL, read_on, &readers[i]), 0);
+    }
+    for (uint64_t seq = 1; seq <= MANY; seq++) {
+        make_directory(f, seq);
+        atomic_store(&readers[seq % 2].told, f->last);
+        if (seq % 1000 == 0) {
+            assert_int_equal(state_persist(f->state, &index, NULL), 0);
+            assert_int_equal(index, f->last);
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        atomic_store(&readers[i].stop, true);
+        pthread_join(threads[i], NULL);
+        assert_true(readers[i].reads > 0);
+    }
+    assert_readable(f->state, f->last, MANY);
+}
+
 /* What persist says is what a start finds, though nothing was read or written before. */
 static void test_persisted_is_there_after_a_crash(void **fixture)
 {
@@ -204,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_reads_see_what_was_applied, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reads_beside_apply, setup, teardown),
         cmocka_unit_test_setup_teardown(test_persisted_is_there_after_a_crash, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_keeps_what_was_applied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_group_ends_all, setup, teardown),
