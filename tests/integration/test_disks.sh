@@ -1,7 +1,7 @@
 #!/bin/bash
-# Disks in a whole cluster: one whose flush fails takes its chunkserver along, and no writer notices; rot on one of them is found in the background and replaced from a good copy; after everything
-# was killed at once nothing is missing, copied or deleted; full ones refuse new files, saying so, keep what they have,
-# and take new ones again when there is room.
+# Disks in a whole cluster: one whose flush fails takes its chunkserver along, and no writer notices; rot on one of them is
+# found in the background and replaced from a good copy; after everything was killed at once nothing is missing, copied or
+# deleted; full ones refuse new files, saying so, keep what they have, and take new ones again when there is room.
 # ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 arguments=(--chunkserver-arg=--capacity=96M --chunkserver-arg=--scrub-rate=64M --fsmaster-arg=--http=127.0.0.1:0)
@@ -75,12 +75,19 @@ if cmp -s "$file" "$T/good"; then
     fail "the chunk is not rotten"
 fi
 wait_until 60 grep -q "chunk is damaged chunk=$chunk" "$CLUSTER/chunkserver${host#host}/log"
+# three_good FILE NAME: three chunkservers have it, each with these bytes. The file masters hear of damage a little after it is seen.
+three_good()
+{
+    local f count=0
+    for f in "$CLUSTER"/chunkserver*/data/chunks/*/"$2"; do
+        cmp -s "$1" "$f" || return 1
+        count=$((count + 1))
+    done
+    [ "$count" = 3 ]
+}
+wait_until 60 three_good "$T/good" "$(basename "$file")"
 wait_until 60 all_good
 same_in_store "$T/file" /d/1
-for f in "$CLUSTER"/chunkserver*/data/chunks/*/"$(basename "$file")"; do
-    same_bytes "$T/good" "$f"
-done
-[ "$(ls "$CLUSTER"/chunkserver*/data/chunks/*/"$(basename "$file")" | wc -l)" = 3 ]
 
 say "everything is killed at once: nothing is missing, copied or deleted"
 held=$(report 'sum(s["chunks"] for s in d["servers"])')
