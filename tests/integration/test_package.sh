@@ -4,7 +4,7 @@
 # themselves, as far as systemd-analyze can judge.
 . "$(dirname "$0")/../lib/cluster.sh"
 cd "$T"
-for tool in cpack dpkg-deb dpkg-shlibdeps cc pkg-config; do
+for tool in cpack dpkg-deb dpkg-shlibdeps file cc pkg-config; do
     command -v $tool >/dev/null || skip "$tool is not installed"
 done
 root=$T/root
