@@ -554,11 +554,9 @@ static void fill(struct kv_batch *b)
     const struct kv_change *change = NULL;
     kv_cursor_begin(&cursor, b->changes, &all);
     while ((change = kv_cursor_get(&cursor)) != NULL) {
-        if (change->absent) {
-            ; /* a new row that went again */
-        } else if (change->deleted) {
+        if (change->deleted && !change->is_new) {
             rocksdb_writebatch_delete(b->batch, change->key.data, change->key.length);
-        } else {
+        } else if (!change->deleted) {
             rocksdb_writebatch_put(b->batch, change->key.data, change->key.length,
                                    change->value.data, change->value.length);
         }

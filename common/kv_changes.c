@@ -135,7 +135,6 @@ void kv_changes_put(struct kv_changes *c, struct span key, struct span value)
     }
     change->value.length = value.length;
     change->deleted = false;
-    change->absent = false;
     c->bytes += value.length;
 }
 
@@ -143,7 +142,6 @@ void kv_changes_del(struct kv_changes *c, struct span key)
 {
     struct kv_change *change = change_of(c, key);
     change->deleted = true;
-    change->absent = change->is_new;
     change->value.length = 0;
 }
 
@@ -151,7 +149,6 @@ void kv_changes_absent(struct kv_changes *c, struct span key)
 {
     struct kv_change *change = add(c, key);
     change->deleted = true;
-    change->absent = true;
     change->is_new = true;
 }
 

@@ -18,8 +18,7 @@ struct kv_change {
     struct span key;
     struct span value; /* of a put */
     bool deleted;      /* a del */
-    bool absent;       /* likewise, but the map below has no such key: nothing to write */
-    bool is_new;       /* private: the map below has no such key */
+    bool is_new;       /* the map below has no such key: a del of it is nothing to write */
     uint64_t order;    /* private: bytes 1 to 8 of the key, as a number that sorts alike */
     size_t value_room; /* private: bytes that value may take where it stands */
 };

@@ -6,23 +6,6 @@
 servers=(--chunkserver-arg=--capacity=256M --fsmaster-arg=--server-dead-ms=2000)
 cluster_up --masters 3 --chunkservers 3 --workers 0 --racks 2 "${servers[@]}"
 
-# report EXPRESSION: of the report, as d.
-report()
-{
-    dfs report --json | /usr/bin/python3 -c "
-import json, sys
-d = json.load(sys.stdin)
-print($1)"
-}
-
-# is WANTED COMMAND...: the command prints that.
-is()
-{
-    local got
-    got=$("${@:2}")
-    [ "$got" = "$1" ] || { echo "$got instead of $1" >&2; return 1; }
-}
-
 # spread: of all chunks, least number of racks and of copies.
 spread()
 {
@@ -57,7 +40,7 @@ watcher=$!
 dfs admin balance --threshold 2 --rate 8M --json >"$T/balanced" &
 balancing=$!
 wait_until 30 is True report 'next(s["chunks"] for s in d["servers"] if s["host"] == "host4") > 1'
-leader=$(dfs admin raft status --json | /usr/bin/python3 -c 'import json, sys; print(json.load(sys.stdin)["leader"])')
+leader=$(json dfs admin raft status -- 'd["leader"]')
 say "the leader, fsmaster$leader, dies on the way"
 kill9 "fsmaster$leader" 2>/dev/null
 wait $balancing

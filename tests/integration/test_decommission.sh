@@ -6,28 +6,6 @@
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_up --masters 3 --chunkservers 5 --workers 0 --racks 2 --fsmaster-arg=--server-dead-ms=3000
 
-# json COMMAND... -- EXPRESSION: of the command's JSON, as d.
-json()
-{
-    local command=()
-    while [ "$1" != -- ]; do
-        command+=("$1")
-        shift
-    done
-    "${command[@]}" --json | /usr/bin/python3 -c "
-import json, sys
-d = json.load(sys.stdin)
-print($2)"
-}
-
-# is WANTED COMMAND...: the command prints that.
-is()
-{
-    local got
-    got=$("${@:2}")
-    [ "$got" = "$1" ] || { echo "$got instead of $1" >&2; return 1; }
-}
-
 # says PATTERN COMMAND...: its output has such a line. Not through a pipe, which grep would close too early.
 says()
 {
@@ -38,12 +16,12 @@ says()
 # server HOST EXPRESSION: of its entry in the report, as s.
 server()
 {
-    json dfs report -- "next($2 for s in d['servers'] if s['host'] == '$1')"
+    report "next($2 for s in d['servers'] if s['host'] == '$1')"
 }
 
 chunks()
 {
-    json dfs report -- "d['chunks']['$1']"
+    report "d['chunks']['$1']"
 }
 
 all_heard()
@@ -63,13 +41,13 @@ print(len(chunks), sum(sum(r["host"] != sys.argv[1] for r in c["replicas"]) for 
 # Replicas on all chunkservers.
 held()
 {
-    json dfs report -- "sum(s['chunks'] for s in d['servers'])"
+    report "sum(s['chunks'] for s in d['servers'])"
 }
 
 # Replicas on all chunkservers but one.
 held_beside()
 {
-    json dfs report -- "sum(s['chunks'] for s in d['servers'] if s['host'] != '$1')"
+    report "sum(s['chunks'] for s in d['servers'] if s['host'] != '$1')"
 }
 
 same_files()
@@ -188,7 +166,7 @@ say "a file master that has never heard it does not copy either"
 kill9 fsmaster1 fsmaster2 fsmaster3 2>/dev/null
 "$DEVCLUSTER" up --dir "$CLUSTER" >/dev/null 2>&1 & # waits for the one that is away
 starting=$!
-wait_until 30 is 4 json dfs report -- 'sum(s["live"] for s in d["servers"])'
+wait_until 30 is 4 report 'sum(s["live"] for s in d["servers"])'
 wait_until 60 all_heard
 wait_until 60 is "['away']" json dfs why / -- 'sorted({c["reason"] for c in d if c["reason"] != "nothing"})'
 wait_until 20 is in-maintenance server host3 "s['state']"

@@ -7,23 +7,6 @@
 arguments=(--chunkserver-arg=--capacity=96M --chunkserver-arg=--scrub-rate=64M --fsmaster-arg=--http=127.0.0.1:0)
 cluster_up --masters 3 --chunkservers 4 --workers 0 "${arguments[@]}"
 
-# report EXPRESSION: of the report, as d.
-report()
-{
-    dfs report --json | /usr/bin/python3 -c "
-import json, sys
-d = json.load(sys.stdin)
-print($1)"
-}
-
-# is WANTED COMMAND...: the command prints that.
-is()
-{
-    local got
-    got=$("${@:2}")
-    [ "$got" = "$1" ] || { echo "$got instead of $1" >&2; return 1; }
-}
-
 all_good()
 {
     is "[]" why && is 0 report 'd["chunks"]["missing"] + d["chunks"]["unheard"] + d["chunks"]["under_replicated"]'

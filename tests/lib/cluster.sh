@@ -134,6 +134,34 @@ expect()
     fi
 }
 
+# json COMMAND... -- EXPRESSION: of what the command says with --json, as d.
+json()
+{
+    local command=()
+    while [ "$1" != -- ]; do
+        command+=("$1")
+        shift
+    done
+    "${command[@]}" --json | /usr/bin/python3 -c "
+import json, sys
+d = json.load(sys.stdin)
+print($2)"
+}
+
+# report EXPRESSION: of the cluster's report, as d.
+report()
+{
+    json dfs report -- "$1"
+}
+
+# is WANTED COMMAND...: the command prints that.
+is()
+{
+    local got
+    got=$("${@:2}")
+    [ "$got" = "$1" ] || { echo "$got instead of $1" >&2; return 1; }
+}
+
 # random_file PATH BYTES [SEED]: bytes that follow from the seed alone, so that a failure can be looked at again.
 random_file()
 {

@@ -56,22 +56,21 @@ static void test_absent_below(void **state)
     struct kv_changes *c = kv_changes_new();
     kv_changes_absent(c, text("new"));
     assert_true(kv_changes_find(c, text("new"))->deleted);
-    assert_true(kv_changes_find(c, text("new"))->absent);
+    assert_true(kv_changes_find(c, text("new"))->is_new);
     kv_changes_put(c, text("new"), text("value"));
     assert_false(kv_changes_find(c, text("new"))->deleted);
-    assert_false(kv_changes_find(c, text("new"))->absent);
     kv_changes_del(c, text("new"));
     assert_true(kv_changes_find(c, text("new"))->deleted);
-    assert_true(kv_changes_find(c, text("new"))->absent);
+    assert_true(kv_changes_find(c, text("new"))->is_new);
 
     kv_changes_put(c, text("old"), text("value"));
     kv_changes_del(c, text("old"));
     assert_true(kv_changes_find(c, text("old"))->deleted);
-    assert_false(kv_changes_find(c, text("old"))->absent);
+    assert_false(kv_changes_find(c, text("old"))->is_new);
 
     kv_changes_clear(c);
     kv_changes_del(c, text("new"));
-    assert_false(kv_changes_find(c, text("new"))->absent);
+    assert_false(kv_changes_find(c, text("new"))->is_new);
     kv_changes_free(c);
 }
 

@@ -197,8 +197,8 @@ static void test_reads_beside_apply(void **fixture)
     assert_readable(f->state, f->last, MANY);
 }
 
-/* What persist says is what a start finds, though nothing was read or written before. */
-static void test_persisted_is_there_after_a_crash(void **fixture)
+/* Though nobody has read, so that it stood in the batch alone. */
+static void test_persist_and_copies_have_all_that_was_applied(void **fixture)
 {
     struct fixture *f = *fixture;
     struct consensus_position at;
@@ -264,7 +264,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_reads_see_what_was_applied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reads_beside_apply, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_persisted_is_there_after_a_crash, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_persist_and_copies_have_all_that_was_applied, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_close_keeps_what_was_applied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_failed_group_ends_all, setup, teardown),
     };
