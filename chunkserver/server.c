@@ -58,7 +58,7 @@ void server_task(struct server *s, struct task *t, struct rpc_loop *home)
 void server_fatal(const char *what, const struct err *e)
 {
     log_error("chunkserver", "stopping at once, %s: %s", what, err_message(e));
-    _exit(1);
+    _exit(daemon_exit_status(e));
 }
 
 /* ---- Start ---- */

@@ -142,8 +142,8 @@ void server_stop(struct server *s);
 void server_stop_chains(struct server *s, int code, const char *why);
 void server_deinit(struct server *s); /* accepts zeroed and half-started */
 
-/* A disk that failed a sync, an index that cannot be written: ends the process at once, nothing is
- * acknowledged any more. Any thread. */
+/* A disk that failed a sync, an index that cannot be written, a cluster that refuses us: ends the
+ * process at once (daemon_exit_status()), nothing is acknowledged any more. Any thread. */
 void server_fatal(const char *what, const struct err *e) __attribute__((noreturn));
 
 /* ---- Threads ---- */

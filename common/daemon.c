@@ -147,3 +147,9 @@ int daemon_notify(const char *state, struct err *e)
     sys_close(&fd);
     return r;
 }
+
+int daemon_exit_status(const struct err *e)
+{
+    bool disk = e->code == ERR_IO || e->code == ERR_NO_SPACE || e->code == ERR_CORRUPT;
+    return disk ? DAEMON_EXIT_DISK : DAEMON_EXIT_FAILED;
+}

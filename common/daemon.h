@@ -33,6 +33,12 @@ void daemon_signals_child(void);
 int daemon_ready(int ready_fd, const char *address, struct err *e) MUST_CHECK;
 void daemon_stopping(void); /* STOPPING=1 */
 
+/* How a daemon ends that cannot go on: 3 when its disk failed (ERR_IO, ERR_NO_SPACE, ERR_CORRUPT),
+ * so that nothing starts it on that disk again before somebody has looked (the unit files say so):
+ * after a failed flush what is read back need not be what the disk has. Else 1. */
+enum { DAEMON_EXIT_FAILED = 1, DAEMON_EXIT_DISK = 3 };
+int daemon_exit_status(const struct err *e);
+
 /* One message to systemd's NOTIFY_SOCKET, such as "STATUS=waiting for quorum". Nothing happens
  * without systemd. */
 int daemon_notify(const char *state, struct err *e) MUST_CHECK;

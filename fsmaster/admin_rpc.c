@@ -1,5 +1,6 @@
 /* What operators say about chunkservers: out of service and back into it, and to balance. */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include <proto/fs.pb-c.h>
 
@@ -15,6 +16,18 @@ struct admin {
     struct rpc_call *call;
 };
 
+/* One line for each change and each refusal, as for the namespace. */
+static void audit(const struct server *s, struct rpc_call *call, const char *operation, int code)
+{
+    if (s->options.audit) {
+        log_info("audit", "%s user=%s from=%s op=%s",
+                 code == 0                ? "done"
+                 : code == ERR_PERMISSION ? "denied"
+                                          : err_text(code),
+                 rpc_call_caller(call)->user, rpc_call_caller(call)->address, operation);
+    }
+}
+
 static void admin_done(struct command *command, int code, const struct apply_result *result)
 {
     struct admin *a = CONTAINER_OF(command, struct admin, command);
@@ -22,10 +35,11 @@ static void admin_done(struct command *command, int code, const struct apply_res
     const Trireme__V1__AdminServerRequest *q = (const void *)rpc_call_request(a->call);
     const char *text = code == 0 ? result->text : NULL;
     code = code == 0 ? result->code : code;
-    log_info("audit",
-             "%s user=%s from=%s op=admin_server server=%" PRIu64 " state=%d for_ms=%" PRIu64,
-             code < 0 ? err_text(code) : "done", rpc_call_caller(a->call)->user,
-             rpc_call_caller(a->call)->address, q->server, (int)q->state, q->for_ms);
+    char operation[96];
+    (void)snprintf(operation, sizeof(operation),
+                   "admin_server server=%" PRIu64 " state=%d for_ms=%" PRIu64, q->server,
+                   (int)q->state, q->for_ms);
+    audit(s, a->call, operation, code);
     if (code == ERR_NOT_LEADER) {
         rpc_call_set_leader(a->call, s->status.leader);
     }
@@ -40,6 +54,7 @@ static int admin_server(struct rpc_call *call, void *service)
     const Trireme__V1__AdminServerRequest *q = (const void *)rpc_call_request(call);
     bool away = q->state == TRIREME__V1__ADMIN_STATE__ADMIN_IN_MAINTENANCE;
     if (!server_is_operator(s, call)) {
+        audit(s, call, "admin_server", ERR_PERMISSION);
         return err_set(rpc_call_err(call), ERR_PERMISSION,
                        "only %s may take chunkservers out of service", s->superuser);
     }
@@ -73,6 +88,7 @@ static int balance(struct rpc_call *call, void *service)
     struct balance_wish wish = {q->threshold, q->rate_bytes};
     struct balance_answer answer;
     if (!server_is_operator(s, call)) {
+        audit(s, call, "balance", ERR_PERMISSION);
         return err_set(rpc_call_err(call), ERR_PERMISSION, "only %s may balance", s->superuser);
     }
     if (!s->status.is_leader || s->stopping) {

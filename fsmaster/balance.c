@@ -63,7 +63,7 @@ const struct balance_server *balance_source(const struct balance_view *view, uin
     return last;
 }
 
-static const struct balance_server *server_of(const struct balance_view *view, server_id id)
+const struct balance_server *balance_find(const struct balance_view *view, server_id id)
 {
     size_t low = 0, high = view->count;
     while (low < high) {
@@ -129,7 +129,7 @@ const struct balance_server *balance_target(const struct balance_view *view,
         return NULL;
     }
     for (uint32_t i = 0; i < chunk->count; i++) {
-        const struct balance_server *holder = server_of(view, chunk->replicas[i].server);
+        const struct balance_server *holder = balance_find(view, chunk->replicas[i].server);
         if (chunk->replicas[i].server == source->id) {
             is_there = true;
         } else if (holder) {

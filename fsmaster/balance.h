@@ -40,6 +40,8 @@ void balance_begin(struct balance_view *view);
 bool balance_is_even(const struct balance_view *view);
 /* The fullest server that may give something and is in place `rank` of those, from 0; NULL: no. */
 const struct balance_server *balance_source(const struct balance_view *view, uint32_t rank);
+/* The server of that id; NULL: it is not in the view. */
+const struct balance_server *balance_find(const struct balance_view *view, server_id id);
 /* Where the source's copy of the chunk should go: the emptiest server that will do; NULL: nowhere.
  * Only chunks that are as they should be are moved. */
 const struct balance_server *balance_target(const struct balance_view *view,

@@ -79,6 +79,13 @@ static void count_sealed(struct leaving_count *count, const struct location *chu
     }
 }
 
+/* What is not as the chunk should be is worth nothing beside a good copy, but may be all that there
+ * is without one; and a recovery waits for whoever held the version before its own. */
+static bool is_superfluous(const struct location *chunk, const struct location_replica *replica)
+{
+    return !replica->agrees && chunk->state == LOCATION_SEALED && chunk->good_count > 0;
+}
+
 static void look_at(void *arg, chunk_id id)
 {
     struct leaving *v = arg;
@@ -88,7 +95,7 @@ static void look_at(void *arg, chunk_id id)
     }
     for (uint32_t i = 0; i < chunk.count; i++) {
         const struct location_replica *replica = &chunk.replicas[i];
-        if (replica->admin == SERVER_IN_SERVICE || !replica->agrees) {
+        if (replica->admin == SERVER_IN_SERVICE || is_superfluous(&chunk, replica)) {
             continue;
         }
         struct leaving_count *count = count_of(v, replica->server);

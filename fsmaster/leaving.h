@@ -20,7 +20,7 @@ enum { LEAVING_SAMPLE_COUNT = 8 };
 /* Of one server that is not in service. */
 struct leaving_count {
     uint64_t chunks;  /* that it has a copy of, written ones included */
-    uint64_t writing; /* of them open or sealing */
+    uint64_t writing; /* of them open or sealing, of the version before that, too */
     /* Of them those that need it. Decommissioned: the chunk lacks copies elsewhere. In maintenance:
      * no other copy is on a live server in service. */
     uint64_t needed;

@@ -354,7 +354,7 @@ static int run(const struct server_options *options)
     if (server_run(s, &e) < 0) {
         /* What is in memory is not to be trusted with the disk any more: go at once. */
         log_error("fsmaster", "stopped: %s", err_message(&e));
-        _exit(1);
+        _exit(daemon_exit_status(&e));
     }
     server_free(s);
     daemon_signals_stop(signals);

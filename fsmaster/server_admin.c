@@ -133,6 +133,16 @@ static void tell_done(struct server *s)
     gauge_set(s->metrics.leaving_needed, needed);
 }
 
+void admin_chunk_allocated(struct server *s, const server_id *servers, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const struct chunkserver *server = chunkservers_find(s->servers, servers[i]);
+        if (server && server->record.admin != SERVER_IN_SERVICE) {
+            leaving_restart(s->leaving);
+        }
+    }
+}
+
 void admin_tick(struct server *s)
 {
     uint32_t leaving = chunkservers_leaving_count(s->servers);

@@ -20,6 +20,9 @@ struct server;
 
 /* The log says this of a server: registered, or in or out of service. */
 void admin_changed(struct server *s, const struct server_record *record);
+/* A chunk begins there. What was placed before the log said that one of them leaves may come after
+ * it, behind a round that found nothing. */
+void admin_chunk_allocated(struct server *s, const server_id *servers, uint32_t count);
 void admin_tick(struct server *s);
 
 /* How far a server is on its way out of service. */

@@ -22,6 +22,7 @@ static void chunk_allocated(struct server *s, const struct effect *effect)
                                  .server_count = effect->server_count};
     locations_learn(s->locations, &fact);
     scan_touch(s, effect->chunk.id, false, effect->wanted);
+    admin_chunk_allocated(s, effect->servers, effect->server_count);
 }
 
 static void chunk_sealing(struct server *s, const struct effect *effect)

@@ -37,7 +37,8 @@ struct balancing {
     time_ms paid_ms;  /* when `credit` was counted last */
     double credit;    /* bytes that may be begun; negative after a large chunk */
     uint32_t cursor;  /* in the table, for the source of ... */
-    uint32_t rank;    /* ... this rank */
+    uint32_t rank;    /* ... this rank, */
+    server_id source; /* which this visit is about, whatever moves make of the ranks */
     bool found;       /* something in this round */
     bool stuck;       /* all ranks were looked through, and nothing can be moved */
     struct map moves; /* chunk id -> struct move */
@@ -45,6 +46,16 @@ struct balancing {
     struct balance_view view; /* as of this tick */
     size_t view_capacity;
 };
+
+/* The next leader knows nothing of them, and what they have copied is a copy too many for it. */
+static void forget_moves(struct balancing *b)
+{
+    MAP_FOR_EACH(it, &b->moves)
+    {
+        free(it.value);
+    }
+    map_clear(&b->moves);
+}
 
 struct balancing *balancing_new(void)
 {
@@ -56,10 +67,7 @@ struct balancing *balancing_new(void)
 void balancing_free(struct balancing *b)
 {
     if (b) {
-        MAP_FOR_EACH(it, &b->moves)
-        {
-            free(it.value);
-        }
+        forget_moves(b);
         map_deinit(&b->moves);
         free(b->view.servers);
         free(b);
@@ -137,11 +145,13 @@ static void look_at_chunk(void *arg, chunk_id id)
 {
     struct server *s = arg;
     struct balancing *b = s->balancing;
-    const struct balance_server *source = balance_source(&b->view, b->rank);
     struct location chunk;
     struct repair_place place;
-    if (!source || !may_start(b) || map_get_u64(&b->moves, id) ||
-        !locations_find(s->locations, id, &chunk)) {
+    if (!may_start(b) || map_get_u64(&b->moves, id) || !locations_find(s->locations, id, &chunk)) {
+        return;
+    }
+    const struct balance_server *source = balance_find(&b->view, b->source);
+    if (!source) {
         return;
     }
     repair_queue_look(s->repair, id, &place);
@@ -163,7 +173,8 @@ static void find_moves(struct server *s)
         b->rank = 0;
         return;
     }
-    if (!locations_visit_server(s->locations, source->id, &b->cursor, LOOK_BUDGET, look_at_chunk,
+    b->source = source->id;
+    if (!locations_visit_server(s->locations, b->source, &b->cursor, LOOK_BUDGET, look_at_chunk,
                                 s)) {
         b->cursor = 0;
         b->rank = b->found ? 0 : b->rank + 1;
@@ -218,9 +229,13 @@ static void end_moves(struct server *s)
 void balancing_tick(struct server *s, time_ms now)
 {
     struct balancing *b = s->balancing;
+    bool leads = s->status.is_leader && !s->stopping;
     end_moves(s);
+    if (!leads) {
+        forget_moves(b);
+    }
     gauge_set(s->metrics.balance_moves, (int64_t)b->moves.count);
-    if (b->running && (now >= b->until_ms || !s->status.is_leader || s->stopping)) {
+    if (b->running && (now >= b->until_ms || !leads)) {
         b->running = false;
         log_info("fsmaster", "balancing ends chunks=%" PRIu64 " bytes=%" PRIu64, b->moved_chunks,
                  b->moved_bytes);

@@ -655,11 +655,11 @@ void care_tick(struct server *s, time_ms now)
     (void)locations_sweep(s->locations, SWEEP_BUDGET);
     show_metrics(s);
     admin_tick(s);
+    balancing_tick(s, now);
     if (!s->status.is_leader || s->stopping) {
         return;
     }
     care_round(s, now);
-    balancing_tick(s, now);
     deletions_tick(s, now);
     background_tick(s, now);
 }

@@ -89,19 +89,23 @@ static bool is_old(const struct trash *t, uint64_t since_ms)
     return since_ms <= t->wall_ms && t->wall_ms - since_ms >= t->server->options.trash_keep_ms;
 }
 
-/* One entry of a .Trash. False: no more fit. */
-static bool look_entry(struct trash *t, const char *top, const struct attributes *top_attributes,
+/* One entry of a .Trash; they come in order, checkpoints before Current. *current_ms: when Current
+ * was begun at the latest, by the newest checkpoint before it. False: no more fit. */
+static bool look_entry(struct trash *t, const char *top, uint64_t *current_ms,
                        const struct list_entry *entry)
 {
     char name[TRASH_CHECKPOINT_BYTES];
     uint64_t made_ms = 0;
     struct operation op = {.kind = OPERATION_NONE};
     const char *path = joined(t, top, entry->name);
-    if (trash_checkpoint_time(entry->name, &made_ms) && is_old(t, made_ms)) {
+    bool checkpoint = trash_checkpoint_time(entry->name, &made_ms);
+    if (checkpoint && made_ms <= t->wall_ms) {
+        *current_ms = made_ms;
+    }
+    if (checkpoint && is_old(t, made_ms)) {
         op.kind = OPERATION_DELETE;
         op.delete_ = (struct op_delete){.path = path, .recursive = true};
-    } else if (strcmp(entry->name, TRASH_CURRENT_NAME) == 0 &&
-               is_old(t, top_attributes->mtime_ms)) {
+    } else if (strcmp(entry->name, TRASH_CURRENT_NAME) == 0 && is_old(t, *current_ms)) {
         trash_checkpoint_name(t->wall_ms, name);
         op.kind = OPERATION_RENAME;
         op.rename = (struct op_rename){.source = path, .target = joined(t, top, name)};
@@ -124,8 +128,11 @@ static int look_user(struct trash *t, const struct kv_view *view, const struct c
         struct list_request request = {.path = top, .after = ""};
         r = namespace_list(view, caller, &request, &t->arena, &page);
     }
+    /* Without a checkpoint, by the directory's own time; with one that would be when the last one
+     * was deleted. */
+    uint64_t current_ms = attributes.mtime_ms;
     for (uint32_t i = 0; r == 0 && i < page.count; i++) {
-        r = look_entry(t, top, &attributes, &page.entries[i]) ? 0 : 1;
+        r = look_entry(t, top, &current_ms, &page.entries[i]) ? 0 : 1;
     }
     return r == ERR_NOT_FOUND || r == ERR_NOT_DIR ? 0 : r;
 }

@@ -17,38 +17,12 @@ data()
     echo "$CLUSTER/fsmaster$1/data"
 }
 
-# json COMMAND... -- EXPRESSION: of the command's JSON, as d.
-json()
-{
-    local words=()
-    while [ "$1" != -- ]; do
-        words+=("$1")
-        shift
-    done
-    "${words[@]}" --json | /usr/bin/python3 -c '
-import json, sys
-d = json.load(sys.stdin)
-print(eval(sys.argv[1]))' "$2"
-}
-
-is()
-{
-    local wanted=$1
-    shift
-    [ "$("$@")" = "$wanted" ]
-}
-
 orphans()
 {
     json dfs admin orphans -- "$1"
 }
 
 # Replicas on all chunkservers.
-held()
-{
-    json dfs report -- 'sum(s["chunks"] for s in d["servers"])'
-}
-
 everybody_heard()
 {
     is True orphans 'd["complete"]' && is 4 json dfs report -- 'sum(s["live"] for s in d["servers"])'

@@ -39,11 +39,6 @@ print(len(chunks), sum(sum(r["host"] != sys.argv[1] for r in c["replicas"]) for 
 }
 
 # Replicas on all chunkservers.
-held()
-{
-    report "sum(s['chunks'] for s in d['servers'])"
-}
-
 # Replicas on all chunkservers but one.
 held_beside()
 {

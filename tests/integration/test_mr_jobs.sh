@@ -49,12 +49,6 @@ says()
     }
 }
 
-# job_has JOB EXPRESSION: a Python expression over mr status JOB --json, as j.
-job_has()
-{
-    mr status "$1" --json | /usr/bin/python3 -c "import json, sys; j = json.load(sys.stdin); sys.exit(not ($2))"
-}
-
 # begin ARG...: mr run in the background; $job is its id, $! its process, $T/begun what it says.
 begin()
 {

@@ -77,11 +77,6 @@ whole()
     same_bytes got wanted
 }
 
-job_has()
-{
-    mr status "$1" --json | /usr/bin/python3 -c "import json, sys; j = json.load(sys.stdin); sys.exit(not ($2))"
-}
-
 say "reduces, map only, locally"
 run=(mr run --lib ./named.so -i /numbers)
 "${run[@]}" -o /out -r 3 2>said || fail "$(cat said)"
@@ -123,18 +118,28 @@ say "an attempt that dies leaves nothing"
 grep -q 'Attempts: 1 failed' said || fail "$(cat said)"
 whole /died 2
 
-# A task that somebody has committed, and left before its files had moved out. Its output is what stands there.
+# A task that somebody has committed, and left before its files had moved out. Its output is what stands there, in an order
+# that no reduce gives.
 committed()
 {
     dfs mkdir "$1/_part-00001"
-    sed 's/$/\tpart/' theirs | dfs put - "$1/_part-00001/part-00001"
-    grep '[13579]$' theirs | sed 's/$/\tnamed/' | dfs put - "$1/_part-00001/odd-00001"
-    grep '[02468]$' theirs | sed 's/$/\tnamed/' | dfs put - "$1/_part-00001/even-00001"
+    sed 's/$/\tpart/' theirs >part
+    grep '[13579]$' theirs | sed 's/$/\tnamed/' >odd
+    grep '[02468]$' theirs | sed 's/$/\tnamed/' >even
+    for name in part odd even; do
+        dfs put "$name" "$1/_part-00001/$name-00001"
+    done
     dfs mkdir "$1/_attempt_9_0001_r_000001_7"
     echo stale | dfs put - "$1/_attempt_9_0001_r_000001_7/odd-00001"
 }
 "${run[@]}" -o /two -r 2 -q
-dfs cat /two/part-00001 | cut -f 1 >theirs
+dfs cat /two/part-00001 | cut -f 1 | tac >theirs
+theirs_won()
+{
+    for name in part odd even; do
+        same_in_store "$name" "$1/$name-00001"
+    done
+}
 
 say "another attempt has committed the task; what lost attempts have left goes"
 job=$("${run[@]}" -o /late -r 2 -D gate="$T/gate" --detach)
@@ -143,6 +148,7 @@ committed /._mr_late
 touch gate
 wait_until 20 dfs test -e /late
 whole /late 2
+theirs_won /late
 rm gate
 
 say "the job master dies before a committed task's files have moved out"
@@ -156,5 +162,6 @@ wait_until 20 dfs test -e /._mr_taken/part-00001
 touch gate
 wait_until 20 dfs test -e /taken
 whole /taken 2
+theirs_won /taken
 
 say "done"

@@ -4,9 +4,16 @@
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_up --chunkservers 2 --workers 0
 
+# gone PATH: it is not there, said by somebody who knows.
 gone()
 {
-    ! dfs test -e "$1"
+    dfs stat / >/dev/null && ! dfs test -e "$1"
+}
+# bare PATH: a directory without entries.
+bare()
+{
+    local got
+    got=$(dfs ls -C "$1") && [ -z "$got" ]
 }
 restart()
 {
@@ -27,7 +34,9 @@ dfs mkdir "/user/ada/.Trash/$young"
 restart # a new leader looks at once
 empty()
 {
-    [ -z "$(dfs find /user -name 200101010101 -type d | grep -v -e ^/user/ada/200 -e ^/user/bob/Trash -e ^/user/.Trash)" ]
+    local got
+    got=$(dfs find /user -name 200101010101 -type d) || return 1
+    ! grep -v -e ^/user/ada/200 -e ^/user/bob/Trash -e ^/user/.Trash <<<"$got"
 }
 wait_until 60 empty
 for path in /user/ada/.Trash/Current/a /user/ada/.Trash/681231235959 /user/ada/.Trash/notes /user/ada/.Trash/20010101010 \
@@ -35,7 +44,11 @@ for path in /user/ada/.Trash/Current/a /user/ada/.Trash/681231235959 /user/ada/.
     /user/file /user/bob/.Trash "/user/ada/.Trash/$young" /user/u599/.Trash; do
     dfs test -e "$path" || fail "$path is gone"
 done
-[ "$(cat "$CLUSTER"/fsmaster*/log | grep -c 'trash: deleted path=/user/u[0-9]*/.Trash/200101010101 ')" = 600 ]
+told()
+{
+    [ "$(cat "$CLUSTER"/fsmaster*/log | grep -c 'trash: deleted path=/user/u[0-9]*/.Trash/200101010101 ')" = 600 ]
+}
+wait_until 20 told
 
 say "rm itself leaves the trash alone, unless it is told"
 echo x | dfs put - /x
@@ -47,12 +60,12 @@ dfs rm --trash-keep 0 /y
 say "what was removed is a checkpoint after the time that is kept, and gone after another"
 cluster_down
 cluster_up --fsmaster-arg=--trash-keep --fsmaster-arg=3s
-wait_until 60 eval '[ -z "$(dfs ls -C .Trash)" ]'
-grep -q 'trash: made a checkpoint of path=/user/[^/]*/.Trash/Current ' "$CLUSTER"/fsmaster*/log
+wait_until 60 bare .Trash
+wait_until 20 grep -q 'trash: made a checkpoint of path=/user/[^/]*/.Trash/Current ' "$CLUSTER"/fsmaster*/log
 echo z | dfs put - /z
 dfs rm /z
 expect 1 dfs test -e /z
 wait_until 60 gone .Trash/Current
-wait_until 60 eval '[ -z "$(dfs ls -C .Trash)" ]'
+wait_until 60 bare .Trash
 dfs test -e /user/ada/.Trash/notes
 expect 1 dfs undelete /z

@@ -158,8 +158,20 @@ report()
 is()
 {
     local got
-    got=$("${@:2}")
+    got=$("${@:2}") || return 1
     [ "$got" = "$1" ] || { echo "$got instead of $1" >&2; return 1; }
+}
+
+# held: replicas that chunkservers have told of.
+held()
+{
+    report 'sum(s["chunks"] for s in d["servers"])'
+}
+
+# job_has JOB EXPRESSION: of mr status JOB --json, as j.
+job_has()
+{
+    mr status "$1" --json | /usr/bin/python3 -c "import json, sys; j = json.load(sys.stdin); sys.exit(not ($2))"
 }
 
 # random_file PATH BYTES [SEED]: bytes that follow from the seed alone, so that a failure can be looked at again.

@@ -92,12 +92,27 @@ static void systemd_is_told(void **state)
     buf_deinit(&path);
 }
 
+static void a_failed_disk_has_its_own_exit_status(void **state)
+{
+    const int disk[] = {ERR_IO, ERR_NO_SPACE, ERR_CORRUPT};
+    const int other[] = {ERR_WRONG_CLUSTER, ERR_INTERNAL, ERR_INVALID};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        struct err e = ERR_INIT;
+        (void)err_set(&e, disk[i], "x");
+        assert_int_equal(daemon_exit_status(&e), 3);
+        (void)err_set(&e, other[i], "x");
+        assert_int_equal(daemon_exit_status(&e), 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signals_wake_the_owner),
         cmocka_unit_test(ready_is_written_once_and_closed),
         cmocka_unit_test(systemd_is_told),
+        cmocka_unit_test(a_failed_disk_has_its_own_exit_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

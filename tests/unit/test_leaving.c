@@ -105,6 +105,34 @@ static void test_in_maintenance(void **state)
 }
 
 /* What was said stays until the next round is complete. */
+/* While a recovery fences the holders of the version before, and until one of them says that its
+ * copy is cut, nobody has a copy as it should be; each may have the bytes that decide. */
+static void test_recovery_needs_the_holders_of_before(void **state)
+{
+    (void)state;
+    struct locations *l = five_servers();
+    struct leaving *v = leaving_new(l);
+    struct location_report held = {{1, 1}, 70, false, false};
+    struct location_report cut = {{1, 2}, 70, true, false};
+    learn(l, 1, LOCATION_OPEN, 3);
+    (void)locations_set_admin(l, 3, SERVER_DECOMMISSIONED);
+    assert_int_equal(locations_report(l, 3, &held), 0);
+    assert_int_equal(count(v, 3).writing, 1);
+    locations_learn(l, &(struct location_fact){.chunk = {1, 2}, .state = LOCATION_SEALING});
+    assert_int_equal(count(v, 3).writing, 1);
+    locations_learn(l, &(struct location_fact){
+                           .chunk = {1, 2}, .state = LOCATION_SEALED, .length = 70, .wanted = 3});
+    struct leaving_count c = count(v, 3);
+    assert_int_equal(c.needed, 1);
+    assert_int_equal(c.last, 1);
+    for (server_id i = 1; i <= 2; i++) { /* two good ones, and one is still to be copied */
+        assert_int_equal(locations_report(l, i, &cut), 0);
+    }
+    assert_int_equal(count(v, 3).needed, 0); /* its old copy is worth nothing any more */
+    leaving_free(v);
+    locations_free(l);
+}
+
 static void test_rounds(void **state)
 {
     (void)state;
@@ -138,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_decommissioned),
         cmocka_unit_test(test_in_maintenance),
+        cmocka_unit_test(test_recovery_needs_the_holders_of_before),
         cmocka_unit_test(test_rounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
