@@ -71,7 +71,8 @@ int dfs_create(struct dfs *dfs, const char *path, const struct dfs_create_option
     if (r == 0) {
         op.path = path ? name.data : NULL;
         op.target = o->link_path ? link.data : NULL;
-        r = create(dfs, &op, path ? path : "unnamed file", ret, &e);
+        const char *name_told = path ? path : o->link_path; /* NULL: by no name at all */
+        r = create(dfs, &op, name_told ? name_told : "unnamed file", ret, &e);
     }
     buf_deinit(&name);
     buf_deinit(&link);

@@ -68,9 +68,10 @@ struct file_write {
     time_ms looked_ms;   /* we last looked */
     uint64_t progress;   /* acknowledged bytes when the call's deadline was set */
     struct blamed blamed[BLAMED_COUNT_MAX];
-    unsigned failures;  /* of chains in a row, without any progress */
-    struct err failure; /* the last of them */
-    struct err final;   /* code != 0: the file can take no more */
+    unsigned failures;    /* of chains in a row, without any progress */
+    struct err failure;   /* the last of them */
+    struct err final;     /* code != 0: the file can take no more */
+    struct err waits_for; /* why the last step is to be tried again; code 0: it is not */
 };
 
 /* ---- Chains --------------------------------------------------------------------------------- */
@@ -283,10 +284,16 @@ static void check_silence(struct file_write *w)
 
 /* ---- Steps ---------------------------------------------------------------------------------- */
 
-/* Nothing more can be done with this file. */
+/* Nothing more can be done with this file. When time runs out in the middle of another attempt,
+ * what it waited for is why, not that the attempt had no answer. */
 static int finally(struct file_write *w, int code, const struct err *why)
 {
+    bool late = code == ERR_UNKNOWN || code == ERR_TIMEOUT || code == ERR_UNAVAILABLE;
     w->final = *why;
+    if (late && w->waits_for.code < 0) {
+        w->final = w->waits_for;
+        code = err_wrap(&w->final, w->waits_for.code, "gave up waiting");
+    }
     w->final.code = code;
     (void)err_wrap(&w->final, code, "%s", w->name);
     return code;
@@ -295,6 +302,8 @@ static int finally(struct file_write *w, int code, const struct err *why)
 /* Waits before something is tried again. */
 static int again(struct file_write *w, struct call *c, time_ms ms, int code, const struct err *why)
 {
+    w->waits_for = *why;
+    w->waits_for.code = code;
     call_waits(c, err_message(why));
     return call_pause(c, call_jitter(c, ms)) ? 1 : finally(w, code, why);
 }
@@ -347,6 +356,7 @@ static int step_allocate(struct file_write *w, struct call *c, const struct writ
     if (r < 0) {
         return finally(w, r, &e);
     }
+    w->waits_for = (struct err)ERR_INIT;
     writer_allocated(&w->core, result.chunk);
     chain_start(w, &result);
     return 1;

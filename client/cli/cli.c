@@ -184,12 +184,25 @@ bool cli_connect(struct cli *cli)
 
 /* ---- Signals -------------------------------------------------------------------------------- */
 
+enum { INTERRUPTED_S = 5 }; /* time to end by itself */
+
 static volatile sig_atomic_t interrupted;
+
+/* Nobody has come to look for so long: it waits for servers. */
+static void on_alarm(int number)
+{
+    static const char text[] = "dfs: interrupted while it waited for an answer\n";
+    (void)number;
+    ssize_t done = write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)done; /* there is nobody else to tell */
+    _exit(CLI_INTERRUPTED);
+}
 
 static void on_signal(int number)
 {
     (void)number;
     interrupted = 1;
+    (void)alarm(INTERRUPTED_S);
 }
 
 void cli_catch_signals(void)
@@ -198,6 +211,8 @@ void cli_catch_signals(void)
     (void)sigemptyset(&action.sa_mask);
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    action.sa_handler = on_alarm;
+    (void)sigaction(SIGALRM, &action, NULL);
 }
 
 bool cli_interrupted(void)

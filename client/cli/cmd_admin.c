@@ -133,7 +133,7 @@ static int change(struct cli *cli, enum dfs_group_change kind, const char *done)
     }
     if (dfs_group_change(cli->dfs, kind, id, kind == DFS_GROUP_ADD ? argument : NULL, &id, &e) <
         0) {
-        cli_dfs_error(cli, argument, &e);
+        cli_error(cli, argument, "%s", e.msg); /* of members, not of files as its code would say */
     } else if (cli->options.json) {
         cli_print_json(json_pack("{s:I}", "id", (json_int_t)id));
     } else {
@@ -165,7 +165,7 @@ static int transfer(struct cli *cli)
         return cli->status;
     }
     if (dfs_group_transfer(cli->dfs, id, &e) < 0) {
-        cli_dfs_error(cli, NULL, &e);
+        cli_error(cli, NULL, "%s", e.msg);
     }
     return cli->status;
 }
@@ -193,11 +193,11 @@ static const struct verb {
     {NULL, "balance", 0, 0, admin_balance},
 };
 
-static bool is_meant(const struct cli *cli, const struct verb *verb)
+/* The words of a request, whatever follows them. */
+static bool is_named(const struct cli *cli, const struct verb *verb)
 {
     size_t words = verb->group ? 2 : 1;
-    size_t rest = cli->argument_count - words;
-    return cli->argument_count >= words && rest >= verb->least && rest <= verb->most &&
+    return cli->argument_count >= words &&
            strcmp(cli->arguments[0], verb->group ? verb->group : verb->name) == 0 &&
            (!verb->group || strcmp(cli->arguments[1], verb->name) == 0);
 }
@@ -205,9 +205,18 @@ static bool is_meant(const struct cli *cli, const struct verb *verb)
 static int run_admin(struct cli *cli)
 {
     for (size_t i = 0; i < ARRAY_COUNT(verbs); i++) {
-        if (is_meant(cli, &verbs[i])) {
-            return verbs[i].run(cli);
+        const struct verb *verb = &verbs[i];
+        if (!is_named(cli, verb)) {
+            continue;
         }
+        size_t rest = cli->argument_count - (verb->group ? 2 : 1);
+        if (rest >= verb->least && rest <= verb->most) {
+            return verb->run(cli);
+        }
+        (void)fprintf(stderr, "dfs admin: %s arguments for %s%s%s; `dfs help admin' shows them\n",
+                      rest < verb->least ? "too few" : "too many", verb->group ? verb->group : "",
+                      verb->group ? " " : "", verb->name);
+        return USAGE;
     }
     (void)fprintf(stderr, "dfs admin: no such request; `dfs help admin' shows what there is\n");
     return USAGE;

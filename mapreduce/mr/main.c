@@ -126,5 +126,10 @@ int main(int argc, char **argv)
         return command_help(argc - at, argv + at);
     }
     const struct command *command = find_command(argv[at]);
-    return command ? command->run(argc - at, argv + at) : unknown_command(argv[at]);
+    code = command ? command->run(argc - at, argv + at) : unknown_command(argv[at]);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        (void)fprintf(stderr, "mr: cannot write to standard output\n");
+        code = code == 0 ? 1 : code;
+    }
+    return code;
 }
