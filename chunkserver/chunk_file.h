@@ -11,6 +11,7 @@
 #ifndef CHUNKSERVER_CHUNK_FILE_H
 #define CHUNKSERVER_CHUNK_FILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,13 +22,19 @@
 
 enum { CHUNK_DIR_COUNT = 256 };
 
-/* The directories of one data directory. Immutable after chunk_dirs_open(). */
+/* The directories of one data directory. Any thread may use them. A directory of chunks is made
+ * with the first chunk that belongs there, and is durable when that is. */
 struct chunk_dirs {
-    int chunks[CHUNK_DIR_COUNT]; /* DATA/chunks/HH, by the chunk id's last byte; -1 when closed */
-    int trash;                   /* DATA/trash */
+    atomic_int hashed[CHUNK_DIR_COUNT]; /* DATA/chunks/HH, by the chunk id's last byte; -1: none */
+    atomic_bool durable[CHUNK_DIR_COUNT]; /* its entry in DATA/chunks */
+    int chunks;                           /* DATA/chunks; -1 when closed */
+    int trash;                            /* DATA/trash */
 };
 
-/* Opens them, and makes them, durably, if the data directory is new. */
+/* Nothing is open. */
+void chunk_dirs_init(struct chunk_dirs *d);
+
+/* Opens those that are there; makes chunks and trash, durably, if the data directory is new. */
 int chunk_dirs_open(struct chunk_dirs *d, const char *data_path, struct err *e) MUST_CHECK;
 void chunk_dirs_close(struct chunk_dirs *d); /* accepts one that chunk_dirs_open() failed on */
 
@@ -38,7 +45,8 @@ struct chunk_file {
     uint64_t limit;     /* never reserve beyond: the chunk's size; 0: reserve nothing */
     uint64_t started;   /* bytes whose write-back was started */
     bool entry_new;     /* the directory entry is not yet durable */
-    chunk_id id;        /* for error texts */
+    chunk_id id;
+    struct chunk_dirs *made_in; /* borrowed; NULL: it was there */
 };
 
 #define CHUNK_FILE_CLOSED                                                                          \
@@ -47,7 +55,7 @@ struct chunk_file {
     }
 
 /* A new, empty file; one that an unfinished attempt left is emptied. */
-int chunk_file_create(const struct chunk_dirs *d, chunk_id id, struct chunk_file *ret,
+int chunk_file_create(struct chunk_dirs *d, chunk_id id, struct chunk_file *ret,
                       struct err *e) MUST_CHECK;
 
 /* ERR_NOT_FOUND: there is none. */
@@ -87,7 +95,7 @@ int chunk_file_bytes(const struct chunk_file *f, uint64_t *ret, struct err *e) M
 
 /* Names a file that a copy has filled by its chunk, replacing an older one; durable when it
  * returns. The file was made by chunk_file_create_copy(), which takes no name that a chunk has. */
-int chunk_file_create_copy(const struct chunk_dirs *d, chunk_id id, struct chunk_file *ret,
+int chunk_file_create_copy(struct chunk_dirs *d, chunk_id id, struct chunk_file *ret,
                            struct err *e) MUST_CHECK;
 int chunk_file_adopt_copy(struct chunk_file *f, struct err *e) MUST_CHECK;
 void chunk_file_remove_copy(struct chunk_file *f);

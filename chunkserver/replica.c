@@ -161,7 +161,7 @@ static int bytes_verify(const struct replica *r, const struct replica_bytes *b, 
 /* Leaves the index for a file. */
 static int move_to_file(struct replica *r, struct err *e)
 {
-    const struct chunk_dirs *dirs = &r->disk->dirs;
+    struct chunk_dirs *dirs = &r->disk->dirs;
     int code = r->is_copy ? chunk_file_create_copy(dirs, r->record.ref.id, &r->file, e)
                           : chunk_file_create(dirs, r->record.ref.id, &r->file, e);
     if (code < 0) {

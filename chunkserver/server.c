@@ -222,10 +222,7 @@ int server_start(struct server *s, const struct server_options *options, struct 
     *s = (struct server){.options = options, .dir = {.lock_fd = -1}};
     buf_init(&s->host);
     buf_init(&s->local_socket);
-    for (size_t i = 0; i < CHUNK_DIR_COUNT; i++) {
-        s->disk.dirs.chunks[i] = -1;
-    }
-    s->disk.dirs.trash = -1;
+    chunk_dirs_init(&s->disk.dirs);
     make_metrics(s);
     int r = load_disk(s, e);
     if (r == 0) {

@@ -460,7 +460,7 @@ class TestCare(Fixture):
             self.assertEqual(error_name(refused.exception), name)
         stream = Append(self.servers, 50)
         stream.write(random_bytes(10))
-        wait_until(lambda: self.servers[0].stat(50).length == 10)
+        self.assertEqual(stream.wait(lambda a: a.written == 10).written, 10)
         with self.assertRaises(grpc.RpcError) as refused:
             self.servers[0].checksum(50)
         self.assertEqual(error_name(refused.exception), "ERR_BUSY")

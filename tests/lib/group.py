@@ -1,6 +1,7 @@
 """A group of file masters of this build as real processes on loopback, for integration tests."""
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -25,7 +26,14 @@ def wait_until(condition, what, seconds=30):
 
 
 def free_addresses(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    """Nobody has them now, and they lie below those that the kernel gives to connections: none of these takes one before
+    its member listens, or while that is dead."""
+    sockets = []
+    while len(sockets) < count:
+        try:
+            sockets.append(socket.create_server(("127.0.0.1", random.randrange(10000, 30000))))
+        except OSError:
+            continue
     addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
     for each in sockets:
         each.close()
@@ -132,12 +140,19 @@ class Group:
 
     def wait_equal(self, count):
         """All members answer, and stand at the same entry."""
+        group = None
+
         def equal():
+            nonlocal group
             group = self.status()
             members = group["members"] if group else []
             return (len(members) == count and all(m["reachable"] for m in members)
                     and len({(m["term"], m["last"], m["applied"]) for m in members}) == 1)
-        wait_until(equal, f"{count} members agree")
+        try:
+            wait_until(equal, f"{count} members agree")
+        except AssertionError as e:
+            tails = "".join(f"--- log of {i}:\n{self.log(i)[-3000:]}\n" for i in self.address)
+            raise AssertionError(f"{e}: {group}\n{tails}") from e
 
     def wait_log(self, i, text):
         wait_until(lambda: text in self.log(i), f"member {i} logs: {text}")
