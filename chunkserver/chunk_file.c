@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -22,7 +21,7 @@
 #include "common/macros.h"
 #include "common/sys.h"
 
-enum { NAME_BYTES = 64, HASH_NAME_BYTES = 8 };
+enum { NAME_BYTES = 64 };
 
 static const struct chunk_file_calls real_calls = {
     .pwritev = pwritev,
@@ -49,96 +48,6 @@ static void trash_name_format(char name[NAME_BYTES], struct chunk_ref chunk)
     CHECK(n > 0 && n < NAME_BYTES);
 }
 
-/* ---- Directories ---- */
-
-static int subdir_open(int parent, const char *name, struct err *e)
-{
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 ? err_errno(e, "open %s", name) : fd;
-}
-
-/* Opens it; makes it first, not yet durably, if there is none. */
-static int subdir_make(int parent, const char *name, struct err *e)
-{
-    if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST) {
-        return err_errno(e, "mkdir %s", name);
-    }
-    return subdir_open(parent, name, e);
-}
-
-static void hash_name(char name[HASH_NAME_BYTES], size_t i)
-{
-    int n = snprintf(name, HASH_NAME_BYTES, "%02zx", i);
-    CHECK(n == 2);
-}
-
-/* -1: there is none yet. */
-static int dir_of(const struct chunk_dirs *d, chunk_id id)
-{
-    return atomic_load_explicit(&d->hashed[id % CHUNK_DIR_COUNT], memory_order_acquire);
-}
-
-/* Makes it with the first chunk that belongs there. Two threads may both come here: the directory
- * that one of them opened stays, the other closes its own. */
-static int dir_make(struct chunk_dirs *d, chunk_id id, struct err *e)
-{
-    int fd = dir_of(d, id);
-    if (fd >= 0) {
-        return fd;
-    }
-    char name[HASH_NAME_BYTES];
-    hash_name(name, id % CHUNK_DIR_COUNT);
-    fd = subdir_make(d->chunks, name, e);
-    int none = -1;
-    if (fd >= 0 && !atomic_compare_exchange_strong(&d->hashed[id % CHUNK_DIR_COUNT], &none, fd)) {
-        sys_close(&fd);
-        fd = none;
-    }
-    return fd;
-}
-
-void chunk_dirs_init(struct chunk_dirs *d)
-{
-    d->chunks = -1;
-    d->trash = -1;
-    for (size_t i = 0; i < CHUNK_DIR_COUNT; i++) {
-        atomic_init(&d->hashed[i], -1);
-        atomic_init(&d->durable[i], false);
-    }
-}
-
-int chunk_dirs_open(struct chunk_dirs *d, const char *data_path, struct err *e)
-{
-    chunk_dirs_init(d);
-    int top = sys_open(data_path, O_RDONLY | O_DIRECTORY, 0, e);
-    d->chunks = top < 0 ? top : subdir_make(top, "chunks", e);
-    d->trash = d->chunks < 0 ? d->chunks : subdir_make(top, "trash", e);
-    int r = MIN(d->trash, 0);
-    for (size_t i = 0; r == 0 && i < CHUNK_DIR_COUNT; i++) {
-        char name[HASH_NAME_BYTES];
-        hash_name(name, i);
-        int fd = subdir_open(d->chunks, name, e);
-        r = fd < 0 && fd != ERR_NOT_FOUND ? fd : 0;
-        atomic_init(&d->hashed[i], MAX(fd, -1));
-        atomic_init(&d->durable[i], fd >= 0);
-    }
-    if (r == 0 && (calls->fsync(d->chunks) < 0 || calls->fsync(top) < 0)) {
-        r = err_errno(e, "fsync of directories"); /* also of those that a killed process made */
-    }
-    sys_close(&top);
-    return r < 0 ? err_wrap(e, r, "%s", data_path) : 0;
-}
-
-void chunk_dirs_close(struct chunk_dirs *d)
-{
-    for (size_t i = 0; i < CHUNK_DIR_COUNT; i++) {
-        int fd = atomic_exchange(&d->hashed[i], -1);
-        sys_close(&fd);
-    }
-    sys_close(&d->chunks);
-    sys_close(&d->trash);
-}
-
 /* ---- One file ---- */
 
 static int file_open(int dir_fd, chunk_id id, const char *suffix, int flags, struct chunk_file *ret,
@@ -157,7 +66,7 @@ static int file_open(int dir_fd, chunk_id id, const char *suffix, int flags, str
 static int file_create(struct chunk_dirs *d, chunk_id id, const char *suffix,
                        struct chunk_file *ret, struct err *e)
 {
-    int dir_fd = dir_make(d, id, e);
+    int dir_fd = chunk_dirs_make(d, id, e);
     int r = MIN(dir_fd, 0);
     r = r < 0 ? r : file_open(dir_fd, id, suffix, O_RDWR | O_CREAT | O_TRUNC, ret, e);
     if (r == 0) {
@@ -180,7 +89,7 @@ int chunk_file_create_copy(struct chunk_dirs *d, chunk_id id, struct chunk_file 
 int chunk_file_open(const struct chunk_dirs *d, chunk_id id, bool writable, struct chunk_file *ret,
                     struct err *e)
 {
-    int dir_fd = dir_of(d, id);
+    int dir_fd = chunk_dirs_find(d, id);
     if (dir_fd < 0) {
         return err_set(e, ERR_NOT_FOUND, "there is no file of chunk %" PRIu64, id);
     }
@@ -283,23 +192,14 @@ int chunk_file_read(const struct chunk_file *f, uint64_t offset, void *data, siz
     return r < 0 ? err_wrap(e, r, "chunk %" PRIu64, f->id) : 0;
 }
 
-/* Makes the name of a new file durable, and that of its directory if that is new too. */
+/* Makes the name of a new file durable. */
 static int entry_sync(struct chunk_file *f, struct err *e)
 {
-    struct chunk_dirs *d = f->made_in;
-    CHECK(d != NULL);
-    atomic_bool *durable = &d->durable[f->id % CHUNK_DIR_COUNT];
-    if (calls->fsync(f->dir_fd) < 0) {
-        return err_errno(e, "fsync of the directory of chunk %" PRIu64, f->id);
+    int r = chunk_dirs_sync(f->made_in, f->id, calls->fsync, e);
+    if (r == 0) {
+        f->entry_new = false;
     }
-    if (!atomic_load(durable)) {
-        if (calls->fsync(d->chunks) < 0) {
-            return err_errno(e, "fsync of the directory of chunks");
-        }
-        atomic_store(durable, true);
-    }
-    f->entry_new = false;
-    return 0;
+    return r;
 }
 
 int chunk_file_sync(struct chunk_file *f, struct err *e)
@@ -327,7 +227,7 @@ int chunk_file_trash(const struct chunk_dirs *d, struct chunk_ref chunk, struct 
     char trash_name[NAME_BYTES];
     name_format(name, chunk.id, "");
     trash_name_format(trash_name, chunk);
-    int dir_fd = dir_of(d, chunk.id);
+    int dir_fd = chunk_dirs_find(d, chunk.id);
     if (dir_fd >= 0 && renameat(dir_fd, name, d->trash, trash_name) < 0 && errno != ENOENT) {
         return err_errno(e, "move chunk file %s to the trash", name);
     }
@@ -350,7 +250,7 @@ int chunk_file_trash_link(const struct chunk_dirs *d, struct chunk_ref chunk, st
     char trash_name[NAME_BYTES];
     name_format(name, chunk.id, "");
     trash_name_format(trash_name, chunk);
-    int dir_fd = dir_of(d, chunk.id);
+    int dir_fd = chunk_dirs_find(d, chunk.id);
     errno = ENOENT; /* of a directory that is not there */
     if ((dir_fd < 0 || linkat(dir_fd, name, d->trash, trash_name, 0) < 0) && errno != EEXIST) {
         return err_errno(e, "link chunk file %s into the trash", name);

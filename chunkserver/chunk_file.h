@@ -11,32 +11,14 @@
 #ifndef CHUNKSERVER_CHUNK_FILE_H
 #define CHUNKSERVER_CHUNK_FILE_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "chunkserver/chunk_dirs_sync.h"
 #include "common/err.h"
 #include "common/ids.h"
-
-enum { CHUNK_DIR_COUNT = 256 };
-
-/* The directories of one data directory. Any thread may use them. A directory of chunks is made
- * with the first chunk that belongs there, and is durable when that is. */
-struct chunk_dirs {
-    atomic_int hashed[CHUNK_DIR_COUNT]; /* DATA/chunks/HH, by the chunk id's last byte; -1: none */
-    atomic_bool durable[CHUNK_DIR_COUNT]; /* its entry in DATA/chunks */
-    int chunks;                           /* DATA/chunks; -1 when closed */
-    int trash;                            /* DATA/trash */
-};
-
-/* Nothing is open. */
-void chunk_dirs_init(struct chunk_dirs *d);
-
-/* Opens those that are there; makes chunks and trash, durably, if the data directory is new. */
-int chunk_dirs_open(struct chunk_dirs *d, const char *data_path, struct err *e) MUST_CHECK;
-void chunk_dirs_close(struct chunk_dirs *d); /* accepts one that chunk_dirs_open() failed on */
 
 struct chunk_file {
     int fd;             /* -1 when closed */
