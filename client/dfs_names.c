@@ -42,6 +42,7 @@ int names_resolve(const struct dfs *dfs, const char *path, struct buf *out, stru
     if (!path || path[0] == '\0') {
         return err_set(e, ERR_INVALID, "the path is empty");
     }
+    path = path_without_scheme(path);
     if (path[0] != '/') {
         buf_append_str(&typed, dfs->home);
         buf_append_byte(&typed, '/');

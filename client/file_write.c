@@ -4,10 +4,11 @@
  * A chunk is one stream to the first of its servers. When it fails, falls silent or is refused, the
  * server at fault is remembered for a while and left out of the next allocations.
  *
- * A writer that pauses must not keep readers from what is acknowledged: after 50 ms the
- * connection's keeper (lease.h) takes in what has come and sends the watermark down the chain. Only
- * the writer may do that: what a reader has seen is never given up, and the writer gives up a chunk
- * of which it knows no acknowledged byte. */
+ * A writer that pauses must not keep readers from what it has written: after 50 ms the connection's
+ * keeper (lease.h) takes in what has come and sends down the chain, if there is one, what the
+ * stream had no room for, what fills no message, and the watermark. Only the writer may tell that:
+ * what a reader has seen is never given up, and the writer gives up a chunk of which it knows no
+ * acknowledged byte. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -515,12 +516,12 @@ static int wait_for(struct file_write *w, struct call *c, bool (*enough)(const s
 
 /* ---- Between the user's calls ---------------------------------------------------------------- */
 
-/* Acknowledgements are still to come, or the chain does not know of all that came. */
+/* Bytes are to be sent or acknowledged, or the chain does not know of all that were. */
 static bool is_restless(const struct file_write *w)
 {
     const struct writer *core = &w->core;
     return w->chain && core->phase == WRITER_OPEN &&
-           (core->acked > w->told || core->sent > core->acked);
+           (core->acked > w->told || core->base + core->acked < core->end);
 }
 
 static void tell_watermark(struct file_write *w)
@@ -535,6 +536,13 @@ static bool tend(struct lease *lease)
 {
     struct file_write *w = CONTAINER_OF(lease, struct file_write, lease);
     while (rpc_loop_step(w->loop, 0)) {
+    }
+    if (w->chain && w->core.phase == WRITER_OPEN) {
+        struct writer_step step;
+        writer_push(&w->core);
+        do {
+            writer_next(&w->core, &step);
+        } while ((step.what == WRITER_SEND || step.what == WRITER_FINISH) && step_send(w, &step));
     }
     tell_watermark(w);
     return is_restless(w);

@@ -16,6 +16,7 @@ void writer_check(const struct writer *w)
     CHECK(w->durable <= w->acked);
     CHECK(w->sync_sent <= w->sent);
     CHECK(w->sync_wanted <= w->end);
+    CHECK(w->push_wanted <= w->end);
     CHECK((w->phase == WRITER_EMPTY) == (w->chunk.id == 0));
     CHECK(w->phase == WRITER_EMPTY || w->previous.id == 0);
     CHECK((w->previous.id == 0) == (w->previous_length == 0));
@@ -67,9 +68,10 @@ static void next_open(const struct writer *w, struct writer_step *ret)
     uint64_t have = MIN(w->end - w->base, w->chunk_bytes); /* in the chunk */
     uint64_t full = message_end(w);
     bool wants_sync = w->sync_wanted > w->base + w->sync_sent;
+    bool wants_push = w->push_wanted > w->base + w->sent;
     ret->offset = w->sent;
     ret->chunk = w->chunk;
-    if (have > w->sent && (have >= full || w->closing || wants_sync)) {
+    if (have > w->sent && (have >= full || w->closing || wants_sync || wants_push)) {
         uint64_t to = MIN(have, full);
         ret->what = ends_at(w, to) ? WRITER_FINISH : WRITER_SEND;
         ret->length = to - w->sent;
@@ -113,6 +115,11 @@ void writer_took(struct writer *w, uint64_t bytes)
 void writer_sync(struct writer *w)
 {
     w->sync_wanted = w->end;
+}
+
+void writer_push(struct writer *w)
+{
+    w->push_wanted = w->end;
 }
 
 void writer_close(struct writer *w)

@@ -64,6 +64,7 @@ struct writer {
     struct chunk_ref previous; /* sealed by its replicas, the master is told next; id 0: none */
     uint64_t previous_length;
     uint64_t sync_wanted; /* in the file: the user waits for this much to be durable */
+    uint64_t push_wanted; /* in the file: this much goes out, though it fill no message */
     bool closing;         /* no more bytes come */
 };
 
@@ -78,6 +79,7 @@ void writer_next(const struct writer *w, struct writer_step *ret);
 
 void writer_took(struct writer *w, uint64_t bytes); /* not after writer_close() */
 void writer_sync(struct writer *w);                 /* everything so far must become durable */
+void writer_push(struct writer *w);                 /* what there is goes out: the user pauses */
 void writer_close(struct writer *w);                /* no more bytes; everything is to be sealed */
 bool writer_synced(const struct writer *w);
 uint64_t writer_kept_from(const struct writer *w); /* bytes below are not needed any more */

@@ -123,6 +123,22 @@ int path_normalize(const char *typed, const char *base, struct buf *out, struct 
     return r;
 }
 
+static const char scheme[] = "hdfs://";
+
+bool path_has_scheme(const char *typed)
+{
+    return strncmp(typed, scheme, sizeof(scheme) - 1) == 0;
+}
+
+const char *path_without_scheme(const char *typed)
+{
+    if (!path_has_scheme(typed)) {
+        return typed;
+    }
+    const char *path = strchr(typed + sizeof(scheme) - 1, '/');
+    return path ? path : "/";
+}
+
 bool path_next(const char **at, struct span *ret_name)
 {
     const char *name = **at == '/' ? *at + 1 : *at;

@@ -21,6 +21,13 @@
  * ERR_TOO_LARGE: beyond a limit. */
 int path_normalize(const char *typed, const char *base, struct buf *out, struct err *e) MUST_CHECK;
 
+/* "hdfs://AUTHORITY/a/b", as Hadoop's programs write a path of the one store that there is ->
+ * "/a/b"; anything else stays as typed. Borrowed from typed, or static. */
+const char *path_without_scheme(const char *typed);
+
+/* Whether it begins with hdfs://. */
+bool path_has_scheme(const char *typed);
+
 /* For bytes of a peer: 0 only for a store path exactly as stored. ERR_INVALID, ERR_TOO_LARGE. */
 int path_check(const char *path, size_t length, struct err *e) MUST_CHECK;
 

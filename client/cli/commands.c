@@ -10,6 +10,7 @@
 #include "common/alloc.h"
 #include "common/macros.h"
 #include "common/parse.h"
+#include "common/path.h"
 
 /* ---- Flags that all have -------------------------------------------------------------------- */
 
@@ -202,17 +203,6 @@ static char **spell_out(const struct cli *cli, int argc, char **argv, int *ret_a
     return words;
 }
 
-/* hdfs://AUTHORITY/path names a path of the one store that there is. */
-static const char *without_scheme(const char *argument)
-{
-    static const char scheme[] = "hdfs://";
-    if (strncmp(argument, scheme, sizeof(scheme) - 1) != 0) {
-        return argument;
-    }
-    const char *path = strchr(argument + sizeof(scheme) - 1, '/');
-    return path ? path : "/";
-}
-
 /* What has no default of its own. */
 static void note_unsaid(struct cli *cli, const struct config_program *program)
 {
@@ -243,7 +233,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     cli->arguments = cli->config.arguments;
     cli->argument_count = cli->config.argument_count;
     for (size_t i = 0; i < cli->argument_count; i++) {
-        cli->arguments[i] = without_scheme(cli->arguments[i]);
+        cli->arguments[i] = path_without_scheme(cli->arguments[i]);
     }
     if (cli->argument_count < cli->command->arguments_min ||
         cli->argument_count > cli->command->arguments_max) {

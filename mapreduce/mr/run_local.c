@@ -4,9 +4,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/alloc.h"
 #include "common/clock.h"
 #include "common/limits.h"
 #include "mapreduce/engine/local.h"
@@ -52,18 +54,27 @@ static int run_job(const struct run_command *command, struct job *job, struct lo
 {
     const struct run_options *o = &command->options;
     bool show = !o->quiet && isatty(STDERR_FILENO);
+    const char **files =
+        xreallocarray(NULL, o->files.count + o->more_files.count + 1, sizeof(*files));
+    for (size_t i = 0; i < o->files.count; i++) {
+        files[i] = o->files.items[i];
+    }
+    for (size_t i = 0; i < o->more_files.count; i++) {
+        files[o->files.count + i] = o->more_files.items[i];
+    }
     struct local_options options = {.job = job,
                                     .inputs = o->inputs.items,
                                     .input_count = o->inputs.count,
                                     .output = o->output,
-                                    .files = o->files.items,
-                                    .file_count = o->files.count,
+                                    .files = files,
+                                    .file_count = o->files.count + o->more_files.count,
                                     .split_bytes = o->split_bytes,
                                     .parallel = (uint32_t)o->parallel,
                                     .progress = show ? show_progress : NULL};
     job->id = "job_local_0001";
     time_ms start = clock_mono_ms();
     int r = local_run(&options, result, e);
+    free(files);
     if (show) {
         (void)fputc('\n', stderr);
     }

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/crc32c.h"
 #include "common/limits.h"
+#include "common/macros.h"
 #include "common/path.h"
 #include "common/sys.h"
 #include "mapreduce/master_store.h"
@@ -38,12 +39,8 @@ static const char *last_component(const char *path)
     return slash ? slash + 1 : path;
 }
 
-int uploads_add(struct uploads *u, const char *typed, bool library, struct err *e)
+static int look_here(const char *path, bool *ret_executable, struct err *e)
 {
-    const char *hash = strchr(typed, '#');
-    const char *path =
-        arena_strndup(&u->arena, typed, hash ? (size_t)(hash - typed) : strlen(typed));
-    const char *name = arena_strdup(&u->arena, hash ? hash + 1 : last_component(path));
     struct stat st;
     if (stat(path, &st) < 0) {
         return err_errno(e, "file %s", path);
@@ -51,7 +48,23 @@ int uploads_add(struct uploads *u, const char *typed, bool library, struct err *
     if (!S_ISREG(st.st_mode)) {
         return err_set(e, ERR_INVALID, "file %s: not a regular file", path);
     }
-    int r = path_check_name(name, strlen(name), e);
+    *ret_executable = (st.st_mode & 0111) != 0;
+    return 0;
+}
+
+int uploads_add(struct uploads *u, const char *typed, bool library, struct err *e)
+{
+    const char *hash = strchr(typed, '#');
+    const char *path =
+        arena_strndup(&u->arena, typed, hash ? (size_t)(hash - typed) : strlen(typed));
+    const char *name = arena_strdup(&u->arena, hash ? hash + 1 : last_component(path));
+    bool in_store = path_has_scheme(path);
+    bool executable = false;
+    int r = in_store ? 0 : look_here(path, &executable, e);
+    if (r < 0) {
+        return r;
+    }
+    r = path_check_name(name, strlen(name), e);
     if (r < 0) {
         return err_wrap(e, r, "file %s", typed);
     }
@@ -64,8 +77,11 @@ int uploads_add(struct uploads *u, const char *typed, bool library, struct err *
         }
     }
     u->files = xreallocarray(u->files, u->count + 1, sizeof(u->files[0]));
-    u->files[u->count++] = (struct upload_file){
-        .path = path, .name = name, .executable = (st.st_mode & 0111) != 0, .library = library};
+    u->files[u->count++] = (struct upload_file){.path = path,
+                                                .name = name,
+                                                .executable = executable,
+                                                .in_store = in_store,
+                                                .library = library};
     return 0;
 }
 
@@ -128,51 +144,94 @@ int uploads_localize(struct uploads *u, const char *command, const char **ret_co
 
 /* ---- Into the store ---- */
 
-static int copy_bytes(struct upload_file *file, int fd, struct dfs_file *to, struct err *e)
+/* Where a file's bytes come from: a descriptor of this machine, or a file of the store. */
+struct source {
+    int fd;
+    struct dfs_file *file; /* NULL: fd */
+    uint64_t at;
+};
+
+static int source_open(struct source *s, struct upload_file *from, struct dfs *dfs, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct dfs_stat st;
+    *s = (struct source){.fd = -1};
+    if (!from->in_store) {
+        s->fd = sys_open(from->path, O_RDONLY, 0, e);
+        return MIN(s->fd, 0);
+    }
+    char *path = NULL;
+    int r = dfs_resolve_path(dfs, from->path, &path, &de);
+    r = r < 0 ? r : dfs_stat(dfs, path, &st, &de);
+    r = r < 0 ? r : dfs_open(dfs, path, &s->file, &de);
+    free(path);
+    if (r < 0) {
+        return err_from_dfs(e, &de, "file %s", from->path);
+    }
+    from->executable = from->executable || (st.mode & 0111) != 0;
+    return 0;
+}
+
+static void source_close(struct source *s)
+{
+    sys_close(&s->fd);
+    if (s->file) {
+        (void)dfs_close(s->file, NULL); /* was only read */
+    }
+}
+
+/* The next bytes; 0 at the end. */
+static ssize_t source_read(struct source *s, const char *path, char *block, struct err *e)
+{
+    struct dfs_err de = {0};
+    ssize_t n;
+    if (s->file) {
+        n = (ssize_t)dfs_pread(s->file, block, COPY_BYTES, s->at, &de);
+        s->at += n > 0 ? (uint64_t)n : 0;
+        return n < 0 ? err_from_dfs(e, &de, "read %s", path) : n;
+    }
+    do {
+        n = read(s->fd, block, COPY_BYTES);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? err_errno(e, "read %s", path) : n;
+}
+
+static int copy_bytes(struct upload_file *file, struct source *from, struct dfs_file *to,
+                      struct err *e)
 {
     struct dfs_err de = {0};
     char *block = xmalloc(COPY_BYTES);
-    int r = 0;
-    for (;;) {
-        ssize_t n = read(fd, block, COPY_BYTES);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            r = err_errno(e, "read %s", file->path);
-        }
-        if (n <= 0) {
-            break;
-        }
+    ssize_t n;
+    while ((n = source_read(from, file->path, block, e)) > 0) {
         file->file.crc32c = crc32c_extend(file->file.crc32c, block, (size_t)n);
         file->file.length += (uint64_t)n;
         if (dfs_write(to, block, (size_t)n, &de) < 0) {
-            r = err_from_dfs(e, &de, "upload %s", file->path);
+            n = err_from_dfs(e, &de, "upload %s", file->path);
             break;
         }
     }
     free(block);
-    return r;
+    return (int)n;
 }
 
 static int send_file(struct uploads *u, struct upload_file *file, struct dfs *dfs, struct err *e)
 {
     struct dfs_err de = {0};
     struct dfs_file *to = NULL;
+    struct source from;
+    int r = source_open(&from, file, dfs, e);
+    if (r < 0) {
+        return r;
+    }
     file->file =
         (struct job_file){.store_path = arena_printf(&u->arena, "%s/%s", u->directory, file->name),
                           .name = file->name,
                           .executable = file->executable};
-    int fd = sys_open(file->path, O_RDONLY, 0, e);
-    if (fd < 0) {
-        return fd;
-    }
-    int r = 0;
     if (dfs_create(dfs, NULL, NULL, &to, &de) < 0) {
         r = err_from_dfs(e, &de, "upload %s", file->path);
     }
-    r = r < 0 ? r : copy_bytes(file, fd, to, e);
-    sys_close(&fd);
+    r = r < 0 ? r : copy_bytes(file, &from, to, e);
+    source_close(&from);
     if (r < 0) {
         dfs_abandon(to);
         return r;

@@ -12,9 +12,10 @@
 struct dfs;
 
 struct upload_file {
-    const char *path;     /* here */
+    const char *path;     /* here, or hdfs://... */
     const char *name;     /* in the task's directory */
     bool executable;      /* a command, or it is here */
+    bool in_store;        /* it is copied from there when the job is submitted */
     bool library;         /* the job's shared object */
     struct job_file file; /* filled in by uploads_send() */
 };
@@ -29,7 +30,8 @@ struct uploads {
 void uploads_init(struct uploads *u);
 void uploads_deinit(struct uploads *u); /* accepts zeroed; leaves the store alone */
 
-/* "PATH", or "PATH#NAME" for another name in the task's directory. ERR_INVALID: two files of one
+/* "PATH", or "PATH#NAME" for another name in the task's directory; hdfs:///PATH is a file of the
+ * store, which uploads_send() looks for. ERR_INVALID: two files of one
  * name, or a name with a slash. */
 int uploads_add(struct uploads *u, const char *typed, bool library, struct err *e) MUST_CHECK;
 

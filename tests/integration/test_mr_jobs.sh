@@ -87,6 +87,11 @@ sorted_output_is /programs counts
 run --mapper "$examples/wordcount_map" --reducer "$examples/wordcount_reduce" -i '/in/w*' -i /in/unended -o /globs \
     --file "$examples/wordcount_map" --file "$examples/wordcount_reduce" -D mapreduce.job.reduces=2
 sorted_output_is /globs counts
+dfs put "$examples/wordcount_map" "$examples/wordcount_reduce" / # programs that lie in the store, as Hadoop's users keep them
+run -mapper ./m -reducer ./wordcount_reduce -files "hdfs:///wordcount_map#m,hdfs://somewhere:9000/wordcount_reduce" \
+    -input 'hdfs:///in/w*' -input hdfs://somewhere:9000/in/unended -output hdfs:///in-store -numReduceTasks 2
+sorted_output_is /in-store counts
+run_fails 1 "/none: no such file or directory" -mapper cat -files hdfs:///none -input /in
 
 say "no input at all, and files of no bytes"
 dfs mkdir /empty
@@ -391,7 +396,7 @@ say "the store is away while a job runs: mr why says so, and the job goes on"
 begin "${slow[@]}" -o /patient
 wait_until 20 job_has "$job" 'j["maps"]["done"] > 2'
 kill9 fsmaster1
-wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer: file master 127.0.0.1:[0-9]*: Connection refused'"
+wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer: file master 127.0.0.1:[0-9]*'"
 cluster_up
 wait $! || fail "$(cat "$T/begun")"
 sorted_output_is /patient both-sorted

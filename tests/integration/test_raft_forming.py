@@ -128,7 +128,7 @@ class Forming(unittest.TestCase):
         self.g.wait_leader()  # the other two are a majority
         self.assertEqual(self.g.dfs("ls", "-d", "/x").returncode, 0)
         self.assertEqual(self.g.status(1)["members"], [])
-        self.assertEqual(self.g.status()["cluster_id"], cluster)
+        self.assertEqual(self.g.status(2, 3)["cluster_id"], cluster)
         self.assertEqual(self.count_formed(), 1)
 
     def test_lowest_id_comes_back(self):

@@ -256,13 +256,13 @@ readable()
 }
 
 say "a writer that pauses does not keep readers from what it has sent"
-random_file in $((3 * MIB))
+random_file in $((3 * MIB + 77)) # the end fills no message
 mkfifo pausing
 dfs append - /pausing <pausing &
 append=$!
 exec 7>pausing
 cat in >&7
-wait_until 20 readable /pausing $((3 * MIB))
+wait_until 20 readable /pausing $((3 * MIB + 77))
 exec 7>&-
 wait $append
 same_in_store in /pausing

@@ -151,6 +151,30 @@ static void sync_sends_what_is_there(void **state)
     ASSERT_STEP(&w, WRITER_SEND, 100, MESSAGE - 100);
 }
 
+static void push_sends_what_fills_no_message(void **state)
+{
+    (void)state;
+    struct writer w;
+    writer_init(&w, 0, CHUNK);
+    writer_took(&w, 100);
+    writer_push(&w); /* before there is a chunk */
+    writer_took(&w, 100);
+    writer_allocated(&w, (struct chunk_ref){5, 1});
+    ASSERT_STEP(&w, WRITER_SEND, 0, 200);
+    assert_false(next(&w).sync);
+    do_send(&w);
+    writer_took(&w, 50);
+    assert_int_equal(next(&w).what, WRITER_WAIT);
+    writer_push(&w);
+    ASSERT_STEP(&w, WRITER_SEND, 200, 50);
+    do_send(&w);
+    assert_int_equal(next(&w).what, WRITER_WAIT);
+    assert_int_equal(writer_acked(&w, 250, 0, false), 0);
+    /* The next message ends at a block boundary again. */
+    writer_took(&w, 2 * MESSAGE);
+    ASSERT_STEP(&w, WRITER_SEND, 250, MESSAGE - 250);
+}
+
 static void nothing_acknowledged_is_abandoned(void **state)
 {
     (void)state;
@@ -297,6 +321,8 @@ static void run(uint64_t seed)
             taken += some;
         } else if (rng_below(&m.rng, 20) == 0) {
             writer_sync(&w);
+        } else if (rng_below(&m.rng, 20) == 0) {
+            writer_push(&w);
         } else if (taken == length && !w.closing) {
             writer_close(&w);
         } else if (step.what == WRITER_ALLOCATE) {
@@ -340,6 +366,7 @@ int main(void)
         cmocka_unit_test(full_chunk_is_finished_once_some_of_it_is_acknowledged),
         cmocka_unit_test(finish_makes_durable_without_a_sync),
         cmocka_unit_test(sync_sends_what_is_there),
+        cmocka_unit_test(push_sends_what_fills_no_message),
         cmocka_unit_test(nothing_acknowledged_is_abandoned),
         cmocka_unit_test(the_rest_goes_into_a_new_chunk),
         cmocka_unit_test(impossible_answers_are_refused),
