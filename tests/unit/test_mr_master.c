@@ -370,6 +370,38 @@ static bool second_is_gone(const struct world *w)
 
 /* ---- Tests ---- */
 
+static void expect_trouble(const struct world *w, const char *wanted)
+{
+    struct buf trouble = BUF_INIT;
+    master_say_trouble(w->master, &trouble);
+    if (wanted[0] ? !strstr(trouble.data, wanted) : trouble.length > 0) {
+        fail_msg("\"%s\" instead of \"%s\"", trouble.data, wanted);
+    }
+    buf_deinit(&trouble);
+}
+
+/* Nothing else than the store's silence, and an end, make it unhealthy. */
+static void health(void **state)
+{
+    struct world *w = *state;
+    master_store_answered(w->master);
+    expect_trouble(w, "");
+    w->master->store_answered -= 60 * 1000;
+    expect_trouble(w, "the store does not answer: nothing for 60 s");
+    master_store_answered(w->master);
+    w->master->store_trouble = xstrdup("masters x: no leader");
+    w->master->store_trouble_ms = clock_mono_ms();
+    expect_trouble(w, "the store does not answer: masters x: no leader");
+    w->master->store_trouble_ms -= MR_STORE_TROUBLE_MS;
+    expect_trouble(w, "");
+    assert_int_equal(gauge_value(w->master->metrics.active), 0); /* it was not started */
+    master_metrics_tick(w->master);
+    assert_int_equal(gauge_value(w->master->metrics.active), 1);
+    mr_master_drain(w->master);
+    expect_trouble(w, "mrmaster stops");
+    assert_int_equal(gauge_value(w->master->metrics.active), 0);
+}
+
 static void a_hundred_thousand_maps(void **state)
 {
     struct world *w = *state;
@@ -400,6 +432,17 @@ static void a_hundred_thousand_maps(void **state)
         assert_string_equal(first->known[t], "127.0.0.1:1");
     }
     assert_int_equal(first->maps_run - run_before, lost);
+    const struct master_metrics *x = &w->master->metrics;
+    assert_int_equal(counter_value(x->attempts_started[SCHED_MAP]), MAPS + lost);
+    assert_int_equal(counter_value(x->attempts_ended[SCHED_MAP][0]), MAPS + lost); /* succeeded */
+    assert_int_equal(counter_value(x->map_outputs_lost), lost);
+    assert_int_equal(counter_value(x->workers_joined), 2);
+    assert_int_equal(counter_value(x->workers_lost), 1);
+    master_metrics_tick(w->master);
+    assert_int_equal(gauge_value(x->tasks[SCHED_MAP][2]), MAPS); /* done */
+    assert_int_equal(gauge_value(x->slots_used), first->reduces);
+    assert_int_equal(gauge_value(x->slots), SLOTS);
+    assert_int_equal(gauge_value(x->jobs[JOB_STATE_RUNNING]), 1);
 }
 
 /* One that takes nothing for a while is not given up, and hears of every map when it reads again.
@@ -489,6 +532,8 @@ static void outputs_that_come_late(void **state)
     assert_int_equal(w->job->outputs_found, MAPS);
     until(w, first_was_killed);
     assert_int_equal(w->players[1].maps_run, 0);
+    assert_int_equal(counter_value(w->master->metrics.attempts_ended[SCHED_MAP][2]),
+                     50); /* killed */
     scheduler_check(w->master->scheduler);
 }
 
@@ -496,6 +541,7 @@ int main(void)
 {
     log_init(LOG_LEVEL_ERROR, NULL, NULL);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(health, setup, teardown),
         cmocka_unit_test_setup_teardown(a_hundred_thousand_maps, setup, teardown),
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(finished_maps_are_kept, setup, teardown),
