@@ -55,10 +55,18 @@ same_in_store "$T/file" /file
 dfs admin maintenance --wait 1 >/dev/null
 expect 1 dfs cat /nothing
 
-say "a job while it runs, and afterwards"
+say "well, and an idle worker hears from its mrmaster again and again"
 for member in fsmaster1 chunkserver1 mrmaster1 mrworker1 mrworker2; do
     wait_until 30 healthz $member ok
 done
+heard()
+{
+    page mrworker1 /metrics | sed -n 's/^trireme_mrworker_mrmaster_heard_timestamp_seconds //p'
+}
+first_heard=$(heard)
+wait_until 30 eval '[ "$(heard)" -gt "$first_heard" ]'
+
+say "a job while it runs, and afterwards"
 seq 1 20000 >"$T/numbers"
 dfs put "$T/numbers" /numbers
 mkfifo "$T/gate"

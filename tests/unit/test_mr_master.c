@@ -36,6 +36,7 @@ struct player {
     uint64_t withdrawn; /* times it was told so */
     uint64_t sequence;
     size_t message_bytes; /* largest so far */
+    uint64_t messages;
 };
 
 struct world {
@@ -98,6 +99,7 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     void *copy = arena_alloc(&arena, length);
     rpc_bytes_read(bytes, 0, copy, length);
     assert_int_equal(master_message_unpack((struct span){copy, length}, &arena, &message, NULL), 0);
+    p->messages++;
     p->killed += (uint32_t)message.kill_count;
     for (size_t i = 0; i < message.forget_count; i++) {
         p->forgotten += strcmp(message.forget_jobs[i], "job_3_0099") == 0;
@@ -302,6 +304,11 @@ static bool first_joined(const struct world *w)
     return list_count(&w->master->workers) == 1;
 }
 
+static bool first_was_told(const struct world *w)
+{
+    return w->players[0].messages > 0;
+}
+
 static bool both_joined(const struct world *w)
 {
     return list_count(&w->master->workers) == 2;
@@ -378,6 +385,16 @@ static void expect_trouble(const struct world *w, const char *wanted)
         fail_msg("\"%s\" instead of \"%s\"", trouble.data, wanted);
     }
     buf_deinit(&trouble);
+}
+
+/* There is nothing to say to it, but it must know that it has joined. */
+static void a_worker_hears_at_once(void **state)
+{
+    struct world *w = *state;
+    join(w, 0, 1, true);
+    until(w, first_was_told);
+    assert_int_equal(w->players[0].maps_run, 0);
+    assert_true(first_joined(w));
 }
 
 /* Nothing else than the store's silence, and an end, make it unhealthy. */
@@ -541,6 +558,7 @@ int main(void)
 {
     log_init(LOG_LEVEL_ERROR, NULL, NULL);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_worker_hears_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(health, setup, teardown),
         cmocka_unit_test_setup_teardown(a_hundred_thousand_maps, setup, teardown),
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_read, setup, teardown),
