@@ -217,6 +217,30 @@ static void became_ready(struct server *s)
              s->advertised, s->dir.ident.member, s->chunks.count, s->start_count);
 }
 
+static void collect_on_http(void *context)
+{
+    struct server *s = context;
+    rpc_metrics_update(&s->rpc_metrics, s->rpc);
+}
+
+static void varz_on_http(void *context, struct buf *json)
+{
+    const struct server *s = context; /* the address does not change once HTTP is served */
+    buf_append_str(json, "\"role\": \"chunkserver\", \"address\": ");
+    buf_append_json(json, s->advertised);
+}
+
+static int start_http(struct server *s, struct err *e)
+{
+    struct metrics_page page = {.varz = varz_on_http, .collect = collect_on_http, .context = s};
+    rpc_metrics_init(&s->rpc_metrics, s->metrics);
+    int r = metrics_serve(s->metrics, s->options->http, &page, &s->http, e);
+    if (r == 0) {
+        log_info("chunkserver", "metrics port=%d", http_server_port(s->http));
+    }
+    return r;
+}
+
 int server_start(struct server *s, const struct server_options *options, struct err *e)
 {
     *s = (struct server){.options = options, .dir = {.lock_fd = -1}};
@@ -249,10 +273,7 @@ int server_start(struct server *s, const struct server_options *options, struct 
         r = start_pollers(s, e);
     }
     if (r == 0 && options->http != NULL) {
-        r = metrics_serve(s->metrics, options->http, NULL, &s->http, e);
-        if (r == 0) {
-            log_info("chunkserver", "metrics port=%d", http_server_port(s->http));
-        }
+        r = start_http(s, e);
     }
     if (r == 0) {
         s->scrub = scrub_new(s);

@@ -22,6 +22,7 @@
 #include "common/list.h"
 #include "common/map.h"
 #include "common/rpc/rpc.h"
+#include "common/rpc/rpc_metrics.h"
 #include "common/rpc/rpc_server.h"
 #include "common/workpool.h"
 
@@ -107,7 +108,8 @@ struct server {
     struct rpc_pool *channels;
     struct rpc_server *rpc;
     struct metrics *metrics;
-    struct http_server *http; /* NULL: none */
+    struct rpc_metrics rpc_metrics; /* the HTTP thread's */
+    struct http_server *http;       /* NULL: none */
     struct server_counters counters;
     char advertised[LIMIT_ADDRESS_BYTES_MAX];
     struct buf host;         /* label */

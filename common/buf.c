@@ -10,6 +10,7 @@
 
 #include "common/alloc.h"
 #include "common/check.h"
+#include "common/parse.h" /* utf8_valid */
 
 char buf_empty[1];
 
@@ -126,6 +127,24 @@ void buf_printf(struct buf *b, const char *format, ...)
         CHECK((size_t)length == needed);
     }
     va_end(again);
+}
+
+void buf_append_json(struct buf *b, const char *string)
+{
+    bool utf8 = utf8_valid(string, strlen(string));
+    buf_append_byte(b, '"');
+    for (const char *at = string; *at != 0; at++) {
+        uint8_t byte = (uint8_t)*at;
+        if (byte == '"' || byte == '\\') {
+            buf_append_byte(b, '\\');
+            buf_append_byte(b, byte);
+        } else if (byte < 0x20) {
+            buf_printf(b, "\\u%04x", byte);
+        } else {
+            buf_append_byte(b, byte < 0x80 || utf8 ? byte : '?');
+        }
+    }
+    buf_append_byte(b, '"');
 }
 
 static void put_le(struct buf *b, uint64_t value, unsigned bytes)

@@ -137,8 +137,10 @@ void config_print_markdown(const struct config_program *p, struct buf *out);
 /* The man page, section 1, in the man(7) macros: "dfs put" is dfs-put(1). */
 void config_print_man(const struct config_program *p, struct buf *out);
 
-/* Rows as `key = value  # source` lines, for logs and /varz; values as a user would type them. */
-void config_dump(const struct config *c, const struct config_program *p, const void *options,
+/* {"key": {"value": "64M", "from": "default"}, ...}, for /varz: values as a user would type them,
+ * null when not set; from is default, file, environment or flag. No option is a secret: keys and
+ * certificates are named by their files. */
+void config_json(const struct config *c, const struct config_program *p, const void *options,
                  struct buf *out);
 
 /* "0.1.0": the version that was built. */

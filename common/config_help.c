@@ -283,7 +283,8 @@ static void append_list(struct buf *out, const struct config_list *list)
     }
 }
 
-static void append_value(struct buf *out, const struct config_row *row, const char *options)
+/* False: it is not set. */
+static bool append_value(struct buf *out, const struct config_row *row, const char *options)
 {
     const void *target = options + row->offset;
     char text[FORMAT_TEXT_BYTES];
@@ -291,7 +292,7 @@ static void append_value(struct buf *out, const struct config_row *row, const ch
     case CONFIG_STRING: {
         const char *string = *(const char *const *)target;
         buf_append_str(out, string != NULL ? string : "");
-        break;
+        return string != NULL;
     }
     case CONFIG_INT:
     case CONFIG_SIZE:
@@ -304,23 +305,36 @@ static void append_value(struct buf *out, const struct config_row *row, const ch
     case CONFIG_LIST:
     case CONFIG_REPEAT:
         append_list(out, target);
-        break;
+        return ((const struct config_list *)target)->count > 0;
     case CONFIG_HEADING:
         break;
     }
+    return true;
 }
 
-void config_dump(const struct config *c, const struct config_program *p, const void *options,
+void config_json(const struct config *c, const struct config_program *p, const void *options,
                  struct buf *out)
 {
     static const char *const sources[] = {"default", "file", "environment", "flag"};
+    struct buf value = BUF_INIT;
+    const char *separator = "";
+    buf_append_byte(out, '{');
     for (size_t i = 0; i < p->row_count; i++) {
-        if (p->rows[i].type != CONFIG_HEADING) {
-            buf_printf(out, "%s = ", p->rows[i].key);
-            append_value(out, &p->rows[i], options);
-            buf_printf(out, "  # %s\n", sources[c->sources[i]]);
+        if (p->rows[i].type == CONFIG_HEADING) {
+            continue;
         }
+        buf_printf(out, "%s\"%s\": {\"value\": ", separator, p->rows[i].key);
+        buf_clear(&value);
+        if (append_value(&value, &p->rows[i], options)) {
+            buf_append_json(out, value.data);
+        } else {
+            buf_append_str(out, "null");
+        }
+        buf_printf(out, ", \"from\": \"%s\"}", sources[c->sources[i]]);
+        separator = ", ";
     }
+    buf_append_byte(out, '}');
+    buf_deinit(&value);
 }
 
 const char *config_version(void)

@@ -60,10 +60,14 @@ struct family {
 };
 
 struct metrics {
-    pthread_mutex_t lock; /* protects the lists, not the values */
+    pthread_mutex_t lock; /* protects the lists, not the values, and the report */
     struct family *families;
     struct metrics_page page; /* what /healthz and /varz add */
     time_ms started_ms;
+    char *trouble; /* of the latest report, as the next three; NULL: none */
+    char *state;   /* NULL: none */
+    time_ms valid_ms;
+    time_ms reported_ms; /* mono */
 };
 
 struct metrics *metrics_new(void)
@@ -99,6 +103,8 @@ void metrics_free(struct metrics *m)
         family_free(f);
     }
     pthread_mutex_destroy(&m->lock);
+    free(m->trouble);
+    free(m->state);
     free(m);
 }
 
@@ -351,19 +357,65 @@ void metrics_render_json(struct metrics *m, struct buf *out)
     buf_append_byte(out, '}');
 }
 
+void metrics_report(struct metrics *m, const struct metrics_report *report)
+{
+    char *trouble = report->trouble != NULL ? xstrdup(report->trouble) : NULL;
+    char *state = report->state != NULL ? xstrdup(report->state) : NULL;
+    pthread_mutex_lock(&m->lock);
+    char *old_trouble = m->trouble;
+    char *old_state = m->state;
+    m->trouble = trouble;
+    m->state = state;
+    m->valid_ms = report->valid_ms;
+    m->reported_ms = clock_mono_ms();
+    pthread_mutex_unlock(&m->lock);
+    free(old_trouble);
+    free(old_state);
+}
+
+static void collect(struct metrics *m)
+{
+    if (m->page.collect != NULL) {
+        m->page.collect(m->page.context);
+    }
+}
+
 static void on_metrics(void *context, const struct http_request *request, struct http_reply *reply)
 {
+    struct metrics *m = context;
     (void)request;
     reply->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    metrics_render_prometheus(context, &reply->body);
+    collect(m);
+    metrics_render_prometheus(m, &reply->body);
+}
+
+/* False: the owner says so, or says nothing any more. */
+static bool report_is_good(struct metrics *m, struct buf *why)
+{
+    pthread_mutex_lock(&m->lock);
+    time_ms silent_ms = clock_mono_ms() - m->reported_ms;
+    bool hangs = m->valid_ms > 0 && silent_ms > m->valid_ms;
+    if (hangs) {
+        buf_printf(why, "the thread that does the work hangs: silent for %" PRIu64 " s",
+                   silent_ms / 1000);
+    } else if (m->trouble != NULL) {
+        buf_append_str(why, m->trouble);
+    }
+    bool good = !hangs && m->trouble == NULL;
+    pthread_mutex_unlock(&m->lock);
+    return good;
 }
 
 static void on_healthz(void *context, const struct http_request *request, struct http_reply *reply)
 {
     struct metrics *m = context;
     (void)request;
-    if (m->page.healthy == NULL || m->page.healthy(m->page.context, &reply->body)) {
+    bool healthy = m->page.healthy == NULL || m->page.healthy(m->page.context, &reply->body);
+    if (healthy) {
         buf_clear(&reply->body);
+        healthy = report_is_good(m, &reply->body);
+    }
+    if (healthy) {
         buf_append_str(&reply->body, "ok\n");
     } else {
         reply->status = 503;
@@ -383,7 +435,13 @@ static void on_varz(void *context, const struct http_request *request, struct ht
         buf_append_str(out, ", ");
         m->page.varz(m->page.context, out);
     }
+    pthread_mutex_lock(&m->lock);
+    if (m->state != NULL) {
+        buf_printf(out, ", \"state\": %s", m->state);
+    }
+    pthread_mutex_unlock(&m->lock);
     buf_append_str(out, ", \"metrics\": ");
+    collect(m);
     metrics_render_json(m, out);
     buf_append_str(out, "}\n");
 }
@@ -393,8 +451,13 @@ int metrics_serve(struct metrics *m, const char *address, const struct metrics_p
 {
     const struct http_route routes[] = {
         {"/metrics", on_metrics, m}, {"/healthz", on_healthz, m}, {"/varz", on_varz, m}};
+    struct buf version = BUF_INIT;
     if (page != NULL) {
         m->page = *page;
     }
+    buf_printf(&version, "version=\"%s\"", config_version());
+    gauge_set(metrics_gauge(m, "build_info", version.data, "Always 1; the label says which build."),
+              1);
+    buf_deinit(&version);
     return http_server_start(address, routes, ARRAY_COUNT(routes), ret_server, e);
 }

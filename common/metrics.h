@@ -19,6 +19,7 @@
 #include "common/buf.h"
 #include "common/err.h"
 #include "common/http.h"
+#include "common/ids.h" /* time_ms */
 
 struct metrics; /* the registry */
 struct counter;
@@ -57,15 +58,28 @@ void metrics_render_prometheus(struct metrics *m, struct buf *out);
  * ...} */
 void metrics_render_json(struct metrics *m, struct buf *out);
 
-/* What /healthz and /varz add to the metrics. Both run on the HTTP thread; NULL for none. */
+/* What /healthz and /varz add to the metrics. All run on the HTTP thread, one at a time; NULL for
+ * none. */
 struct metrics_page {
     bool (*healthy)(void *context, struct buf *why); /* false answers 503 with why */
     void (*varz)(void *context, struct buf *json); /* appends `"key": value, ...` without braces */
+    void (*collect)(
+        void *context); /* before metrics are shown: brings up to date what others count */
     void *context;
 };
 
-/* Serves /metrics, /healthz and /varz (see http.h for address, port and errors). page may be NULL,
- * else is copied. */
+/* What the thread that owns a daemon's state says of itself, for the HTTP thread to show, which may
+ * not look at that state. Any thread; copied; the latest counts. */
+struct metrics_report {
+    const char *trouble; /* /healthz answers 503 with it; NULL: healthy */
+    const char *state;   /* a JSON object, the value of "state" in /varz; NULL: none */
+    time_ms valid_ms; /* /healthz answers 503 when no newer report has come for so long: the thread
+                         hangs; 0: it may be silent */
+};
+void metrics_report(struct metrics *m, const struct metrics_report *report);
+
+/* Serves /metrics, /healthz and /varz (see http.h for address, port and errors), and makes the
+ * metric build_info. page may be NULL, else is copied. */
 int metrics_serve(struct metrics *m, const char *address, const struct metrics_page *page,
                   struct http_server **ret_server, struct err *e) MUST_CHECK;
 

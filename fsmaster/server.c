@@ -171,8 +171,14 @@ static bool healthy_on_http(void *context, struct buf *why)
     if (gauge_value(s->metrics.led) == 1) {
         return true;
     }
-    buf_append_str(why, "no leader\n");
+    buf_append_str(why, "no leader");
     return false;
+}
+
+static void collect_on_http(void *context)
+{
+    struct server *s = context;
+    rpc_metrics_update(&s->rpc_metrics, s->rpc);
 }
 
 static void varz_on_http(void *context, struct buf *json)
@@ -307,7 +313,9 @@ static int start_http(struct server *s, struct err *e)
     if (!s->options.http || !s->options.http[0]) {
         return 0;
     }
-    struct metrics_page page = {.healthy = healthy_on_http, .varz = varz_on_http, .context = s};
+    struct metrics_page page = {
+        .healthy = healthy_on_http, .varz = varz_on_http, .collect = collect_on_http, .context = s};
+    rpc_metrics_init(&s->rpc_metrics, s->metrics.registry);
     int r = metrics_serve(s->metrics.registry, s->options.http, &page, &s->http, e);
     if (r == 0) {
         log_info("fsmaster", "metrics port=%d", http_server_port(s->http));

@@ -28,6 +28,7 @@
 #include "common/metrics.h"
 #include "common/rng.h"
 #include "common/rpc/rpc.h"
+#include "common/rpc/rpc_metrics.h"
 #include "common/rpc/rpc_server.h"
 #include "common/workpool.h"
 #include "fsmaster/chunk_rpc.h"
@@ -90,6 +91,7 @@ struct server {
     struct chunk_caller chunk_caller; /* with its pool of channels */
     struct rpc_tls *tls;
     struct http_server *http;
+    struct rpc_metrics rpc_metrics; /* the HTTP thread's */
     struct server_metrics metrics;
     char address[LIMIT_ADDRESS_BYTES_MAX]; /* advertised */
     const char *superuser;

@@ -142,7 +142,7 @@ static void carry_out_kill(struct mr_master *m, struct mr_job *job,
     if (w) {
         worker_kill(w, text);
     }
-    job_attempt_ended(job, attempt, "killed", NULL);
+    job_attempt_ended(m, job, attempt, "killed", NULL);
 }
 
 static void carry_out(struct mr_master *m, const struct sched_effect *effect)
@@ -161,6 +161,7 @@ static void carry_out(struct mr_master *m, const struct sched_effect *effect)
         break;
     case SCHED_MAP_WITHDRAWN:
         CHECK(job != NULL);
+        counter_add(m->metrics.map_outputs_lost, 1);
         job_task_undone(job, &effect->attempt);
         job_note_map(job, effect->attempt.task);
         break;
@@ -218,6 +219,8 @@ static void on_tick(void *arg)
         struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);
         if (now - w->heard > m->options.worker_silent_ms) {
             worker_remove(m, w, "silent");
+        } else if (now - w->told >= MR_TELL_MS && rpc_stream_writable(w->stream)) {
+            w->out_used = true; /* of nothing, but it hears from us */
         }
     }
     if (now - m->fence_checked >= MR_FENCE_CHECK_MS) {
@@ -236,6 +239,7 @@ static void on_tick(void *arg)
     }
     rpc_timer_set(m->options.loop, &m->tick_timer, now + TICK_MS, on_tick, m);
     master_pump(m);
+    master_metrics_tick(m);
 }
 
 /* ---- Life ---- */
@@ -244,6 +248,7 @@ struct mr_master *mr_master_new(const struct mr_master_options *options)
 {
     struct mr_master *m = xcalloc(1, sizeof(*m));
     m->options = *options;
+    master_metrics_init(&m->metrics);
     m->next_job = 1;
     m->next_worker = 1;
     m->scheduler = scheduler_new(&sched_options_default);
@@ -285,7 +290,13 @@ void mr_master_free(struct mr_master *m)
     sched_effects_deinit(&m->effects);
     scheduler_free(m->scheduler);
     dfs_disconnect(m->dfs);
+    master_metrics_deinit(&m->metrics);
     free(m);
+}
+
+struct metrics *mr_master_metrics(struct mr_master *m)
+{
+    return m->metrics.registry;
 }
 
 /* Takes one job of the store up again, or keeps it as history. */
@@ -342,6 +353,8 @@ int mr_master_start(struct mr_master *m, struct err *e)
     if (r == 0) {
         log_info("mrmaster", "fence raised epoch=%" PRIu64 " jobs=%zu live=%zu", m->fence, count,
                  m->live_jobs);
+        master_store_answered(m);
+        master_metrics_tick(m);
         rpc_timer_set(m->options.loop, &m->tick_timer, clock_mono_ms() + TICK_MS, on_tick, m);
     }
     return r;
@@ -350,6 +363,7 @@ int mr_master_start(struct mr_master *m, struct err *e)
 void master_end_all(struct mr_master *m, int code, const char *text)
 {
     m->draining = true;
+    m->end_text = text;
     rpc_timer_cancel(m->options.loop, &m->assign_timer);
     rpc_timer_cancel(m->options.loop, &m->watch_timer);
     rpc_timer_cancel(m->options.loop, &m->tick_timer);
@@ -367,6 +381,7 @@ void master_end_all(struct mr_master *m, int code, const char *text)
         watchers_end(job, code, text);
         killers_end(job, code, text);
     }
+    master_metrics_tick(m);
 }
 
 void mr_master_drain(struct mr_master *m)

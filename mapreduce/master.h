@@ -16,6 +16,7 @@
 #include "common/rpc/rpc_server.h"
 
 struct dfs;
+struct metrics;
 struct mr_master;
 
 struct mr_master_options {
@@ -44,6 +45,9 @@ void mr_master_free(struct mr_master *m);
  * the store, waiting for the store as long as libdfs does. Called before the loop runs. ERR_*: e
  * says what is wrong. */
 int mr_master_start(struct mr_master *m, struct err *e) MUST_CHECK;
+
+/* Metrics, health and state, for the HTTP thread; also before the start. Gone with the master. */
+struct metrics *mr_master_metrics(struct mr_master *m);
 
 /* Rows for rpc_server_new(); the service pointer is the master. */
 extern const struct rpc_service_row mr_master_rows[];

@@ -22,6 +22,12 @@ struct fence_check {
     struct err err;
 };
 
+void master_store_answered(struct mr_master *m)
+{
+    m->store_answered = clock_mono_ms();
+    gauge_set(m->metrics.store_answered, (int64_t)(clock_wall_ms() / 1000));
+}
+
 static void check_done(void *arg)
 {
     struct fence_check *c = arg;
@@ -33,6 +39,8 @@ static void check_done(void *arg)
     } else if (c->code < 0) {
         log_warning("mrmaster", "the store cannot be asked for the fence error=\"%s\"",
                     err_message(&c->err));
+    } else {
+        master_store_answered(m);
     }
     free(c);
 }

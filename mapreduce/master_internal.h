@@ -15,6 +15,7 @@
 #include "common/workpool.h"
 #include "mapreduce/job_types.h"
 #include "mapreduce/master.h"
+#include "mapreduce/master_metrics.h"
 #include "mapreduce/master_store.h"
 #include "mapreduce/scheduler.h"
 
@@ -26,7 +27,8 @@ enum {
     MR_FENCE_CHECK_MS = 5000,   /* the store is asked so often whether we are the mrmaster still */
     MR_STORE_TROUBLE_MS = 3000, /* what libdfs told is news for so long; it tells every second */
     MR_STORE_RETRY_MS =
-        2000, /* between tries of a step at the end of a job while the store is away */
+        2000,          /* between tries of a step at the end of a job while the store is away */
+    MR_TELL_MS = 2000, /* a worker that was told nothing for so long is told that we are there */
 };
 
 /* One attempt, running or ended, as `mr` shows it. */
@@ -134,6 +136,7 @@ struct mr_worker {
     uint32_t slots;
     uint32_t busy;
     time_ms heard;             /* mono */
+    time_ms told;              /* mono: when something was last sent to it */
     char *trouble;             /* why it could not start an attempt, the last time; NULL: never */
     struct map specs_sent;     /* job number: it has the spec */
     struct map follows;        /* job number -> struct follow, once it was given a reduce of it */
@@ -161,6 +164,7 @@ struct mr_master {
     struct rpc_timer watch_timer;
     struct rpc_timer tick_timer;
     bool draining;
+    const char *end_text;     /* why it drains; static; NULL while it does not */
     struct map roster;        /* key in hexadecimal -> struct rostered (master_roster.c) */
     size_t awaited;           /* of them, that were there before our start and are not back */
     time_ms awaited_until;    /* mono */
@@ -168,7 +172,9 @@ struct mr_master {
     char *store_trouble;      /* what libdfs waits for in our calls; NULL: nothing lately */
     time_ms store_trouble_ms; /* mono: when it was told */
     bool fence_checking;      /* the store is being asked */
-    time_ms fence_checked;    /* mono: when it last answered */
+    time_ms fence_checked;    /* mono: when that last ended */
+    time_ms store_answered;   /* mono: when it last said that the fence is ours */
+    struct master_metrics metrics;
 };
 
 /* ---- master.c ---- */
@@ -182,11 +188,13 @@ struct dfs *master_user_dfs(struct mr_master *m, const char *user, struct err *e
 
 /* Why the store does not answer just now; NULL: it does, as far as we know. */
 const char *master_store_trouble(const struct mr_master *m);
-/* No more work: ends all streams and calls that wait, with this error. */
+/* No more work: ends all streams and calls that wait, with this error; text is static. */
 void master_end_all(struct mr_master *m, int code, const char *text);
 
 /* ---- master_fence.c ---- */
 
+/* The store has just said that the fence is ours. */
+void master_store_answered(struct mr_master *m);
 /* Asks the store whether the fence is ours still; if not, master_deposed(). */
 void master_check_fence(struct mr_master *m);
 /* Another mrmaster has taken over: nothing is done or told any more. */
@@ -201,8 +209,8 @@ void job_run(struct mr_master *m, struct mr_job *job);
 void job_attempt_started(struct mr_master *m, struct mr_job *job, const struct sched_effect *effect,
                          const struct mr_worker *worker);
 /* An attempt of this job ended, by its worker's word or by ours (kill, lost). */
-void job_attempt_ended(struct mr_job *job, struct attempt_record *attempt, const char *state,
-                       const struct attempt_end *end);
+void job_attempt_ended(struct mr_master *m, struct mr_job *job, struct attempt_record *attempt,
+                       const char *state, const struct attempt_end *end);
 /* The attempt counts: its sums go into the job. */
 void job_task_done(struct mr_job *job, struct attempt_record *attempt,
                    const struct attempt_end *end);

@@ -159,11 +159,13 @@ void job_attempt_started(struct mr_master *m, struct mr_job *job, const struct s
     task->latest = attempt;
     job->attempt_count++;
     job->attempts_backup += effect->backup;
+    master_metrics_started(&m->metrics, effect);
 }
 
-void job_attempt_ended(struct mr_job *job, struct attempt_record *attempt, const char *state,
-                       const struct attempt_end *end)
+void job_attempt_ended(struct mr_master *m, struct mr_job *job, struct attempt_record *attempt,
+                       const char *state, const struct attempt_end *end)
 {
+    master_metrics_ended(&m->metrics, attempt->id.kind, state);
     (void)map_remove_str(&job->running, attempt->name);
     attempt->state = state;
     attempt->ended_ms = clock_wall_ms();

@@ -248,6 +248,7 @@ static bool step_retry(struct step *s)
     if (!away || s->m->draining) {
         return false;
     }
+    counter_add(s->m->metrics.store_retries, 1);
     log_warning("mrmaster", "step tried again job=%s error=\"%s\"", s->record->job,
                 err_message(&s->err));
     rpc_timer_set(s->m->options.loop, &s->retry, clock_mono_ms() + MR_STORE_RETRY_MS, step_again,
@@ -277,6 +278,7 @@ static void submit_done(struct mr_master *m, struct mr_job *job, struct step *s)
         return;
     }
     job->hidden_inode = s->hidden_inode;
+    counter_add(m->metrics.jobs_submitted, 1);
     submit_answer(s->call, job);
     log_info("mrmaster", "job submitted job=%s user=%s output=%s", job->record.job,
              job->record.user, job->record.spec.output);
@@ -356,6 +358,7 @@ static void end_done(struct mr_job *job, struct step *s)
     log_info("mrmaster", "job ended job=%s state=%s ms=%" PRIu64, job->record.job,
              job_state_name(job->state), job->ended_ms - job->record.submitted_ms);
     s->m->live_jobs--;
+    counter_add(s->m->metrics.jobs_ended[job->state], 1);
     LIST_FOR_EACH(node, &s->m->workers)
     {
         struct mr_worker *w = LIST_ENTRY(node, struct mr_worker, link);

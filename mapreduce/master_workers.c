@@ -121,6 +121,7 @@ static void out_clear(struct mr_worker *w)
 static void worker_send(struct mr_worker *w, const struct master_message *message)
 {
     struct buf bytes = BUF_INIT;
+    w->told = clock_mono_ms();
     master_message_pack(message, &bytes);
     struct rpc_bytes *copy = rpc_bytes_copy(bytes.data, bytes.length);
     int r = rpc_stream_send_bytes(w->stream, copy);
@@ -196,7 +197,7 @@ static void attempt_succeeded(struct mr_master *m, struct mr_job *job,
     for (size_t i = before; i < m->effects.count; i++) {
         counts |= m->effects.items[i].kind == SCHED_TASK_DONE;
     }
-    job_attempt_ended(job, attempt, "succeeded", end);
+    job_attempt_ended(m, job, attempt, "succeeded", end);
     if (counts) {
         job_task_done(job, attempt, end);
         if (attempt->id.kind == SCHED_MAP) {
@@ -225,7 +226,7 @@ static void attempt_not_started(struct mr_master *m, struct mr_worker *w, struct
                 attempt->name, end->text);
     free(w->trouble);
     w->trouble = xstrdup(end->text);
-    job_attempt_ended(job, attempt, "lost", end);
+    job_attempt_ended(m, job, attempt, "lost", end);
     scheduler_not_started(m->scheduler, &attempt->id, clock_mono_ms(), &m->effects);
 }
 
@@ -236,7 +237,7 @@ static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attem
     bool blame = end->lost_count == 0 && !fenced;
     log_info("mrmaster", "attempt failed attempt=%s host=%s blame=%d error=\"%s\"", attempt->name,
              attempt->host, blame, end->text);
-    job_attempt_ended(job, attempt, "failed", end);
+    job_attempt_ended(m, job, attempt, "failed", end);
     if (blame) {
         job_set_failure(job, attempt, NULL);
     }
@@ -265,6 +266,7 @@ static struct attempt_record *running_attempt_of(struct mr_master *m, const stru
 static void on_beat(struct mr_master *m, struct mr_worker *w, const struct worker_beat *beat)
 {
     struct mr_job *job = NULL;
+    counter_add(m->metrics.beats, 1);
     for (size_t i = 0; i < beat->running_count; i++) {
         const struct attempt_progress *progress = &beat->running[i];
         struct attempt_record *attempt = running_attempt_of(m, w, progress->attempt, &job);
@@ -317,6 +319,8 @@ static void join(struct mr_master *m, struct mr_worker *w)
         }
     }
     w->joined = true;
+    w->out_used = true; /* so that it hears at once that we have it */
+    counter_add(m->metrics.workers_joined, 1);
     list_remove(&w->link);
     list_push_back(&m->workers, &w->link);
     struct sched_worker_info info = {w->id, w->host, w->rack, w->slots};
@@ -409,6 +413,7 @@ static void follows_free(struct mr_worker *w)
  * closes. */
 void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why)
 {
+    counter_add(m->metrics.workers_lost, 1);
     log_warning("mrmaster", "worker lost host=%s address=%s why=\"%s\"", w->host, w->address, why);
     LIST_FOR_EACH(node, &m->jobs)
     {
@@ -417,7 +422,7 @@ void worker_remove(struct mr_master *m, struct mr_worker *w, const char *why)
         {
             struct attempt_record *attempt = it.value;
             if (attempt->worker == w->id) {
-                job_attempt_ended(job, attempt, "lost", NULL);
+                job_attempt_ended(m, job, attempt, "lost", NULL);
             }
         }
     }

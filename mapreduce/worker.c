@@ -75,6 +75,7 @@ void worker_beat(struct mr_worker_process *w)
         beat.ended[beat.ended_count++] = ended->past.end;
     }
     struct worker_message message = {.beat = &beat};
+    counter_add(w->metrics.beats, 1);
     send_message(w, &message);
     arena_deinit(&arena);
 }
@@ -83,6 +84,7 @@ static void on_beat_timer(void *arg)
 {
     struct mr_worker_process *w = arg;
     tasks_check_timeouts(w);
+    worker_metrics_tick(w); /* before a process is tried again that may end at once */
     tasks_warm(w);
     worker_beat(w);
     rpc_timer_set(w->options.loop, &w->beat_timer, clock_mono_ms() + WORKER_BEAT_MS, on_beat_timer,
@@ -130,6 +132,21 @@ static int take_message(struct mr_worker_process *w, struct rpc_bytes *bytes, st
     return r;
 }
 
+/* The first word of a mrmaster: it has us. That the connection took our hello says nothing: behind
+ * it may be one that hangs, or that still waits for the store. */
+static void joined(struct mr_worker_process *w)
+{
+    w->rejoin_ms = WORKER_REJOIN_MS_MIN;
+    log_info("mrworker", "joined mrmaster=%s host=%s slots=%" PRIu32, w->names[w->current],
+             w->options.host, w->options.slots);
+    counter_add(w->metrics.joins, 1);
+    worker_metrics_tick(w);
+    if (!w->ever_joined) {
+        w->ever_joined = true;
+        w->options.joined(w->options.arg);
+    }
+}
+
 static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
 {
     struct mr_worker_process *w = rpc_stream_state(stream);
@@ -139,6 +156,12 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
         rpc_stream_cancel(stream);
         return;
     }
+    bool first = w->heard == 0;
+    w->heard = clock_mono_ms();
+    gauge_set(w->metrics.heard, (int64_t)(clock_wall_ms() / 1000));
+    if (first) {
+        joined(w);
+    }
     rpc_stream_read(stream);
 }
 
@@ -147,11 +170,13 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
 {
     struct mr_worker_process *w = rpc_stream_state(stream);
     w->stream = NULL;
+    w->heard = 0;
     worker_ends_keep(w);
     worker_drop_waiting(w, NULL);
     tasks_drop_all(w, "its worker lost the connection to mrmaster");
     worker_forget_maps(w);
     worker_past_drop(w);
+    worker_metrics_tick(w);
     if (w->leaving) {
         return;
     }
@@ -165,22 +190,9 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
         2 * w->rejoin_ms < WORKER_REJOIN_MS_MAX ? 2 * w->rejoin_ms : WORKER_REJOIN_MS_MAX;
 }
 
-/* The hello was taken by the connection: we count as joined. */
 static void on_sent(struct rpc_stream *stream)
 {
-    struct mr_worker_process *w = rpc_stream_state(stream);
-    worker_past_send(w);
-    if (w->hello_sent) {
-        return;
-    }
-    w->hello_sent = true;
-    w->rejoin_ms = WORKER_REJOIN_MS_MIN;
-    log_info("mrworker", "joined mrmaster=%s host=%s slots=%" PRIu32, w->names[w->current],
-             w->options.host, w->options.slots);
-    if (!w->ever_joined) {
-        w->ever_joined = true;
-        w->options.joined(w->options.arg);
-    }
+    worker_past_send(rpc_stream_state(stream));
 }
 
 static const struct rpc_stream_ops stream_ops = {
@@ -194,7 +206,6 @@ static void join(void *arg)
     struct mr_worker_process *w = arg;
     struct rpc_request request = {
         .channel = w->channels[w->current], .method = &mr_work, .deadline = RPC_NO_DEADLINE};
-    w->hello_sent = false;
     w->stream = rpc_stream_open(w->options.loop, &request, &stream_ops, w);
     send_hello(w);
     worker_past_begin(w);
@@ -241,6 +252,7 @@ int worker_start(const struct worker_options *options, struct mr_worker_process 
     enum { FILE_THREADS = 2, FILE_JOBS_MAX = 100000 };
     struct mr_worker_process *w = xcalloc(1, sizeof(*w));
     w->options = *options;
+    worker_metrics_init(&w->metrics, options->metrics);
     w->rejoin_ms = WORKER_REJOIN_MS_MIN;
     w->next_task = 1;
     list_init(&w->warm);
@@ -279,6 +291,7 @@ void worker_leave(struct mr_worker_process *w)
     rpc_timer_cancel(w->options.loop, &w->rejoin_timer);
     rpc_timer_cancel(w->options.loop, &w->beat_timer);
     tasks_drop_all(w, "its worker was told to end");
+    worker_metrics_tick(w);
     LIST_FOR_EACH_SAFE(node, &w->warm)
     {
         task_kill(LIST_ENTRY(node, struct task, link), NULL);

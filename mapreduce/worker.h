@@ -14,12 +14,14 @@
 #include "common/ids.h"
 #include "common/rpc/rpc.h"
 
+struct metrics;
 struct mr_worker_process;
 struct spawner;
 
 struct worker_options {
     struct rpc_loop *loop;
     struct spawner *spawner; /* started before gRPC */
+    struct metrics *metrics; /* for worker_metrics.h; borrowed for life */
     const char *data;        /* data directory; strings are borrowed for life */
     const char *mrmaster;    /* HOST:PORT,...: the mrmaster, and others that may take over */
     const char *masters;     /* file masters, to fetch job files from */

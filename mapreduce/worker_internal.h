@@ -13,6 +13,7 @@
 #include "mapreduce/spawner.h"
 #include "mapreduce/task_pipe.h"
 #include "mapreduce/worker.h"
+#include "mapreduce/worker_metrics.h"
 
 struct dfs;
 
@@ -116,8 +117,7 @@ struct mr_worker_process {
     size_t channel_count;
     size_t current;            /* which one we are with, or try */
     struct rpc_stream *stream; /* to mrmaster; NULL while not connected */
-    bool hello_sent;
-    bool heard; /* mrmaster has answered on this stream */
+    time_ms heard; /* mono: when mrmaster last said something on this stream; 0: not yet */
     bool ever_joined;
     bool leaving;
     bool spawner_gone;
@@ -135,6 +135,7 @@ struct mr_worker_process {
     struct list pages; /* of the past, not yet sent to the mrmaster that we have joined */
     struct map jobs;   /* id -> struct worker_job */
     size_t loading;    /* file loads under way */
+    struct worker_metrics metrics;
 };
 
 /* ---- worker.c: the connection ---- */

@@ -76,6 +76,7 @@ static void ended_keep(struct mr_worker_process *w, struct ended *ended)
 void worker_tell_end(struct mr_worker_process *w, const char *job, const struct past_attempt *past)
 {
     struct ended *ended = ended_new(job, past);
+    worker_metrics_ended(&w->metrics, past);
     if (ended) {
         list_push_back(&w->ended, &ended->link);
         worker_beat(w);
@@ -85,6 +86,7 @@ void worker_tell_end(struct mr_worker_process *w, const char *job, const struct 
 void worker_note_end(struct mr_worker_process *w, const char *job, const struct past_attempt *past)
 {
     struct ended *ended = ended_new(job, past);
+    worker_metrics_ended(&w->metrics, past);
     if (ended) {
         ended_keep(w, ended);
     }

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/arena.h"
 #include "common/limits.h"
+#include "common/metrics.h"
 #include "common/rpc/rpc_stream.h"
 #include "common/sys.h"
 #include "mapreduce/engine/run.h"
@@ -32,7 +33,19 @@ struct serving {
     uint64_t segment_bytes; /* FetchSegment: told with the first piece */
     uint64_t records;
     bool first;
+    struct counter *sent; /* bytes of this kind */
 };
+
+void worker_serve_init(struct worker_serve *s, const char *data, struct metrics *m)
+{
+    static const char *const name = "mrworker_served_bytes_total";
+    static const char *const help = "Bytes sent to reduces elsewhere, and of logs to users.";
+    *s = (struct worker_serve){
+        .data = data,
+        .map_bytes = metrics_counter(m, name, "of=\"map_outputs\"", help),
+        .log_bytes = metrics_counter(m, name, "of=\"logs\"", help),
+    };
+}
 
 /* ---- Sending ---- */
 
@@ -52,6 +65,7 @@ static int send_piece(struct rpc_stream *stream, struct serving *s, size_t lengt
     rpc_bytes_unref(bytes);
     s->first = false;
     s->at += length;
+    counter_add(s->sent, length);
     return r < 0 ? err_set(e, r, "the reader has gone") : 0;
 }
 
@@ -148,6 +162,7 @@ static int open_segment(const char *data, const Trireme__V1__FetchRequest *reque
 
 static void on_fetch(struct rpc_stream *stream, struct rpc_bytes *bytes)
 {
+    const struct worker_serve *serve = rpc_stream_service(stream);
     struct serving *s = rpc_stream_state(stream);
     struct arena arena = ARENA_INIT;
     struct err e = ERR_INIT;
@@ -157,9 +172,8 @@ static void on_fetch(struct rpc_stream *stream, struct rpc_bytes *bytes)
                                           &message);
     s->started = true;
     s->first = true;
-    r = r < 0
-            ? r
-            : open_segment(rpc_stream_service(stream), (Trireme__V1__FetchRequest *)message, s, &e);
+    s->sent = serve->map_bytes;
+    r = r < 0 ? r : open_segment(serve->data, (Trireme__V1__FetchRequest *)message, s, &e);
     arena_deinit(&arena);
     if (r < 0) {
         rpc_stream_finish(stream, r, err_message(&e));
@@ -170,6 +184,7 @@ static void on_fetch(struct rpc_stream *stream, struct rpc_bytes *bytes)
 
 static void on_read_log(struct rpc_stream *stream, struct rpc_bytes *bytes)
 {
+    const struct worker_serve *serve = rpc_stream_service(stream);
     struct serving *s = rpc_stream_state(stream);
     struct arena arena = ARENA_INIT;
     struct err e = ERR_INIT;
@@ -179,9 +194,9 @@ static void on_read_log(struct rpc_stream *stream, struct rpc_bytes *bytes)
                        : rpc_unpack_bytes(&trireme__v1__read_log_request__descriptor, bytes, &arena,
                                           &message);
     s->started = true;
+    s->sent = serve->log_bytes;
     const Trireme__V1__ReadLogRequest *request = (Trireme__V1__ReadLogRequest *)message;
-    r = r < 0 ? r
-              : open_of(rpc_stream_service(stream), TASK_PATH_LOG, request->attempt, &s->fd, &e);
+    r = r < 0 ? r : open_of(serve->data, TASK_PATH_LOG, request->attempt, &s->fd, &e);
     if (r == 0 && fstat(s->fd, &stat) < 0) {
         r = err_errno(&e, "stat the log of %s", request->attempt);
     }

@@ -213,6 +213,7 @@ void tasks_check_timeouts(struct mr_worker_process *w)
         struct task *task = LIST_ENTRY(node, struct task, link);
         bool silent = task->timeout_ms != TASK_TIMEOUT_NONE && now - task->alive > task->timeout_ms;
         if (silent && !task->hung_up) { /* also one that has told its end and does not go */
+            counter_add(w->metrics.timeouts, !task->reported);
             task_kill(task,
                       task->reported
                           ? NULL
@@ -496,6 +497,7 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     task->started_ms = clock_wall_ms();
     task->alive = clock_mono_ms();
     task->timeout_ms = spec->task_timeout_ms ? spec->task_timeout_ms : w->options.task_timeout_ms;
+    worker_metrics_started(&w->metrics, a->reduce);
     list_push_back(&w->tasks, &task->link);
     if (task_tell(task, TASK_ASSIGN, &message, &e) <
         0) { /* it has died while warm: not the attempt's fault */

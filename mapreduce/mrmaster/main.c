@@ -6,7 +6,6 @@
 #include "common/clock.h"
 #include "common/config.h"
 #include "common/daemon.h"
-#include "common/http.h"
 #include "common/ident.h"
 #include "common/limits.h"
 #include "common/log.h"
@@ -14,6 +13,7 @@
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
 #include "common/sys.h"
+#include "mapreduce/daemon_page.h"
 #include "mapreduce/master.h"
 
 struct options {
@@ -23,6 +23,7 @@ struct options {
     const char *user;
     const char *host;
     const char *rack;
+    const char *http;
     const char *log_level;
     const char *tls_ca, *tls_cert, *tls_key;
     bool insecure;
@@ -83,6 +84,11 @@ static const struct config_row rows[] = {
      .min = 1000,
      .max = INT64_MAX,
      .help = "How long ended jobs are remembered."},
+    {.key = "http",
+     .type = CONFIG_STRING,
+     .offset = AT(http),
+     .value_name = "HOST:PORT",
+     .help = "Address for /metrics, /healthz and /varz; nothing is served unless it is given."},
     {.key = "tls-ca",
      .type = CONFIG_STRING,
      .offset = AT(tls_ca),
@@ -143,8 +149,10 @@ struct process {
     struct rpc_loop *loop;
     struct rpc_server *server;
     struct mr_master *master;
+    struct daemon_page page;
     struct buf host;
     struct buf user;
+    struct buf address; /* HOST:PORT that is served */
 };
 
 static void stop_on_owner(void *arg)
@@ -167,6 +175,26 @@ static void on_deposed(void *arg)
 {
     struct process *p = arg;
     rpc_loop_stop(p->loop);
+}
+
+/* "127.0.0.1:0" and the port bound -> "127.0.0.1:40123". */
+static void set_address(struct process *p)
+{
+    const char *colon = strrchr(p->options.listen, ':');
+    buf_append(&p->address, p->options.listen, (size_t)(colon - p->options.listen));
+    buf_printf(&p->address, ":%d", rpc_server_port(p->server, 0));
+}
+
+/* Before the master starts, which may wait for the store: that is when people look. */
+static int start_page(struct process *p, struct err *e)
+{
+    p->page = (struct daemon_page){.role = "mrmaster",
+                                   .address = p->address.data,
+                                   .config = &p->config,
+                                   .program = &program,
+                                   .options = &p->options,
+                                   .server = p->server};
+    return daemon_page_start(&p->page, mr_master_metrics(p->master), p->options.http, e);
 }
 
 static int start(struct process *p, struct err *e)
@@ -205,31 +233,24 @@ static int start(struct process *p, struct err *e)
                                         .services = &service,
                                         .service_count = 1};
     r = rpc_server_new(&server, &p->server, e);
+    if (r == 0) {
+        set_address(p);
+        r = start_page(p, e);
+    }
     return r < 0 ? r : mr_master_start(p->master, e);
-}
-
-/* "127.0.0.1:0" and the port bound -> "127.0.0.1:40123". */
-static void print_address(const struct process *p, struct buf *out)
-{
-    const char *colon = strrchr(p->options.listen, ':');
-    buf_append(out, p->options.listen, (size_t)(colon - p->options.listen));
-    buf_printf(out, ":%d", rpc_server_port(p->server, 0));
 }
 
 static int run(struct process *p, struct err *e)
 {
-    struct buf address = BUF_INIT;
     int r = start(p, e);
     if (r == 0) {
-        print_address(p, &address);
-        log_info("mrmaster", "serving address=%s", address.data);
-        r = daemon_ready((int)p->options.ready_fd, address.data, e);
+        log_info("mrmaster", "serving address=%s", p->address.data);
+        r = daemon_ready((int)p->options.ready_fd, p->address.data, e);
     }
     if (r == 0) {
         rpc_loop_run(p->loop);
         daemon_stopping();
     }
-    buf_deinit(&address);
     return r;
 }
 
@@ -237,6 +258,7 @@ static void stop(struct process *p)
 {
     if (p->server) {
         rpc_server_drain(p->server, clock_mono_ms() + DRAIN_MS);
+        daemon_page_stop(&p->page);
         rpc_server_free(p->server);
     }
     mr_master_free(p->master);
@@ -246,6 +268,7 @@ static void stop(struct process *p)
     datadir_close(&p->data);
     buf_deinit(&p->host);
     buf_deinit(&p->user);
+    buf_deinit(&p->address);
     config_deinit(&p->config);
 }
 
@@ -255,6 +278,7 @@ int main(int argc, char **argv)
     struct err e = ERR_INIT;
     buf_init(&p.host);
     buf_init(&p.user);
+    buf_init(&p.address);
     int code = config_start(&p.config, &program, &p.options, argc, argv);
     if (code >= 0) {
         return code;

@@ -13,9 +13,11 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/metrics.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
 #include "common/sys.h"
+#include "mapreduce/daemon_page.h"
 #include "mapreduce/spawner.h"
 #include "mapreduce/task_pipe.h"
 #include "mapreduce/worker.h"
@@ -30,6 +32,7 @@ struct options {
     const char *host;
     const char *rack;
     const char *task_program;
+    const char *http;
     const char *log_level;
     const char *tls_ca, *tls_cert, *tls_key;
     bool insecure;
@@ -113,6 +116,11 @@ static const struct config_row rows[] = {
      .offset = AT(task_program),
      .value_name = "FILE",
      .help = "The mrtask program; the default is the one beside mrworker."},
+    {.key = "http",
+     .type = CONFIG_STRING,
+     .offset = AT(http),
+     .value_name = "HOST:PORT",
+     .help = "Address for /metrics, /healthz and /varz; nothing is served unless it is given."},
     {.key = "tls-ca",
      .type = CONFIG_STRING,
      .offset = AT(tls_ca),
@@ -173,6 +181,9 @@ struct process {
     struct rpc_loop *serve; /* map outputs and logs */
     struct rpc_server *server;
     struct mr_worker_process *worker;
+    struct metrics *metrics;
+    struct worker_serve serving;
+    struct daemon_page page;
     struct buf host;
     struct buf user;
     struct buf address;
@@ -259,7 +270,7 @@ static void on_joined(void *arg)
 
 static int start_server(struct process *p, struct err *e)
 {
-    struct rpc_service service = {.rows = mr_worker_rows, .service = (void *)p->options.data};
+    struct rpc_service service = {.rows = mr_worker_rows, .service = &p->serving};
     struct rpc_server_options server = {.addresses = &p->options.listen,
                                         .address_count = 1,
                                         .tls = p->tls,
@@ -269,12 +280,25 @@ static int start_server(struct process *p, struct err *e)
                                         .loop_count = 1,
                                         .services = &service,
                                         .service_count = 1};
+    worker_serve_init(&p->serving, p->options.data, p->metrics);
     int r = rpc_server_new(&server, &p->server, e);
     if (r < 0) {
         return r;
     }
     set_address(p);
     return rpc_loop_start_thread(p->serve, "serve", e);
+}
+
+static int start_page(struct process *p, struct err *e)
+{
+    p->page = (struct daemon_page){.role = "mrworker",
+                                   .address = p->address.data,
+                                   .config = &p->config,
+                                   .program = &program,
+                                   .options = &p->options,
+                                   .server = p->server};
+    metrics_report(p->metrics, &(struct metrics_report){.trouble = "mrworker starts"});
+    return daemon_page_start(&p->page, p->metrics, p->options.http, e);
 }
 
 static int start_worker(struct process *p, struct err *e)
@@ -284,6 +308,7 @@ static int start_worker(struct process *p, struct err *e)
     struct worker_options worker = {
         .loop = p->loop,
         .spawner = &p->spawner,
+        .metrics = p->metrics,
         .data = o->data,
         .mrmaster = o->mrmaster,
         .masters = o->masters,
@@ -338,6 +363,7 @@ static void stop(struct process *p)
     if (p->server) {
         rpc_server_drain(p->server, clock_mono_ms() + DRAIN_MS);
         rpc_loop_join_thread(p->serve);
+        daemon_page_stop(&p->page);
         rpc_server_free(p->server);
     }
     worker_process_free(p->worker);
@@ -347,6 +373,7 @@ static void stop(struct process *p)
     rpc_tls_free(p->tls);
     spawner_stop(&p->spawner);
     datadir_close(&p->data);
+    metrics_free(p->metrics);
     buf_deinit(&p->host);
     buf_deinit(&p->user);
     buf_deinit(&p->address);
@@ -366,10 +393,12 @@ static int run(struct process *p, struct err *e)
     rpc_init();
     p->loop = rpc_loop_new();
     p->serve = rpc_loop_new();
+    p->metrics = metrics_new();
     if (p->options.tls_ca) {
         r = rpc_tls_new(p->options.tls_ca, p->options.tls_cert, p->options.tls_key, &p->tls, e);
     }
     r = r < 0 ? r : start_server(p, e);
+    r = r < 0 ? r : start_page(p, e);
     r = r < 0 ? r : start_worker(p, e);
     if (r == 0) {
         log_info("mrworker", "serving address=%s", p->address.data);

@@ -144,8 +144,9 @@ mkdir "$CLUSTER"
 cp "$root/etc/trireme/trireme.conf" "$CLUSTER" # as it is shipped; what devcluster says goes before it
 sed -i "s|^local-socket = .*|local-socket = $T/local.sock|" "$CLUSTER/trireme.conf"
 TRIREME_BUILD=$T/run cluster_up --masters 1 --chunkservers 1 --workers 1 --fsmaster-arg=--single \
-    --fsmaster-arg=--http=127.0.0.1:0 --chunkserver-arg=--http=127.0.0.1:0
-for daemon in fsmaster chunkserver; do
+    --fsmaster-arg=--http=127.0.0.1:0 --chunkserver-arg=--http=127.0.0.1:0 \
+    --mrmaster-arg=--http=127.0.0.1:0 --mrworker-arg=--http=127.0.0.1:0
+for daemon in $daemons; do
     http=$(sed -n 's/.*metrics port=\([0-9]*\).*/\1/p' "$CLUSTER/${daemon}1/log" | head -n 1)
     /usr/bin/python3 -c 'import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode())' \
         "http://127.0.0.1:$http/healthz" | grep -x ok >/dev/null || fail "/healthz of $daemon"

@@ -169,12 +169,24 @@ static void leftover_bytes_are_corruption(void **state)
     assert_int_equal(cursor_finish(&none), 0);
 }
 
+static void json_strings_are_json(void **state)
+{
+    struct buf b = BUF_INIT;
+    (void)state;
+    buf_append_json(&b, "a \"b\" c:\\d\n\x7f \xc3\xa4");
+    buf_append_json(&b, "");
+    buf_append_json(&b, "\xc3(\xff");
+    assert_string_equal(b.data, "\"a \\\"b\\\" c:\\\\d\\u000a\x7f \xc3\xa4\"\"\"\"?(?\"");
+    buf_deinit(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_is_a_string_without_memory),
         cmocka_unit_test(appends_stay_terminated),
         cmocka_unit_test(printf_fits_and_grows),
+        cmocka_unit_test(json_strings_are_json),
         cmocka_unit_test(absurd_reservations_are_refused),
         cmocka_unit_test(detached_bytes_are_the_callers),
         cmocka_unit_test(integers_round_trip),

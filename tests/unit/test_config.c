@@ -230,14 +230,19 @@ static void the_stronger_source_wins(void **state)
     assert_int_equal(f->options.masters.count, 2);
     assert_string_equal(f->options.masters.items[0], "e:1");
 
-    struct buf dump = BUF_INIT;
-    config_dump(&f->config, &program, &f->options, &dump);
-    assert_string_equal(dump.data,
-                        "data = /all  # file\nlog-level = info  # default\n"
-                        "count = 3  # flag\ncache = 3M  # environment\nwait = 1s  # file\n"
-                        "verbose = false  # default\nsync = true  # default\n"
-                        "masters = e:1,e:2  # environment\ndefine =   # default\n");
-    buf_deinit(&dump);
+    struct buf json = BUF_INIT;
+    config_json(&f->config, &program, &f->options, &json);
+    assert_string_equal(json.data,
+                        "{\"data\": {\"value\": \"/all\", \"from\": \"file\"}, "
+                        "\"log-level\": {\"value\": \"info\", \"from\": \"default\"}, "
+                        "\"count\": {\"value\": \"3\", \"from\": \"flag\"}, "
+                        "\"cache\": {\"value\": \"3M\", \"from\": \"environment\"}, "
+                        "\"wait\": {\"value\": \"1s\", \"from\": \"file\"}, "
+                        "\"verbose\": {\"value\": \"false\", \"from\": \"default\"}, "
+                        "\"sync\": {\"value\": \"true\", \"from\": \"default\"}, "
+                        "\"masters\": {\"value\": \"e:1,e:2\", \"from\": \"environment\"}, "
+                        "\"define\": {\"value\": null, \"from\": \"default\"}}");
+    buf_deinit(&json);
 }
 
 static void errors_name_their_place(void **state)

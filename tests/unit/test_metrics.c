@@ -164,7 +164,7 @@ static void varz(void *context, struct buf *json)
 static void pages_are_served(void **state)
 {
     bool is_healthy = true;
-    struct metrics_page page = {healthy, varz, &is_healthy};
+    struct metrics_page page = {.healthy = healthy, .varz = varz, .context = &is_healthy};
     struct http_server *server = NULL, *second = NULL;
     struct err e = ERR_INIT;
     struct buf answer = BUF_INIT;
@@ -201,11 +201,47 @@ static void pages_are_served(void **state)
 static void illness_is_told(void **state)
 {
     bool is_healthy = false;
-    struct metrics_page page = {healthy, NULL, &is_healthy};
+    struct metrics_page page = {.healthy = healthy, .context = &is_healthy};
     struct http_server *server = NULL;
     assert_int_equal(metrics_serve(*state, "localhost:0", &page, &server, NULL), 0);
     expect(http_server_port(server), "GET", "/healthz", " 503 ");
     expect(http_server_port(server), "GET", "/healthz", "\r\n\r\nno quorum\n");
+    http_server_stop(server);
+}
+
+static void collect(void *context)
+{
+    counter_add(context, 1);
+}
+
+/* What the owner reports is shown until it reports something else, and missed when it does not. */
+static void the_owner_reports(void **state)
+{
+    struct metrics *m = *state;
+    struct metrics_page page = {.collect = collect,
+                                .context = metrics_counter(m, "looks_total", NULL, "x")};
+    struct http_server *server = NULL;
+    assert_int_equal(metrics_serve(m, ":0", &page, &server, NULL), 0);
+    uint16_t port = http_server_port(server);
+    expect(port, "GET", "/healthz", "\r\n\r\nok\n"); /* there may be no owner who reports */
+    metrics_report(m, &(struct metrics_report){.trouble = "it starts"});
+    expect(port, "GET", "/healthz", " 503 ");
+    expect(port, "GET", "/healthz", "\r\n\r\nit starts\n");
+    metrics_report(m, &(struct metrics_report){.state = "{\"jobs\": 3}", .valid_ms = 3600 * 1000});
+    expect(port, "GET", "/healthz", "\r\n\r\nok\n");
+    expect(port, "GET", "/varz", "\"state\": {\"jobs\": 3}, \"metrics\": {\"looks_total\": 1, ");
+    expect(port, "GET", "/metrics", "\ntrireme_looks_total 2\n");
+    expect(port, "GET", "/metrics", "\ntrireme_build_info{version=\"");
+    metrics_report(m, &(struct metrics_report){.valid_ms = 1});
+    struct buf answer = BUF_INIT;
+    while (strstr(answer.data, "hangs: silent for ") == NULL) {
+        buf_clear(&answer);
+        request(port, "GET", "/healthz", &answer);
+    }
+    assert_non_null(strstr(answer.data, " 503 "));
+    metrics_report(m, &(struct metrics_report){.valid_ms = 0});
+    expect(port, "GET", "/healthz", "\r\n\r\nok\n");
+    buf_deinit(&answer);
     http_server_stop(server);
 }
 
@@ -238,6 +274,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(threads_lose_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_are_served, setup, teardown),
         cmocka_unit_test_setup_teardown(illness_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_owner_reports, setup, teardown),
         cmocka_unit_test(routes_and_queries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,6 +36,7 @@ struct player {
     uint64_t withdrawn; /* times it was told so */
     uint64_t sequence;
     size_t message_bytes; /* largest so far */
+    uint64_t messages;
 };
 
 struct world {
@@ -98,6 +99,7 @@ static void on_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
     void *copy = arena_alloc(&arena, length);
     rpc_bytes_read(bytes, 0, copy, length);
     assert_int_equal(master_message_unpack((struct span){copy, length}, &arena, &message, NULL), 0);
+    p->messages++;
     p->killed += (uint32_t)message.kill_count;
     for (size_t i = 0; i < message.forget_count; i++) {
         p->forgotten += strcmp(message.forget_jobs[i], "job_3_0099") == 0;
@@ -302,6 +304,11 @@ static bool first_joined(const struct world *w)
     return list_count(&w->master->workers) == 1;
 }
 
+static bool first_was_told(const struct world *w)
+{
+    return w->players[0].messages > 0;
+}
+
 static bool both_joined(const struct world *w)
 {
     return list_count(&w->master->workers) == 2;
@@ -370,6 +377,48 @@ static bool second_is_gone(const struct world *w)
 
 /* ---- Tests ---- */
 
+static void expect_trouble(const struct world *w, const char *wanted)
+{
+    struct buf trouble = BUF_INIT;
+    master_say_trouble(w->master, &trouble);
+    if (wanted[0] ? !strstr(trouble.data, wanted) : trouble.length > 0) {
+        fail_msg("\"%s\" instead of \"%s\"", trouble.data, wanted);
+    }
+    buf_deinit(&trouble);
+}
+
+/* There is nothing to say to it, but it must know that it has joined. */
+static void a_worker_hears_at_once(void **state)
+{
+    struct world *w = *state;
+    join(w, 0, 1, true);
+    until(w, first_was_told);
+    assert_int_equal(w->players[0].maps_run, 0);
+    assert_true(first_joined(w));
+}
+
+/* Nothing else than the store's silence, and an end, make it unhealthy. */
+static void health(void **state)
+{
+    struct world *w = *state;
+    master_store_answered(w->master);
+    expect_trouble(w, "");
+    w->master->store_answered -= 60 * 1000;
+    expect_trouble(w, "the store does not answer: nothing for 60 s");
+    master_store_answered(w->master);
+    w->master->store_trouble = xstrdup("masters x: no leader");
+    w->master->store_trouble_ms = clock_mono_ms();
+    expect_trouble(w, "the store does not answer: masters x: no leader");
+    w->master->store_trouble_ms -= MR_STORE_TROUBLE_MS;
+    expect_trouble(w, "");
+    assert_int_equal(gauge_value(w->master->metrics.active), 0); /* it was not started */
+    master_metrics_tick(w->master);
+    assert_int_equal(gauge_value(w->master->metrics.active), 1);
+    mr_master_drain(w->master);
+    expect_trouble(w, "mrmaster stops");
+    assert_int_equal(gauge_value(w->master->metrics.active), 0);
+}
+
 static void a_hundred_thousand_maps(void **state)
 {
     struct world *w = *state;
@@ -400,6 +449,17 @@ static void a_hundred_thousand_maps(void **state)
         assert_string_equal(first->known[t], "127.0.0.1:1");
     }
     assert_int_equal(first->maps_run - run_before, lost);
+    const struct master_metrics *x = &w->master->metrics;
+    assert_int_equal(counter_value(x->attempts_started[SCHED_MAP]), MAPS + lost);
+    assert_int_equal(counter_value(x->attempts_ended[SCHED_MAP][0]), MAPS + lost); /* succeeded */
+    assert_int_equal(counter_value(x->map_outputs_lost), lost);
+    assert_int_equal(counter_value(x->workers_joined), 2);
+    assert_int_equal(counter_value(x->workers_lost), 1);
+    master_metrics_tick(w->master);
+    assert_int_equal(gauge_value(x->tasks[SCHED_MAP][2]), MAPS); /* done */
+    assert_int_equal(gauge_value(x->slots_used), first->reduces);
+    assert_int_equal(gauge_value(x->slots), SLOTS);
+    assert_int_equal(gauge_value(x->jobs[JOB_STATE_RUNNING]), 1);
 }
 
 /* One that takes nothing for a while is not given up, and hears of every map when it reads again.
@@ -489,6 +549,8 @@ static void outputs_that_come_late(void **state)
     assert_int_equal(w->job->outputs_found, MAPS);
     until(w, first_was_killed);
     assert_int_equal(w->players[1].maps_run, 0);
+    assert_int_equal(counter_value(w->master->metrics.attempts_ended[SCHED_MAP][2]),
+                     50); /* killed */
     scheduler_check(w->master->scheduler);
 }
 
@@ -496,6 +558,8 @@ int main(void)
 {
     log_init(LOG_LEVEL_ERROR, NULL, NULL);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_worker_hears_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(health, setup, teardown),
         cmocka_unit_test_setup_teardown(a_hundred_thousand_maps, setup, teardown),
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(finished_maps_are_kept, setup, teardown),

@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/list.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
 #include "common/rpc/rpc_stream.h"
@@ -25,7 +26,7 @@
 #include "mapreduce/spawner.h"
 #include "mapreduce/task_pipe.h"
 #include "mapreduce/task_report.h"
-#include "mapreduce/worker.h"
+#include "mapreduce/worker_internal.h"
 
 enum { WAIT_MS = 60 * 1000, MAPS = 100 * 1000, PAGE = 1000 };
 
@@ -126,6 +127,7 @@ struct world {
     struct rpc_stream *stream; /* of the worker; NULL: it has none */
     struct worker_hello hello; /* without its texts */
     struct mr_worker_process *worker;
+    struct metrics *metrics;
     struct buf data;
     bool deaf; /* no ends are acknowledged */
     uint64_t beats;
@@ -336,6 +338,12 @@ static bool beats_are(const void *least)
     return world.beats >= *(const uint64_t *)least;
 }
 
+static bool has_heard(const void *arg)
+{
+    (void)arg;
+    return world.worker->heard != 0;
+}
+
 static bool has_left(const void *arg)
 {
     (void)arg;
@@ -343,6 +351,54 @@ static bool has_left(const void *arg)
 }
 
 /* ---- Tests ---- */
+
+static void lose_connection(void)
+{
+    world.past.last = false;
+    rpc_stream_cancel(world.stream);
+    until(has_joined, NULL);
+}
+
+static void expect_trouble(const char *wanted)
+{
+    struct buf trouble = BUF_INIT;
+    worker_say_trouble(world.worker, &trouble);
+    if (wanted[0] ? !strstr(trouble.data, wanted) : trouble.length > 0) {
+        fail_msg("\"%s\" instead of \"%s\"", trouble.data, wanted);
+    }
+    buf_deinit(&trouble);
+}
+
+static void expect_shown(const char *line)
+{
+    struct buf text = BUF_INIT;
+    metrics_render_prometheus(world.metrics, &text);
+    if (!strstr(text.data, line)) {
+        fail_msg("no \"%s\" in %s", line, text.data);
+    }
+    buf_deinit(&text);
+}
+
+/* A connection alone does not make a worker healthy: mrmaster must speak, and go on speaking. */
+static void health_is_what_mrmaster_says(void **state)
+{
+    (void)state;
+    uint64_t wanted = world.beats + 1;
+    until(beats_are, &wanted);
+    expect_trouble("no mrmaster has this worker; it tries 127.0.0.1:");
+    expect_shown("\ntrireme_mrworker_connected 0\n");
+    struct master_message nothing = {.ack_sequence = 0};
+    send_to_worker(&nothing);
+    until(has_heard, NULL);
+    expect_trouble("");
+    expect_shown("\ntrireme_mrworker_connected 1\n");
+    expect_shown("\ntrireme_mrworker_joins_total 1\n");
+    world.worker->heard -= 20 * 1000;
+    expect_trouble("has said nothing for 20 s");
+    lose_connection();
+    expect_trouble("no mrmaster has this worker");
+    expect_shown("\ntrireme_mrworker_connected 0\n");
+}
 
 /* A reduce that is stopped and told of so many maps that its pipe is full: the worker beats,
  * another one hears of as many, and its time limit ends it. */
@@ -369,6 +425,9 @@ static void a_stopped_task_stops_nobody_else(void **state)
     until(has_ended, stopped);
     assert_int_equal(end_of(stopped)->code, ERR_TASK);
     assert_non_null(strstr(end_of(stopped)->text, "no sign of progress"));
+    expect_shown("attempts_timed_out_total 1\n");
+    expect_shown("attempts_ended_total{kind=\"reduce\",state=\"failed\"} 1\n");
+    expect_shown("attempts_ended_total{kind=\"reduce\",state=\"succeeded\"} 1\n");
     assert_false(is_stopped(stopped));
 }
 
@@ -388,6 +447,9 @@ static void a_task_that_does_not_begin(void **state)
     assert_false(end_of(begun)->not_started);
     assert_int_equal(end_of(begun)->code, ERR_TASK);
     assert_non_null(strstr(end_of(begun)->text, "ended with status 127 before its task did"));
+    expect_shown("attempts_ended_total{kind=\"map\",state=\"lost\"} 1\n");
+    expect_shown("attempts_ended_total{kind=\"map\",state=\"failed\"} 1\n");
+    expect_shown("attempts_started_total{kind=\"map\"} 2\n");
 }
 
 static const struct past_attempt *past_of(const char *attempt)
@@ -408,13 +470,6 @@ static bool keeps_job(const char *job)
         }
     }
     return false;
-}
-
-static void lose_connection(void)
-{
-    world.past.last = false;
-    rpc_stream_cancel(world.stream);
-    until(has_joined, NULL);
 }
 
 /* A mrmaster that is joined hears of all that has ended, until it says to forget the job. */
@@ -476,6 +531,7 @@ static int start(void **state)
     rpc_init();
     list_init(&w->ends);
     w->loop = rpc_loop_new();
+    w->metrics = metrics_new();
     struct rpc_server_options server = {.addresses = address,
                                         .address_count = 1,
                                         .class = RPC_CONTROL,
@@ -491,6 +547,7 @@ static int start(void **state)
     (void)snprintf(listening, sizeof(listening), "127.0.0.1:%d", rpc_server_port(w->server, 0));
     struct worker_options options = {.loop = w->loop,
                                      .spawner = &spawner,
+                                     .metrics = w->metrics,
                                      .data = w->data.data,
                                      .mrmaster = listening,
                                      .masters = "127.0.0.1:1", /* no job here has files */
@@ -516,6 +573,7 @@ static int stop(void **state)
     worker_leave(w->worker);
     until(has_left, NULL);
     worker_process_free(w->worker);
+    metrics_free(w->metrics);
     rpc_server_drain(w->server, clock_mono_ms());
     rpc_server_free(w->server);
     rpc_loop_free(w->loop);
@@ -549,6 +607,7 @@ int main(int argc, char **argv)
     }
     log_init(LOG_LEVEL_WARNING, NULL, NULL);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(health_is_what_mrmaster_says),
         cmocka_unit_test(a_stopped_task_stops_nobody_else),
         cmocka_unit_test(a_task_that_does_not_begin),
         cmocka_unit_test(the_past_is_told_on_joining),

@@ -13,6 +13,7 @@
 #include "common/alloc.h"
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/metrics.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
 #include "common/sys.h"
@@ -33,6 +34,8 @@ struct fixture {
     struct rpc_loop *loop;
     struct rpc_pool *pool;
     struct rpc_timer timer; /* for what is told later */
+    struct metrics *metrics;
+    struct worker_serve serving;
     struct shuffle *shuffle;
     uint32_t progress; /* as last told */
 };
@@ -49,7 +52,9 @@ static int setup(void **state)
     f->server_loop = rpc_loop_new();
     f->loop = rpc_loop_new();
     f->pool = rpc_pool_new(NULL, "ada");
-    struct rpc_service service = {.rows = mr_worker_rows, .service = f->there.data};
+    f->metrics = metrics_new();
+    worker_serve_init(&f->serving, f->there.data, f->metrics);
+    struct rpc_service service = {.rows = mr_worker_rows, .service = &f->serving};
     struct rpc_server_options options = {.addresses = &address,
                                          .address_count = 1,
                                          .class = RPC_BULK,
@@ -73,6 +78,7 @@ static int teardown(void **state)
     rpc_loop_free(f->loop);
     rpc_server_drain(f->server, clock_mono_ms());
     rpc_server_free(f->server);
+    metrics_free(f->metrics);
     rpc_loop_join_thread(f->server_loop);
     rpc_loop_free(f->server_loop);
     int r = sys_remove_tree(f->here.data, NULL) + sys_remove_tree(f->there.data, NULL);
