@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "common/macros.h"
+#include "common/parse.h"
 
 /* ---- Errors --------------------------------------------------------------------------------- */
 
@@ -171,6 +172,12 @@ bool cli_connect(struct cli *cli)
         cli_error(cli, NULL,
                   "no file master is named: set DFS_MASTER=host:port or give --master, or start a "
                   "cluster with deploy/devcluster up");
+        cli->status = 2;
+        return false;
+    }
+    struct err bad = ERR_INIT;
+    if (address_list_check(o->master, &bad) < 0) {
+        cli_error(cli, NULL, "%s: %s", cli->master_where, err_message(&bad));
         cli->status = 2;
         return false;
     }

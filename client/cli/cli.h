@@ -127,7 +127,8 @@ struct cli {
     struct config config;
     const char **arguments;
     size_t argument_count;
-    struct dfs *dfs; /* NULL until cli_connect() */
+    const char *master_where; /* "DFS_MASTER" or "--master": who says which store */
+    struct dfs *dfs;          /* NULL until cli_connect() */
     bool out_tty;
     bool err_tty;
     struct sync_lock lock;    /* guards what follows while there are workers */

@@ -17,6 +17,7 @@ struct mr_client;
 
 struct mr_client_options {
     const char *addresses; /* "HOST:PORT[,HOST:PORT...]" of the mrmaster and its standby */
+    const char *where;     /* who said so: "MR_MASTER"; for errors */
     const char *user;      /* borrowed for life, like all strings here */
     const char *tls_ca;    /* all three or none */
     const char *tls_cert;

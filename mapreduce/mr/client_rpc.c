@@ -43,7 +43,7 @@ static int cut_addresses(struct mr_client *c, struct err *e)
     c->text = xstrdup(c->options.addresses);
     char *rest = c->text;
     char *one;
-    while ((one = strsep(&rest, ",")) != NULL) {
+    while ((one = strsep(&rest, ", ")) != NULL) {
         if (one[0] != '\0') {
             c->addresses = xreallocarray(c->addresses, c->count + 1, sizeof(char *));
             c->addresses[c->count++] = one;
@@ -159,16 +159,16 @@ static int call_failed(const struct mr_client *c, const struct rpc_result *resul
         return err_set(e, ERR_CANCELLED, "interrupted");
     }
     if (result->cause == ERR_UNSUPPORTED) {
-        return err_set(e, ERR_INVALID, "%s is not the address of a mrmaster",
+        return err_set(e, ERR_INVALID, "%s: what answers at %s is no mrmaster", c->options.where,
                        c->addresses[c->current]);
     }
     if (worth_retrying(result)) {
         char *why = xstrdup(result->text);
         connect_text_shorten(why);
         (void)err_set(e, result->code,
-                      "mrmaster at %s cannot be reached: %s. Is it running? MR_MASTER or "
-                      "--mrmaster says where it is",
-                      c->addresses[c->current], why);
+                      "mrmaster at %s cannot be reached: %s. Is it running? %s says that it is "
+                      "there",
+                      c->addresses[c->current], why, c->options.where);
         free(why);
         return result->code;
     }

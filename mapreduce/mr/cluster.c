@@ -9,6 +9,7 @@
 
 #include <trireme/dfs.h>
 
+#include "common/parse.h"
 #include "common/sys.h"
 #include "mapreduce/store_err.h"
 
@@ -67,6 +68,18 @@ static const char *user_of(const struct cluster_options *o)
     return name;
 }
 
+void cluster_note_where(struct cluster_options *o, struct config *config,
+                        const struct config_program *program)
+{
+    o->mrmaster_where = o->master_where = NULL;
+    if (o->mrmaster) {
+        o->mrmaster_where = config_where(config, program, "mrmaster");
+    }
+    if (o->master) { /* only commands that have the row have a value */
+        o->master_where = config_where(config, program, "master");
+    }
+}
+
 int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
                         struct mr_client **ret_client, struct err *e)
 {
@@ -76,6 +89,8 @@ int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
                        "give --mrmaster (to try things without a cluster: mr run --local)");
     }
     struct mr_client_options options = {.addresses = o->mrmaster,
+                                        .where =
+                                            o->mrmaster_where ? o->mrmaster_where : "--mrmaster",
                                         .user = user_of(o),
                                         .tls_ca = o->tls_ca,
                                         .tls_cert = o->tls_cert,
@@ -83,6 +98,10 @@ int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
                                         .patience_ms = patience_ms,
                                         .waiting = say_waiting,
                                         .interrupted = catching ? cluster_interrupted : NULL};
+    int r = address_list_check(o->mrmaster, e);
+    if (r < 0) {
+        return err_wrap(e, r, "%s", options.where);
+    }
     return mr_client_open(&options, ret_client, e);
 }
 
@@ -105,6 +124,10 @@ int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, st
                                   .tls_cert = o->tls_cert,
                                   .tls_key = o->tls_key,
                                   .waiting = store_waiting};
+    int r = address_list_check(o->master, e);
+    if (r < 0) {
+        return err_wrap(e, r, "%s", o->master_where ? o->master_where : "--master");
+    }
     struct dfs_err de = {0};
     return dfs_connect(&options, ret_dfs, &de) < 0 ? err_from_dfs(e, &de, "the store") : 0;
 }

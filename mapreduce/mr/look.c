@@ -12,6 +12,7 @@ int look_begin(struct look *l, const struct config_program *program, int argc, c
     if (code >= 0) {
         return code;
     }
+    cluster_note_where(&l->options.cluster, &l->config, program);
     int r = cluster_open_client(&l->options.cluster, CLUSTER_LOOK_MS, &l->client, &l->err);
     return r < 0 ? cluster_fail(l->verb, r, &l->err) : -1;
 }

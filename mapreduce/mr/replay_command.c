@@ -110,6 +110,10 @@ static int replay(const struct config *config, const struct replay_flags *flags,
     }
     options.attempt = config->arguments[0];
     options.directory = flags->directory ? flags->directory : options.attempt;
+    struct attempt_name name;
+    if (!attempt_name_parse(options.attempt, &name)) {
+        return look_bad_attempt(options.attempt, e);
+    }
     int r = check_attempt(flags, options.attempt, e);
     r = r < 0 ? r : cluster_open_store(&flags->cluster, &options.dfs, e);
     if (r < 0) {
@@ -117,6 +121,9 @@ static int replay(const struct config *config, const struct replay_flags *flags,
     }
     task_result_init(&result);
     r = replay_run(&options, &result, e);
+    if (r == ERR_INVALID) {
+        r = e->code = ERR_TASK; /* what the task found, not the command line's form */
+    }
     if (r == 0 && !flags->quiet) {
         (void)fprintf(stderr, "%s succeeded\nCounters:\n", options.attempt);
         counters_visit(&result.counters, show_counter, heading);
@@ -134,6 +141,7 @@ int command_replay(int argc, char **argv)
     struct err e = ERR_INIT;
     int code = config_start(&config, &program, &flags, argc, argv);
     if (code < 0) {
+        cluster_note_where(&flags.cluster, &config, &program);
         int r = replay(&config, &flags, &e);
         code = r < 0 ? cluster_fail("mr replay", r, &e) : 0;
     }

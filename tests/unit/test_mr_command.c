@@ -179,7 +179,7 @@ static void test_commands(void **state)
     assert_string_equal(u.files[1].name, "r.py");
     assert_int_equal(uploads_add(&u, "bin/r.py#m.py", false, NULL), ERR_INVALID);
     assert_int_equal(uploads_add(&u, "bin/r.py#a/b", false, NULL), ERR_INVALID);
-    assert_int_equal(uploads_add(&u, "bin", false, NULL), ERR_INVALID);
+    assert_int_equal(uploads_add(&u, "bin", false, NULL), ERR_UNSUPPORTED);
     assert_int_equal(uploads_add(&u, "none", false, NULL), ERR_NOT_FOUND);
     uploads_deinit(&u);
     assert_int_equal(chdir("/"), 0);
