@@ -77,6 +77,37 @@ static void near_move(struct dfs *dfs, size_t failed)
     sync_leave(&dfs->lock);
 }
 
+/* What the file master says of the request itself: whichever of them said it is no matter. */
+static bool is_about_request(int code)
+{
+    switch (code) {
+    case ERR_INVALID:
+    case ERR_NOT_FOUND:
+    case ERR_EXISTS:
+    case ERR_NOT_DIR:
+    case ERR_IS_DIR:
+    case ERR_NOT_EMPTY:
+    case ERR_CYCLE:
+    case ERR_PERMISSION:
+    case ERR_QUOTA:
+    case ERR_LEASE:
+    case ERR_PRECONDITION:
+    case ERR_NO_XATTR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void set_error(const struct rpc_result *result, const char *address, struct err *e)
+{
+    if (is_about_request(result->code) && result->definite && result->text[0]) {
+        (void)err_set(e, result->code, "%s", result->text);
+    } else {
+        (void)rpc_result_err(result, address, e);
+    }
+}
+
 /* Asks the near one. False: it or whoever answered for it could not say, and the leader is next. */
 static bool ask_near(struct call *c, struct master_request *request,
                      struct ProtobufCMessage **ret_reply, int *ret_code, struct err *e)
@@ -96,7 +127,7 @@ static bool ask_near(struct call *c, struct master_request *request,
         return false;
     }
     if (*ret_code < 0) {
-        (void)rpc_result_err(&result, by, e);
+        set_error(&result, by, e);
     }
     return true;
 }
@@ -134,7 +165,7 @@ static int ask_leader(struct call *c, struct master_request *request,
     }
     if (code != 0) {
         request->sent += !ret_result->definite;
-        (void)rpc_result_err(ret_result, by, e);
+        set_error(ret_result, by, e);
     }
     return code;
 }

@@ -59,7 +59,8 @@ struct cli_options {
     bool preserve;
     bool remove_source;
     bool hadoop; /* in the form of its tools */
-    bool files;  /* fsck; the next ones, too */
+    bool safemode;
+    bool files; /* fsck; the next ones, too */
     bool blocks;
     bool locations;
     bool open_files;
