@@ -131,20 +131,17 @@ struct attributes {
 struct target {
     const char *path;
     inode_id inode;
-    uint32_t
-        access; /* of Stat: what the caller must be allowed, as in a mode: 4 read, 2 write ... */
+    uint32_t access; /* of Stat: what the caller must be allowed: 4 read, 2 write ... */
 };
 
 /* ERR_NOT_FOUND, ERR_NOT_DIR, ERR_PERMISSION (execute on the way), ERR_INVALID (path). Strings of
  * *ret live in arena. An unnamed file is seen by its inode only, by its owner and a superuser. */
-/* Why a read was refused with ERR_PERMISSION, in words that name user, permission and directory:
- * target->access has the bits that the target itself had to give. e stays as it is when nothing
- * refuses. */
-void namespace_refusal(const struct kv_view *view, const struct caller *caller,
-                       const struct target *target, struct arena *arena, struct err *e);
 int namespace_stat(const struct kv_view *view, const struct caller *caller,
                    const struct target *target, struct arena *arena,
                    struct attributes *ret) MUST_CHECK;
+/* A read's ERR_PERMISSION in words; target->access: what of the target was needed. */
+void namespace_refusal(const struct kv_view *view, const struct caller *caller,
+                       const struct target *target, struct arena *arena, struct err *e);
 
 struct list_entry {
     const char *name;

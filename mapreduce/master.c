@@ -369,6 +369,23 @@ void master_end_all(struct mr_master *m, int code, const char *text)
     }
 }
 
+bool mr_master_settle(struct mr_master *m, time_ms deadline)
+{
+    enum { LOOK_MS = 20 };
+    m->draining = true;
+    while (workpool_depth(m->pool) > 0 && clock_mono_ms() < deadline) {
+        (void)rpc_loop_step(m->options.loop, MIN(deadline, clock_mono_ms() + LOOK_MS));
+    }
+    size_t left = workpool_depth(m->pool);
+    if (left > 0) {
+        log_warning("mrmaster",
+                    "ends without waiting any longer: the store does not answer steps=%zu "
+                    "said=\"%s\"",
+                    left, m->store_trouble ? m->store_trouble : "nothing");
+    }
+    return left == 0;
+}
+
 void mr_master_drain(struct mr_master *m)
 {
     master_end_all(m, ERR_UNAVAILABLE, "mrmaster stops");
