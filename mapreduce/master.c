@@ -74,7 +74,6 @@ static void on_store_waiting(void *arg, const char *what)
     struct told_waiting *t = xmalloc(sizeof(*t) + length);
     t->m = m;
     memcpy(t->text, what, length);
-    connect_text_shorten(t->text);
     rpc_loop_post(m->options.loop, waiting_on_owner, t);
 }
 

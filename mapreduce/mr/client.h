@@ -24,7 +24,7 @@ struct mr_client_options {
     const char *tls_key;
     time_ms patience_ms; /* how long a mrmaster that cannot be reached is tried again */
     /* Told why a call waits, each time it changes. May be NULL. */
-    void (*waiting)(const char *why);
+    void (*waiting)(const char *why, time_ms patience_ms);
     /* Asked now and then while a call waits: true ends it with ERR_CANCELLED. May be NULL. */
     bool (*interrupted)(void);
 };

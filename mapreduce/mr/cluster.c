@@ -13,6 +13,8 @@
 #include "common/sys.h"
 #include "mapreduce/store_err.h"
 
+enum { STORE_PATIENCE_MS = 2 * 60 * 1000 };
+
 static volatile sig_atomic_t interrupted;
 static bool catching;
 
@@ -41,18 +43,18 @@ void cluster_forget_interrupt(void)
 }
 
 /* Once for each reason in a row: libdfs tells the same every second. */
-static void say_waiting(const char *why)
+static void say_waiting(const char *why, time_ms patience_ms)
 {
     static char told[512];
+    char patience[FORMAT_TEXT_BYTES];
     char text[sizeof(told)];
-    (void)snprintf(text, sizeof(text), "%s", why);
-    connect_text_shorten(text);
+    (void)snprintf(text, sizeof(text), "%s; gives up after %s", why,
+                   format_duration_exact(patience_ms, patience));
     if (strcmp(text, told) == 0) {
         return;
     }
     memcpy(told, text, sizeof(told));
-    why = text;
-    (void)fprintf(stderr, "%swaiting: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", why);
+    (void)fprintf(stderr, "%swaiting: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", text);
 }
 
 static const char *user_of(const struct cluster_options *o)
@@ -108,7 +110,7 @@ int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
 static void store_waiting(void *arg, const char *what)
 {
     (void)arg;
-    say_waiting(what);
+    say_waiting(what, STORE_PATIENCE_MS);
 }
 
 int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, struct err *e)
@@ -123,6 +125,7 @@ int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, st
                                   .tls_ca = o->tls_ca,
                                   .tls_cert = o->tls_cert,
                                   .tls_key = o->tls_key,
+                                  .timeout_ms = STORE_PATIENCE_MS,
                                   .waiting = store_waiting};
     int r = address_list_check(o->master, e);
     if (r < 0) {

@@ -396,7 +396,7 @@ say "the store is away while a job runs: mr why says so, and the job goes on"
 begin "${slow[@]}" -o /patient
 wait_until 20 job_has "$job" 'j["maps"]["done"] > 2'
 kill9 fsmaster1
-wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer: file master 127.0.0.1:[0-9]*'"
+wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer: the file master at 127.0.0.1:[0-9]* does not answer'"
 cluster_up
 wait $! || fail "$(cat "$T/begun")"
 sorted_output_is /patient both-sorted
