@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/race.h"
+#include "common/buf.h"
 #include "common/macros.h"
 
 enum {
@@ -77,6 +78,37 @@ static void near_move(struct dfs *dfs, size_t failed)
     sync_leave(&dfs->lock);
 }
 
+/* What the file master says of the request itself: whichever of them said it is no matter. */
+static bool is_about_request(int code)
+{
+    switch (code) {
+    case ERR_INVALID:
+    case ERR_NOT_FOUND:
+    case ERR_EXISTS:
+    case ERR_NOT_DIR:
+    case ERR_IS_DIR:
+    case ERR_NOT_EMPTY:
+    case ERR_CYCLE:
+    case ERR_PERMISSION:
+    case ERR_QUOTA:
+    case ERR_LEASE:
+    case ERR_PRECONDITION:
+    case ERR_NO_XATTR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void set_error(const struct rpc_result *result, const char *address, struct err *e)
+{
+    if (is_about_request(result->code) && result->definite && result->text[0]) {
+        (void)err_set(e, result->code, "%s", result->text);
+    } else {
+        (void)rpc_result_err(result, address, e);
+    }
+}
+
 /* Asks the near one. False: it or whoever answered for it could not say, and the leader is next. */
 static bool ask_near(struct call *c, struct master_request *request,
                      struct ProtobufCMessage **ret_reply, int *ret_code, struct err *e)
@@ -96,7 +128,7 @@ static bool ask_near(struct call *c, struct master_request *request,
         return false;
     }
     if (*ret_code < 0) {
-        (void)rpc_result_err(&result, by, e);
+        set_error(&result, by, e);
     }
     return true;
 }
@@ -134,7 +166,7 @@ static int ask_leader(struct call *c, struct master_request *request,
     }
     if (code != 0) {
         request->sent += !ret_result->definite;
-        (void)rpc_result_err(ret_result, by, e);
+        set_error(ret_result, by, e);
     }
     return code;
 }
@@ -144,6 +176,7 @@ struct pace {
     time_ms backoff;
     time_ms failing_since; /* 0: no attempt has failed yet */
     unsigned hints;        /* followed so far */
+    bool answered;         /* one is there, and does not lead */
 };
 
 /* `address` failed with a code that is passing: chooses whom to ask next. True: without a pause. */
@@ -157,13 +190,34 @@ static bool choose_next(struct call *c, struct pace *pace, const char *address, 
     return hinted && pace->hints++ < HINTS_MAX;
 }
 
-/* False: no time is left for another attempt. */
-static bool pause_before_next(struct call *c, struct pace *pace, const char *address,
-                              const struct err *e)
+/* What is waited for, in words that stay the same while one after the other is asked. */
+static void tell_waiting(struct call *c, const struct pace *pace, const struct rpc_result *result)
 {
-    char what[ERR_MSG_BYTES_MAX + 32];
-    (void)snprintf(what, sizeof(what), "file master %s", e ? err_message(e) : address);
-    call_waits(c, what);
+    struct buf what = BUF_INIT;
+    struct buf all = BUF_INIT;
+    size_t count = c->dfs->master_count;
+    for (size_t i = 0; i < count; i++) {
+        buf_printf(&all, "%s%s", i > 0 ? "," : "", c->dfs->masters[i]);
+    }
+    if (result->code == ERR_BUSY) {
+        buf_printf(&what, "the file master is busy");
+    } else if (pace->answered) {
+        buf_printf(&what, "no file master of %s leads", all.data);
+    } else if (count > 1) {
+        buf_printf(&what, "no file master of %s answers", all.data);
+    } else {
+        buf_printf(&what, "the file master at %s does not answer (%s)", all.data, result->text);
+    }
+    call_waits(c, what.data);
+    buf_deinit(&what);
+    buf_deinit(&all);
+}
+
+/* False: no time is left for another attempt. */
+static bool pause_before_next(struct call *c, struct pace *pace, const struct rpc_result *result)
+{
+    pace->answered = pace->answered || result->code == ERR_NOT_LEADER;
+    tell_waiting(c, pace, result);
     if (!call_pause(c, call_jitter(c, pace->backoff))) {
         return false;
     }
@@ -192,7 +246,7 @@ int master_call(struct call *c, struct master_request *request, struct ProtobufC
         if (choose_next(c, &pace, address, code, &result)) {
             continue;
         }
-        if (!pause_before_next(c, &pace, address, e)) {
+        if (!pause_before_next(c, &pace, &result)) {
             return gave_up(request, result.definite ? code : result.cause, e);
         }
     }

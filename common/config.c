@@ -236,14 +236,18 @@ static int set_row(struct parse *p, const struct config_row *row, const struct v
     }
     if (wins) {
         *source = value->source;
+        if (value->source != CONFIG_DEFAULT) {
+            p->config->wheres[row - p->program->rows] =
+                arena_strdup(&p->config->arena, value->where);
+        }
     }
     return 0;
 }
 
 /* ---- flags ---- */
 
-/* Adds the nearest flag to the message if one is near. */
-static int unknown_flag(const struct parse *p, const char *name)
+/* Adds the nearest flag to the message if one is near. dashes: "-" or "--", as the user typed. */
+static int unknown_flag(const struct parse *p, const char *dashes, const char *name)
 {
     const char *nearest = NULL;
     size_t least = 3; /* more than two edits away is another word */
@@ -256,10 +260,10 @@ static int unknown_flag(const struct parse *p, const char *name)
         }
     }
     if (nearest != NULL) {
-        return err_set(p->e, ERR_INVALID, "unknown option --%.100s; did you mean --%s?", name,
-                       nearest);
+        return err_set(p->e, ERR_INVALID, "unknown option %s%.100s; did you mean --%s?", dashes,
+                       name, nearest);
     }
-    return err_set(p->e, ERR_INVALID, "unknown option --%.100s", name);
+    return err_set(p->e, ERR_INVALID, "unknown option %s%.100s", dashes, name);
 }
 
 static bool wants_text(const struct config *c)
@@ -314,7 +318,7 @@ static int take_long_flag(struct parse *p, const struct config_input *in, int *a
     }
     bool is_file = row == NULL && strcmp(name, "config") == 0 && uses_file(p->program);
     if (row == NULL && !is_file) {
-        return take_standard_flag(p, name) ? 0 : unknown_flag(p, name);
+        return take_standard_flag(p, name) ? 0 : unknown_flag(p, "--", name);
     }
     if (is_file) {
         p->file = text != NULL ? text : *at + 1 < in->argc ? in->argv[++*at] : NULL;
@@ -337,8 +341,8 @@ static int take_short_flags(struct parse *p, const struct config_input *in, int 
             p->config->wants_help = true;
             return 0;
         }
-        if (row == NULL && p->program->one_dash && letters == in->argv[*at] + 1) {
-            return err_set(p->e, ERR_INVALID, "unknown option -%.100s", letters);
+        if (row == NULL && letters == in->argv[*at] + 1 && letters[1] != 0) {
+            return unknown_flag(p, "-", letters);
         }
         if (row == NULL) {
             return err_set(p->e, ERR_INVALID, "unknown option -%c", *letters);
@@ -595,6 +599,7 @@ static struct parse parse_begin(struct config *c, const struct config_program *p
 {
     *c = (struct config){.arena = ARENA_INIT};
     c->sources = arena_calloc(&c->arena, p->row_count * sizeof(*c->sources));
+    c->wheres = arena_calloc(&c->arena, p->row_count * sizeof(*c->wheres));
     clear_targets(p, options);
     return (struct parse){
         .config = c, .program = p, .options = options, .getenv = process_getenv, .e = e};
@@ -622,6 +627,14 @@ int config_parse(struct config *c, const struct config_program *p, void *options
     }
     take_defaults(&parse);
     return check_required(&parse);
+}
+
+const char *config_where(struct config *c, const struct config_program *p, const char *key)
+{
+    const struct config_row *row = row_by_key(p, key);
+    CHECK(row != NULL);
+    const char *where = c->wheres[row - p->rows];
+    return where != NULL ? where : arena_printf(&c->arena, "--%s", key);
 }
 
 int config_check_text(const struct config_program *p, const char *name, const char *text,

@@ -98,6 +98,8 @@ enum config_source { CONFIG_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENV, CONFIG_F
 struct config {
     struct arena arena;          /* owns all strings of the options and below */
     enum config_source *sources; /* one per row: who set it */
+    const char **wheres;         /* one per row: "--cache", "TRIREME_CACHE" or "FILE:12: cache";
+                                    NULL: nobody has set it */
     const char **arguments;      /* positional, NULL-terminated; borrowed from argv */
     size_t argument_count;
     bool wants_help;     /* a flag asked for it; then nothing else was checked */
@@ -125,6 +127,10 @@ int config_start(struct config *c, const struct config_program *p, void *options
 int config_parse(struct config *c, const struct config_program *p, void *options,
                  const struct config_input *input, struct err *e) MUST_CHECK;
 void config_deinit(struct config *c); /* accepts NULL and zeroed */
+
+/* Where the row's value comes from, for an error about it that only its user finds: "--cache",
+ * "TRIREME_CACHE", "trireme.conf:12: cache". Without a value: the flag. Lives as long as c. */
+const char *config_where(struct config *c, const struct config_program *p, const char *key);
 
 /* Only the file's part, from memory; `name` stands in errors. For fuzzing and tests. */
 int config_check_text(const struct config_program *p, const char *name, const char *text,

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/limits.h"
 #include "common/macros.h"
 
 struct unit {
@@ -191,6 +192,24 @@ static unsigned hex_digit(char c)
     static const char digits[] = "0123456789abcdef";
     const char *at = c == 0 ? NULL : strchr(digits, tolower((unsigned char)c));
     return at == NULL ? 16 : (unsigned)(at - digits);
+}
+
+int address_list_check(const char *text, struct err *e)
+{
+    char item[LIMIT_ADDRESS_BYTES_MAX];
+    char host[LIMIT_HOST_BYTES_MAX + 1];
+    while (*(text += strspn(text, ", ")) != '\0') {
+        size_t length = strcspn(text, ", ");
+        uint16_t port = 0;
+        (void)snprintf(item, sizeof(item), "%.*s", (int)length, text);
+        int r = length < sizeof(item) ? parse_address(item, host, sizeof(host), &port, NULL)
+                                      : ERR_INVALID;
+        if (r < 0 || host[0] == '\0' || port == 0) {
+            return err_set(e, ERR_INVALID, "'%s' is not HOST:PORT, such as host:9000", item);
+        }
+        text += length;
+    }
+    return 0;
 }
 
 int parse_hex(const char *text, void *ret_bytes, size_t length, struct err *e)

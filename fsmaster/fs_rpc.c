@@ -103,13 +103,22 @@ static int tell_position(struct rpc_call *call, const struct state_read *read,
     return code < 0 ? code : r;
 }
 
+enum { READ_BIT = 4 }; /* of target.access */
+
 /* A namespace error as the caller hears it. A broken storage is told with its own words. */
 static int read_error(struct rpc_call *call, const struct state_read *read, int code,
-                      const struct target *target)
+                      const struct caller *caller, const struct target *target)
 {
     const struct err *storage = state_read_error(read);
+    struct err refusal = ERR_INIT;
     if (storage && storage->code < 0) {
         return err_set(rpc_call_err(call), storage->code, "%s", err_message(storage));
+    }
+    if (code == ERR_PERMISSION) {
+        namespace_refusal(&read->view, caller, target, rpc_call_arena(call), &refusal);
+    }
+    if (refusal.code < 0) {
+        return err_set(rpc_call_err(call), code, "%s", err_message(&refusal));
     }
     if (target->path[0]) {
         return err_set(rpc_call_err(call), code, "%s: %s", target->path, err_text(code));
@@ -193,7 +202,7 @@ static int stat_read(struct rpc_call *call, void *service)
     int r = namespace_stat(&read.view, &caller, &target, rpc_call_arena(call), &attributes);
     r = tell_position(call, &read, q->staleness, r, &a->applied_index);
     if (r < 0) {
-        r = read_error(call, &read, r, &target);
+        r = read_error(call, &read, r, &caller, &target);
     } else {
         a->attributes = attributes_message(rpc_call_arena(call), &attributes);
         counter_add(s->metrics.reads[0], 1);
@@ -263,7 +272,7 @@ static int xattrs_read(struct rpc_call *call, void *service)
     struct server *s = service;
     const Trireme__V1__GetXattrsRequest *q = (const void *)rpc_call_request(call);
     Trireme__V1__GetXattrsReply *a = (void *)rpc_call_reply(call);
-    struct target target = {.path = q->path, .inode = q->inode};
+    struct target target = {.path = q->path, .inode = q->inode, .access = READ_BIT};
     struct caller caller = caller_of(call, s);
     struct xattrs xattrs;
     struct state_read read;
@@ -271,7 +280,7 @@ static int xattrs_read(struct rpc_call *call, void *service)
     int r = namespace_xattrs(&read.view, &caller, &target, rpc_call_arena(call), &xattrs);
     r = tell_position(call, &read, q->staleness, r, &a->applied_index);
     if (r < 0) {
-        r = read_error(call, &read, r, &target);
+        r = read_error(call, &read, r, &caller, &target);
     } else {
         r = xattrs_message(call, &xattrs);
         counter_add(s->metrics.reads[3], 1);
@@ -303,7 +312,7 @@ static int list_read(struct rpc_call *call, void *service)
     const Trireme__V1__ListRequest *q = (const void *)rpc_call_request(call);
     Trireme__V1__ListReply *a = (void *)rpc_call_reply(call);
     struct list_request request = {.path = q->path, .after = q->after, .limit = q->limit};
-    struct target target = {.path = q->path};
+    struct target target = {.path = q->path, .access = READ_BIT};
     struct caller caller = caller_of(call, s);
     struct list_page page;
     struct state_read read;
@@ -311,7 +320,7 @@ static int list_read(struct rpc_call *call, void *service)
     int r = namespace_list(&read.view, &caller, &request, rpc_call_arena(call), &page);
     r = tell_position(call, &read, q->staleness, r, &a->applied_index);
     if (r < 0) {
-        r = read_error(call, &read, r, &target);
+        r = read_error(call, &read, r, &caller, &target);
     } else {
         list_message(rpc_call_arena(call), &page, a);
         counter_add(s->metrics.reads[1], 1);
@@ -329,7 +338,9 @@ static int locate_read(struct rpc_call *call, void *service)
     Trireme__V1__LocateReply *a = (void *)rpc_call_reply(call);
     struct read_wait *wait = rpc_call_state(call);
     struct locate_request request = {
-        .target = {.path = q->path, .inode = q->inode}, .offset = q->offset, .length = q->length};
+        .target = {.path = q->path, .inode = q->inode, .access = READ_BIT},
+        .offset = q->offset,
+        .length = q->length};
     struct caller caller = caller_of(call, s);
     struct located *located = arena_calloc(rpc_call_arena(call), sizeof(*located));
     struct state_read read;
@@ -337,7 +348,7 @@ static int locate_read(struct rpc_call *call, void *service)
     int r = namespace_locate(&read.view, &caller, &request, rpc_call_arena(call), located);
     r = tell_position(call, &read, q->staleness, r, &a->applied_index);
     if (r < 0) {
-        r = read_error(call, &read, r, &request.target);
+        r = read_error(call, &read, r, &caller, &request.target);
     }
     state_read_end(&read);
     wait->result = located;

@@ -131,8 +131,7 @@ struct attributes {
 struct target {
     const char *path;
     inode_id inode;
-    uint32_t
-        access; /* of Stat: what the caller must be allowed, as in a mode: 4 read, 2 write ... */
+    uint32_t access; /* of Stat: what the caller must be allowed: 4 read, 2 write ... */
 };
 
 /* ERR_NOT_FOUND, ERR_NOT_DIR, ERR_PERMISSION (execute on the way), ERR_INVALID (path). Strings of
@@ -140,6 +139,9 @@ struct target {
 int namespace_stat(const struct kv_view *view, const struct caller *caller,
                    const struct target *target, struct arena *arena,
                    struct attributes *ret) MUST_CHECK;
+/* A read's ERR_PERMISSION in words; target->access: what of the target was needed. */
+void namespace_refusal(const struct kv_view *view, const struct caller *caller,
+                       const struct target *target, struct arena *arena, struct err *e);
 
 struct list_entry {
     const char *name;

@@ -54,8 +54,9 @@ static int find_inode(struct namespace *ns, inode_id inode, struct ns_node **ret
         if (r < 0) {
             return r;
         }
-        if (!ns_permits(ns, at, NS_EXECUTE)) {
-            return ERR_PERMISSION;
+        r = ns_need(ns, at, NS_EXECUTE, "");
+        if (r < 0) {
+            return r;
         }
     }
     if (at->row.flags & INODE_UNLINKED) {
@@ -76,6 +77,22 @@ int ns_find(struct namespace *ns, const struct target *target, struct ns_node **
         *ret = walk.node;
     }
     return r;
+}
+
+void namespace_refusal(const struct kv_view *view, const struct caller *caller,
+                       const struct target *target, struct arena *arena, struct err *e)
+{
+    struct namespace ns;
+    struct ns_node *node = NULL;
+    ns_init(&ns, view, caller, arena);
+    int r = ns_find(&ns, target, &node);
+    if (r == 0) {
+        r = ns_need(&ns, node, target->access & (NS_READ | NS_WRITE | NS_EXECUTE), target->path);
+    }
+    if (r == ERR_PERMISSION && ns.err.code == r) {
+        (void)err_set(e, r, "%s", err_message(&ns.err));
+    }
+    ns_deinit(&ns);
 }
 
 int namespace_stat(const struct kv_view *view, const struct caller *caller,

@@ -50,15 +50,41 @@ bool ns_permits(const struct namespace *ns, const struct ns_node *node, uint32_t
     return (row->mode & bits) == bits;
 }
 
+/* "drwxr-x---" */
+static void mode_text(const struct inode_row *row, char ret[11])
+{
+    static const char all[] = "drwxrwxrwx";
+    memcpy(ret, all, sizeof(all));
+    if (row->kind == INODE_FILE) {
+        ret[0] = '-';
+    }
+    for (int i = 0; i < 9; i++) {
+        if (!(row->mode >> (8 - i) & 1)) {
+            ret[1 + i] = '-';
+        }
+    }
+}
+
+/* Everything that the one who was refused needs to know, or to tell the owner: where, what, who. */
 int ns_need(struct namespace *ns, const struct ns_node *node, uint32_t bits, const char *path)
 {
     if (ns_permits(ns, node, bits)) {
         return 0;
     }
-    return err_set(&ns->err, ERR_PERMISSION,
-                   "%s: permission denied: user %s needs %s%s%s on \"%s\"", path, ns->caller->user,
-                   bits & NS_READ ? "r" : "", bits & NS_WRITE ? "w" : "",
-                   bits & NS_EXECUTE ? "x" : "", node->id == NS_ROOT ? "/" : node->row.name);
+    char mode[11];
+    struct buf where = BUF_INIT;
+    mode_text(&node->row, mode);
+    if (ns_path(ns, node->id, &where) < 0) {
+        buf_clear(&where);
+        buf_printf(&where, "%s", node->row.name);
+    }
+    int r = err_set(&ns->err, ERR_PERMISSION,
+                    "%s%spermission denied: user=%s needs %s%s%s on %s (%s %s %s)", path,
+                    path[0] ? ": " : "", ns->caller->user, bits & NS_READ ? "r" : "",
+                    bits & NS_WRITE ? "w" : "", bits & NS_EXECUTE ? "x" : "", where.data, mode,
+                    node->row.owner, node->row.group);
+    buf_deinit(&where);
+    return r;
 }
 
 /* ---- Walking --------------------------------------------------------------------------------- */

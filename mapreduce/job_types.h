@@ -234,7 +234,10 @@ struct attempt_name {
     uint32_t task;
     uint32_t number;
 };
-enum { ATTEMPT_NAME_BYTES_MAX = 96 };
+enum {
+    ATTEMPT_NAME_BYTES_MAX = 96,
+    MR_REPORT_COUNT_MAX = 10000, /* attempts in one reply of mrmaster */
+};
 /* Writes the name, NUL-terminated. The fence is that of the master that made the attempt. */
 void attempt_name_format(const struct attempt_name *name, char ret[ATTEMPT_NAME_BYTES_MAX]);
 /* False: not such a name. */

@@ -74,7 +74,6 @@ static void on_store_waiting(void *arg, const char *what)
     struct told_waiting *t = xmalloc(sizeof(*t) + length);
     t->m = m;
     memcpy(t->text, what, length);
-    connect_text_shorten(t->text);
     rpc_loop_post(m->options.loop, waiting_on_owner, t);
 }
 
@@ -382,6 +381,23 @@ void master_end_all(struct mr_master *m, int code, const char *text)
         killers_end(job, code, text);
     }
     master_metrics_tick(m);
+}
+
+bool mr_master_settle(struct mr_master *m, time_ms deadline)
+{
+    enum { LOOK_MS = 20 };
+    m->draining = true;
+    while (workpool_depth(m->pool) > 0 && clock_mono_ms() < deadline) {
+        (void)rpc_loop_step(m->options.loop, MIN(deadline, clock_mono_ms() + LOOK_MS));
+    }
+    size_t left = workpool_depth(m->pool);
+    if (left > 0) {
+        log_warning("mrmaster",
+                    "ends without waiting any longer: the store does not answer steps=%zu "
+                    "said=\"%s\"",
+                    left, m->store_trouble ? m->store_trouble : "nothing");
+    }
+    return left == 0;
 }
 
 void mr_master_drain(struct mr_master *m)

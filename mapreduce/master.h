@@ -52,6 +52,10 @@ struct metrics *mr_master_metrics(struct mr_master *m);
 /* Rows for rpc_server_new(); the service pointer is the master. */
 extern const struct rpc_service_row mr_master_rows[];
 
+/* After the drain: waits until no step in the store is under way. False: some were still at the
+ * deadline, as when the store does not answer; they hold threads and memory of ours, so the process
+ * can only end. Nothing is lost by that: the next start takes their jobs up. Loop's thread. */
+bool mr_master_settle(struct mr_master *m, time_ms deadline) MUST_CHECK;
 /* Ends all Work and Watch streams so that the server can drain. Loop's thread. */
 void mr_master_drain(struct mr_master *m);
 

@@ -21,7 +21,6 @@
 
 enum {
     MR_ATTEMPTS_KEPT_MAX = 100000, /* attempt reports of one job */
-    MR_REPORT_COUNT_MAX = 10000,   /* of them in one reply */
     MR_FORGET_COUNT_MAX = 64,      /* ended jobs being removed from the store at one time */
     MR_WATCH_MS = 100,             /* between two states sent to one watcher */
     MR_FENCE_CHECK_MS = 5000,   /* the store is asked so often whether we are the mrmaster still */

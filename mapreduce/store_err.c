@@ -27,15 +27,3 @@ int err_from_dfs(struct err *e, const struct dfs_err *de, const char *format, ..
     }
     return err_set(e, code, "%s: %s", text, de->msg[0] ? de->msg : err_text(code));
 }
-
-void connect_text_shorten(char *text)
-{
-    char *begin = strstr(text, "failed to connect to all addresses");
-    char *last = begin;
-    for (char *at = begin; at && (at = strstr(at, ": ")) != NULL; at += 2) {
-        last = at + 2;
-    }
-    if (begin && last != begin) {
-        memmove(begin, last, strlen(last) + 1);
-    }
-}

@@ -11,8 +11,4 @@ struct dfs_err;
  * Returns the ERR_*. */
 int err_from_dfs(struct err *e, const struct dfs_err *de, const char *format, ...) ERR_PRINTF(3, 4);
 
-/* What gRPC says of a connection that failed, without the words in which it says so: "ADDRESS:
- * Connection refused". Cuts in place. */
-void connect_text_shorten(char *text);
-
 #endif

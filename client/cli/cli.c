@@ -11,6 +11,7 @@
 
 #include "common/alloc.h"
 #include "common/macros.h"
+#include "common/parse.h"
 
 /* ---- Errors --------------------------------------------------------------------------------- */
 
@@ -136,16 +137,20 @@ void cli_progress_end(struct cli *cli, bool silent)
 static void waiting(void *arg, const char *what)
 {
     struct cli *cli = arg;
+    char patience[FORMAT_TEXT_BYTES];
     if (cli->options.quiet) {
         return;
     }
+    (void)format_duration_exact(cli->options.timeout_ms, patience);
     sync_enter(&cli->lock);
     if (cli->err_tty) {
-        (void)fprintf(stderr, "\r\033[K%s: waiting: %s", cli->command->name, what);
+        (void)fprintf(stderr, "\r\033[K%s: waiting: %s; gives up after %s (--timeout)",
+                      cli->command->name, what, patience);
         cli->waited = true;
     } else if (strcmp(cli->reason, what) != 0) { /* in a log, once for each reason */
         (void)snprintf(cli->reason, sizeof(cli->reason), "%s", what);
-        (void)fprintf(stderr, "%s: waiting: %s\n", cli->command->name, what);
+        (void)fprintf(stderr, "%s: waiting: %s; gives up after %s (--timeout)\n",
+                      cli->command->name, what, patience);
     }
     (void)fflush(stderr);
     sync_leave(&cli->lock);
@@ -171,6 +176,12 @@ bool cli_connect(struct cli *cli)
         cli_error(cli, NULL,
                   "no file master is named: set DFS_MASTER=host:port or give --master, or start a "
                   "cluster with deploy/devcluster up");
+        cli->status = 2;
+        return false;
+    }
+    struct err bad = ERR_INIT;
+    if (address_list_check(o->master, &bad) < 0) {
+        cli_error(cli, NULL, "%s: %s", cli->master_where, err_message(&bad));
         cli->status = 2;
         return false;
     }

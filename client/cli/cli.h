@@ -59,7 +59,8 @@ struct cli_options {
     bool preserve;
     bool remove_source;
     bool hadoop; /* in the form of its tools */
-    bool files;  /* fsck; the next ones, too */
+    bool safemode;
+    bool files; /* fsck; the next ones, too */
     bool blocks;
     bool locations;
     bool open_files;
@@ -127,7 +128,8 @@ struct cli {
     struct config config;
     const char **arguments;
     size_t argument_count;
-    struct dfs *dfs; /* NULL until cli_connect() */
+    const char *master_where; /* "DFS_MASTER" or "--master": who says which store */
+    struct dfs *dfs;          /* NULL until cli_connect() */
     bool out_tty;
     bool err_tty;
     struct sync_lock lock;    /* guards what follows while there are workers */

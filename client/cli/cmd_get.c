@@ -20,23 +20,23 @@
 
 /* ---- One file ------------------------------------------------------------------------------- */
 
-/* Everything of the file from `at` on to fd. */
-static bool copy_out(struct cli *cli, struct dfs_file *file, const char *source, uint64_t at,
-                     int fd, char *buffer)
+/* Everything of the file from `at` on to fd, which the user calls `target`. */
+static bool copy_out(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
+                     uint64_t at, int fd, char *buffer)
 {
     struct dfs_err e = {0};
     struct err le = ERR_INIT;
     while (!cli_interrupted()) {
         int64_t n = dfs_pread(file, buffer, TRANSFER_BUFFER_BYTES, at, &e);
         if (n < 0) {
-            cli_dfs_error(cli, source, &e);
+            cli_dfs_error(cli, item->source, &e);
             return false;
         }
         if (n == 0) {
             return true;
         }
         if (sys_write_full(fd, buffer, (size_t)n, &le) < 0) {
-            cli_err(cli, source, &le);
+            cli_err(cli, item->target, &le);
             return false;
         }
         at += (uint64_t)n;
@@ -88,7 +88,7 @@ static bool continue_at(struct cli *cli, struct dfs_file *file, const struct tra
         return false;
     }
     cli_progress_expect(cli, 0 - (uint64_t)at); /* so much less */
-    return copy_out(cli, file, item->source, (uint64_t)at, fd, buffer);
+    return copy_out(cli, file, item, (uint64_t)at, fd, buffer);
 }
 
 /* With --continue: whether the target is there already, all of it. */
@@ -124,7 +124,7 @@ static bool save(struct cli *cli, struct dfs_file *file, const struct transfer_i
         return false;
     }
     bool ok = o->resume ? continue_at(cli, file, item, to.fd, buffer)
-                        : copy_out(cli, file, item->source, 0, to.fd, buffer);
+                        : copy_out(cli, file, item, 0, to.fd, buffer);
     return local_file_end(cli, &to, ok, o->force);
 }
 
@@ -154,7 +154,7 @@ static void download(struct cli *cli, const struct transfer_item *item, char *bu
         cli_dfs_error(cli, item->source, &e);
         return;
     }
-    bool ok = item->at_stdio ? copy_out(cli, file, item->source, 0, STDOUT_FILENO, buffer)
+    bool ok = item->at_stdio ? copy_out(cli, file, item, 0, STDOUT_FILENO, buffer)
                              : save(cli, file, item, buffer);
     (void)dfs_close(file, NULL);
     if (ok) {
@@ -287,7 +287,8 @@ static bool merge_file(struct cli *cli, const char *path, int fd, char *buffer)
         cli_dfs_error(cli, path, &e);
         return false;
     }
-    bool ok = copy_out(cli, file, path, 0, fd, buffer);
+    const struct transfer_item item = {.source = (char *)path}; /* only read */
+    bool ok = copy_out(cli, file, &item, 0, fd, buffer);
     (void)dfs_close(file, NULL);
     bool skipped = cli->options.skip_empty && cli->progress.done == before;
     if (ok && cli->options.newline && !skipped && sys_write_full(fd, "\n", 1, &le) < 0) {

@@ -153,6 +153,8 @@ static int run_report(struct cli *cli)
     }
     if (cli->options.json) {
         report_json(report);
+    } else if (cli->options.safemode) {
+        (void)printf("Safe mode is OFF\n"); /* there is none: a file master has answered */
     } else if (cli->options.hadoop) {
         hadoop_print_report(report);
     } else {
@@ -265,6 +267,8 @@ const struct cli_command cli_loc_page = {
 
 static const struct config_row report_rows[] = {
     {ONCE("hadoop", CONFIG_BOOL, hadoop), .help = "In the form of hdfs dfsadmin -report."},
+    {ROW("safemode", CONFIG_BOOL, safemode), .flags = CONFIG_FLAG_ONLY | CONFIG_HIDDEN,
+     .help = "In the form of hdfs dfsadmin -safemode get."},
     {ACCEPTED("live"), .help = "Live and dead servers are always shown."},
     {ACCEPTED("dead"), .help = "The same."},
     {ACCEPTED("decommissioning"), .help = "The same."},

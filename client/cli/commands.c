@@ -224,6 +224,7 @@ int cli_parse(struct cli *cli, int argc, char **argv)
     free(words);
     if (status < 0) {
         note_unsaid(cli, &program);
+        cli->master_where = config_where(&cli->config, &program, "master");
     }
     free(rows);
     free(name);

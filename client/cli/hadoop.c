@@ -48,6 +48,7 @@ static int print_usage(enum hadoop_name name, FILE *to)
             "       hdfs dfsadmin -report\n"
             "       hdfs dfsadmin -setQuota N DIR... | -clrQuota DIR...\n"
             "       hdfs dfsadmin -setSpaceQuota SIZE DIR... | -clrSpaceQuota DIR...\n"
+            "       hdfs dfsadmin -safemode get|wait|leave\n"
             "       hdfs balancer [-threshold PERCENT]\n"
             "       hdfs fsck PATH [-files [-blocks [-locations]]]\n"
             "       hdfs version\n",
@@ -194,6 +195,29 @@ static bool add_quota(struct words *w, int argc, char **argv)
     return false;
 }
 
+/* "-safemode get|wait|leave" is true once a file master has answered, "enter" cannot be had. -1: go
+ * on with the words. */
+static int add_safemode(struct words *w, const char *what)
+{
+    static const char *const answered[] = {"get", "wait", "leave"};
+    for (size_t i = 0; i < ARRAY_COUNT(answered); i++) {
+        if (strcmp(what, answered[i]) == 0) {
+            add(w, "report");
+            add(w, "--safemode");
+            return -1;
+        }
+    }
+    if (strcmp(what, "enter") == 0) {
+        (void)fputs("dfsadmin: there is no safe mode to enter: a file master takes changes as soon "
+                    "as it leads. A chunkserver is taken out of service by `dfs admin maintenance "
+                    "SERVER'\n",
+                    stderr);
+        return 1;
+    }
+    (void)fputs("Usage: hdfs dfsadmin -safemode get|wait|leave\n", stderr);
+    return USAGE;
+}
+
 /* ---- Both programs -------------------------------------------------------------------------- */
 
 static struct words line; /* the process's command line, for as long as it lives */
@@ -226,6 +250,9 @@ int hadoop_translate(enum hadoop_name name, int *argc, char ***argv)
                     "recommission SERVER' do\n",
                     stderr);
         status = 1;
+    } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && *argc > 2 &&
+               strcmp(in[2], "-safemode") == 0) {
+        status = add_safemode(&line, *argc > 3 ? in[3] : "");
     } else if (is_hdfs && strcmp(word, "balancer") == 0) {
         add(&line, "admin");
         add(&line, "balance");

@@ -38,15 +38,20 @@ static char *name_beside(const char *target, const char *suffix)
     return path;
 }
 
+/* The temporary name is ours alone: the user asked for the target. After sys_open() failed. */
+static void cannot_begin(struct cli *cli, const char *target)
+{
+    cli_error(cli, target, "%s", strerror(errno));
+}
+
 bool local_file_begin(struct cli *cli, struct local_file *f, const char *target)
 {
-    struct err e = ERR_INIT;
     char suffix[32];
     (void)snprintf(suffix, sizeof(suffix), "dfs-get.%d", (int)getpid());
     *f = (struct local_file){.temporary = name_beside(target, suffix), .target = target};
-    f->fd = sys_open(f->temporary, O_RDWR | O_CREAT | O_TRUNC, 0666, &e);
+    f->fd = sys_open(f->temporary, O_RDWR | O_CREAT | O_TRUNC, 0666, NULL);
     if (f->fd < 0) {
-        cli_err(cli, target, &e);
+        cannot_begin(cli, target);
         free(f->temporary);
         return false;
     }
@@ -55,12 +60,11 @@ bool local_file_begin(struct cli *cli, struct local_file *f, const char *target)
 
 bool local_file_begin_kept(struct cli *cli, struct local_file *f, const char *target)
 {
-    struct err e = ERR_INIT;
     *f = (struct local_file){
         .kept = true, .temporary = name_beside(target, "dfs-part"), .target = target};
-    f->fd = sys_open(f->temporary, O_RDWR | O_CREAT, 0666, &e);
+    f->fd = sys_open(f->temporary, O_RDWR | O_CREAT, 0666, NULL);
     if (f->fd < 0) {
-        cli_err(cli, target, &e);
+        cannot_begin(cli, target);
     } else if (flock(f->fd, LOCK_EX | LOCK_NB) < 0) {
         cli_error(cli, target, "another get is writing it");
         sys_close(&f->fd);

@@ -123,6 +123,25 @@ static uint64_t position_of(struct span from)
     return from.length < sizeof(text) && parse_u64(text, &position, NULL) == 0 ? position : 0;
 }
 
+/* What gRPC says of a connection that failed is "failed to connect to all addresses; last error:
+ * UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused", or as much of
+ * a name: the last part alone is for people, and stays the same from one attempt to the next. */
+static void shorten_connect_text(char *text)
+{
+    static const char *const beginnings[] = {"failed to connect to all addresses",
+                                             "DNS resolution failed"};
+    char *last = NULL;
+    for (size_t i = 0; i < ARRAY_COUNT(beginnings); i++) {
+        last = strncmp(text, beginnings[i], strlen(beginnings[i])) == 0 ? text : last;
+    }
+    for (char *at = last; at && (at = strstr(at, ": ")) != NULL; at += 2) {
+        last = at + 2;
+    }
+    if (last) {
+        memmove(text, last, strlen(last) + 1);
+    }
+}
+
 void rpc_status_parse(const struct rpc_status_parts *parts, struct rpc_result *ret_result)
 {
     *ret_result = (struct rpc_result){.definite = true};
@@ -139,6 +158,7 @@ void rpc_status_parse(const struct rpc_status_parts *parts, struct rpc_result *r
         ret_result->cause = cause_of(parts->status);
         ret_result->definite = false;
         ret_result->code = ERR_UNKNOWN;
+        shorten_connect_text(ret_result->text);
     }
     if (ret_result->text[0] == '\0') {
         const char *text = err_text(ret_result->cause);

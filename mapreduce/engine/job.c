@@ -284,6 +284,21 @@ static int check_job(const char *path, const struct mr_job *job, struct err *e)
     return 0;
 }
 
+/* dlerror() names the file itself, by its whole path: once is enough. */
+static int not_loaded(const char *path, const char *real, struct err *e)
+{
+    const char *why = dlerror();
+    size_t length = strlen(real);
+    why = why ? why : "?";
+    if (strncmp(why, real, length) == 0 && strncmp(why + length, ": ", 2) == 0) {
+        why += length + 2;
+    }
+    return err_set(e, ERR_INVALID,
+                   "library %s cannot be loaded: %s. A library is a shared object: cc -shared "
+                   "-fPIC",
+                   path, why);
+}
+
 int job_library_open(const char *path, struct job_library *ret_library, struct err *e)
 {
     char real[PATH_MAX]; /* dlopen() would look for a name without a slash elsewhere */
@@ -292,14 +307,17 @@ int job_library_open(const char *path, struct job_library *ret_library, struct e
     }
     void *handle = dlopen(real, RTLD_NOW | RTLD_LOCAL);
     if (!handle) {
-        return err_set(e, ERR_INVALID, "%s", dlerror());
+        return not_loaded(path, real, e);
     }
     const struct mr_job *(*entry)(void) = NULL;
     *(void **)&entry = dlsym(handle, "mr_job_v1"); /* as POSIX has it */
     const struct mr_job *job = NULL;
     int r = 0;
     if (!entry) {
-        r = err_set(e, ERR_INVALID, "%s: has no mr_job_v1(); is it a job?", path);
+        r = err_set(e, ERR_INVALID,
+                    "library %s has no function mr_job_v1(), which gives the job; see "
+                    "<trireme/mapreduce.h>",
+                    path);
     } else {
         job = entry();
         r = check_job(path, job, e);

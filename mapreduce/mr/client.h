@@ -17,13 +17,14 @@ struct mr_client;
 
 struct mr_client_options {
     const char *addresses; /* "HOST:PORT[,HOST:PORT...]" of the mrmaster and its standby */
+    const char *where;     /* who said so: "MR_MASTER"; for errors */
     const char *user;      /* borrowed for life, like all strings here */
     const char *tls_ca;    /* all three or none */
     const char *tls_cert;
     const char *tls_key;
     time_ms patience_ms; /* how long a mrmaster that cannot be reached is tried again */
     /* Told why a call waits, each time it changes. May be NULL. */
-    void (*waiting)(const char *why);
+    void (*waiting)(const char *why, time_ms patience_ms);
     /* Asked now and then while a call waits: true ends it with ERR_CANCELLED. May be NULL. */
     bool (*interrupted)(void);
 };

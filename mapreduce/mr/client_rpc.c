@@ -43,7 +43,7 @@ static int cut_addresses(struct mr_client *c, struct err *e)
     c->text = xstrdup(c->options.addresses);
     char *rest = c->text;
     char *one;
-    while ((one = strsep(&rest, ",")) != NULL) {
+    while ((one = strsep(&rest, ", ")) != NULL) {
         if (one[0] != '\0') {
             c->addresses = xreallocarray(c->addresses, c->count + 1, sizeof(char *));
             c->addresses[c->count++] = one;
@@ -94,13 +94,12 @@ static bool is_interrupted(const struct mr_client *c)
     return c->options.interrupted && c->options.interrupted();
 }
 
-static void tell_waiting(struct mr_client *c, char *why)
+static void tell_waiting(struct mr_client *c, const char *why)
 {
-    connect_text_shorten(why);
     if (c->options.waiting && (!c->told || strcmp(c->told, why) != 0)) {
         free(c->told);
         c->told = xstrdup(why);
-        c->options.waiting(why);
+        c->options.waiting(why, c->options.patience_ms);
     }
 }
 
@@ -118,11 +117,12 @@ struct retry {
     time_ms deadline; /* mono */
     time_ms pause_ms;
     size_t tries;
+    bool answered; /* one is there, and cannot serve yet */
 };
 
 static struct retry retry_begin(const struct mr_client *c)
 {
-    return (struct retry){clock_mono_ms() + c->options.patience_ms, RETRY_MS_MIN, 0};
+    return (struct retry){clock_mono_ms() + c->options.patience_ms, RETRY_MS_MIN, 0, false};
 }
 
 /* After a failure: waits and goes to the next address; false when patience has ended. */
@@ -134,15 +134,21 @@ static bool retry_wait(struct mr_client *c, struct retry *retry, const struct rp
         return false;
     }
     c->current = (c->current + 1) % c->count;
+    retry->answered = retry->answered || result->code == ERR_NOT_LEADER || result->code == ERR_BUSY;
     if (++retry->tries % c->count != 0) {
         return true; /* the next one at once */
     }
     if (retry->tries / c->count > 3) { /* not for one that is just being restarted */
-        struct arena arena = ARENA_INIT;
-        char *why =
-            arena_strdup(&arena, arena_printf(&arena, "mrmaster at %s: %s", address, result->text));
+        char why[2 * ERR_MSG_BYTES_MAX];
+        if (retry->answered) {
+            (void)snprintf(why, sizeof(why), "no mrmaster of %s serves yet", c->options.addresses);
+        } else if (c->count > 1) {
+            (void)snprintf(why, sizeof(why), "no mrmaster of %s answers", c->options.addresses);
+        } else {
+            (void)snprintf(why, sizeof(why), "the mrmaster at %s does not answer (%.500s)", address,
+                           result->text);
+        }
         tell_waiting(c, why);
-        arena_deinit(&arena);
     }
     time_ms until = MIN(now + retry->pause_ms, retry->deadline);
     while (clock_mono_ms() < until && !is_interrupted(c)) {
@@ -159,18 +165,14 @@ static int call_failed(const struct mr_client *c, const struct rpc_result *resul
         return err_set(e, ERR_CANCELLED, "interrupted");
     }
     if (result->cause == ERR_UNSUPPORTED) {
-        return err_set(e, ERR_INVALID, "%s is not the address of a mrmaster",
+        return err_set(e, ERR_INVALID, "%s: what answers at %s is no mrmaster", c->options.where,
                        c->addresses[c->current]);
     }
     if (worth_retrying(result)) {
-        char *why = xstrdup(result->text);
-        connect_text_shorten(why);
-        (void)err_set(e, result->code,
-                      "mrmaster at %s cannot be reached: %s. Is it running? MR_MASTER or "
-                      "--mrmaster says where it is",
-                      c->addresses[c->current], why);
-        free(why);
-        return result->code;
+        return err_set(e, result->code,
+                       "mrmaster at %s cannot be reached: %s. Is it running? %s says that it is "
+                       "there",
+                       c->addresses[c->current], result->text, c->options.where);
     }
     return err_set(e, result->code, "%s", result->text[0] ? result->text : err_text(result->code));
 }

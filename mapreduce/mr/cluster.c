@@ -9,8 +9,11 @@
 
 #include <trireme/dfs.h>
 
+#include "common/parse.h"
 #include "common/sys.h"
 #include "mapreduce/store_err.h"
+
+enum { STORE_PATIENCE_MS = 2 * 60 * 1000 };
 
 static volatile sig_atomic_t interrupted;
 static bool catching;
@@ -40,18 +43,18 @@ void cluster_forget_interrupt(void)
 }
 
 /* Once for each reason in a row: libdfs tells the same every second. */
-static void say_waiting(const char *why)
+static void say_waiting(const char *why, time_ms patience_ms)
 {
     static char told[512];
+    char patience[FORMAT_TEXT_BYTES];
     char text[sizeof(told)];
-    (void)snprintf(text, sizeof(text), "%s", why);
-    connect_text_shorten(text);
+    (void)snprintf(text, sizeof(text), "%s; gives up after %s", why,
+                   format_duration_exact(patience_ms, patience));
     if (strcmp(text, told) == 0) {
         return;
     }
     memcpy(told, text, sizeof(told));
-    why = text;
-    (void)fprintf(stderr, "%swaiting: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", why);
+    (void)fprintf(stderr, "%swaiting: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", text);
 }
 
 static const char *user_of(const struct cluster_options *o)
@@ -67,6 +70,18 @@ static const char *user_of(const struct cluster_options *o)
     return name;
 }
 
+void cluster_note_where(struct cluster_options *o, struct config *config,
+                        const struct config_program *program)
+{
+    o->mrmaster_where = o->master_where = NULL;
+    if (o->mrmaster) {
+        o->mrmaster_where = config_where(config, program, "mrmaster");
+    }
+    if (o->master) { /* only commands that have the row have a value */
+        o->master_where = config_where(config, program, "master");
+    }
+}
+
 int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
                         struct mr_client **ret_client, struct err *e)
 {
@@ -76,6 +91,8 @@ int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
                        "give --mrmaster (to try things without a cluster: mr run --local)");
     }
     struct mr_client_options options = {.addresses = o->mrmaster,
+                                        .where =
+                                            o->mrmaster_where ? o->mrmaster_where : "--mrmaster",
                                         .user = user_of(o),
                                         .tls_ca = o->tls_ca,
                                         .tls_cert = o->tls_cert,
@@ -83,13 +100,17 @@ int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
                                         .patience_ms = patience_ms,
                                         .waiting = say_waiting,
                                         .interrupted = catching ? cluster_interrupted : NULL};
+    int r = address_list_check(o->mrmaster, e);
+    if (r < 0) {
+        return err_wrap(e, r, "%s", options.where);
+    }
     return mr_client_open(&options, ret_client, e);
 }
 
 static void store_waiting(void *arg, const char *what)
 {
     (void)arg;
-    say_waiting(what);
+    say_waiting(what, STORE_PATIENCE_MS);
 }
 
 int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, struct err *e)
@@ -104,7 +125,12 @@ int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, st
                                   .tls_ca = o->tls_ca,
                                   .tls_cert = o->tls_cert,
                                   .tls_key = o->tls_key,
+                                  .timeout_ms = STORE_PATIENCE_MS,
                                   .waiting = store_waiting};
+    int r = address_list_check(o->master, e);
+    if (r < 0) {
+        return err_wrap(e, r, "%s", o->master_where ? o->master_where : "--master");
+    }
     struct dfs_err de = {0};
     return dfs_connect(&options, ret_dfs, &de) < 0 ? err_from_dfs(e, &de, "the store") : 0;
 }

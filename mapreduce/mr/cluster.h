@@ -12,6 +12,8 @@ struct dfs;
 struct cluster_options {
     const char *mrmaster;
     const char *master;
+    const char *mrmaster_where; /* "MR_MASTER" or "--mrmaster": who said so; NULL: not noted */
+    const char *master_where;
     const char *user; /* NULL: the login name */
     const char *tls_ca, *tls_cert, *tls_key;
     bool json;
@@ -47,10 +49,14 @@ struct cluster_options {
         .value_name = "FILE", .help = "Its key, PEM."                                              \
     }
 
+/* After parsing: notes where the addresses come from, for errors about them. */
+void cluster_note_where(struct cluster_options *o, struct config *config,
+                        const struct config_program *program);
+
 /* Patience with a mrmaster that cannot be reached. */
 enum { CLUSTER_LOOK_MS = 5 * 1000, CLUSTER_RUN_MS = 120 * 1000 };
 
-/* ERR_INVALID: no address of a mrmaster was given; e says what to do. */
+/* ERR_INVALID: no address of a mrmaster was given, or a bad one; e says what to do. */
 int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
                         struct mr_client **ret_client, struct err *e) MUST_CHECK;
 int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs,

@@ -1,7 +1,6 @@
 /* mr logs: the attempts of a job, and what one of them said. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/clock.h"
@@ -48,21 +47,6 @@ static json_t *attempt_json(const struct attempt_info *a)
 
 /* ---- One attempt ---- */
 
-/* An attempt's name has its job's number; the whole id is in the list. */
-static int job_of_attempt(struct look *l, const struct attempt_name *name, const char **ret_job)
-{
-    struct job_list jobs = {NULL, 0};
-    int r = mr_client_list_jobs(l->client, true, &l->arena, &jobs, &l->err);
-    for (size_t i = 0; i < jobs.count && r == 0; i++) {
-        const char *number = strrchr(jobs.items[i].job, '_');
-        if (number && strtoull(number + 1, NULL, 10) == name->job) {
-            *ret_job = jobs.items[i].job;
-            return 0;
-        }
-    }
-    return r < 0 ? r : err_set(&l->err, ERR_NOT_FOUND, "the job of this attempt is not known");
-}
-
 static int write_out(void *arg, const void *data, size_t length, struct err *e)
 {
     bool *any = arg;
@@ -99,9 +83,30 @@ static int show_attempt(struct look *l, const char *job, const char *wanted)
             return print_log(l, &attempts.items[i]);
         }
     }
-    return r < 0 ? r
-                 : err_set(&l->err, ERR_NOT_FOUND, "%s: %s has no such attempt (see mr logs %s)",
-                           wanted, job, job);
+    return r < 0 ? r : look_no_attempt(wanted, job, &l->err);
+}
+
+/* Why the list is empty, which the list itself cannot say. On stderr: programs read the list. */
+static int say_none(struct look *l, const char *job)
+{
+    struct job_status s;
+    int r = mr_client_get_job(l->client, job, &l->arena, &s, &l->err);
+    if (r < 0) {
+        return r;
+    }
+    bool none_ran = s.attempts_failed + s.attempts_lost + s.maps_done + s.maps_running == 0;
+    if (s.state == JOB_STATE_FAILED && none_ran) {
+        (void)fprintf(stderr, "%s failed before any of its tasks had run: %s\n", job, s.failure);
+    } else if (s.attempts_failed > 0 || (!none_ran && !l->options.failed)) {
+        (void)fprintf(stderr,
+                      "%s: its attempts are not remembered: they ran before mrmaster was "
+                      "restarted; mr status %s has its last failure\n",
+                      job, job);
+    } else {
+        (void)fprintf(stderr, "%s (%s): %s\n", job, job_state_name(s.state),
+                      none_ran ? "none of its tasks has run" : "no attempt of its tasks failed");
+    }
+    return 0;
 }
 
 static int show_all(struct look *l, const char *job)
@@ -115,6 +120,8 @@ static int show_all(struct look *l, const char *job)
             (void)json_array_append_new(list, attempt_json(&attempts.items[i]));
         }
         r = show_json(list);
+    } else if (r == 0 && attempts.count == 0) {
+        r = say_none(l, job);
     } else if (r == 0) {
         print_attempts(&attempts);
     }
@@ -129,15 +136,20 @@ static int show_logs(struct look *l)
     if (count > 2) {
         return err_set(&l->err, ERR_INVALID, "one job and one attempt at most");
     }
-    if (count == 1 && attempt_name_parse(l->config.arguments[0], &name)) {
-        int r = job_of_attempt(l, &name, &job);
-        return r < 0 ? r : show_attempt(l, job, l->config.arguments[0]);
+    const char *wanted = count > 0 ? l->config.arguments[count - 1] : "";
+    bool by_name = attempt_name_parse(wanted, &name);
+    if (!by_name && (count == 2 || strncmp(wanted, "attempt_", strlen("attempt_")) == 0)) {
+        return look_bad_attempt(wanted, &l->err);
+    }
+    if (by_name && count == 1) {
+        int r = look_job_of_attempt(l->client, wanted, &l->arena, &job, &l->err);
+        return r < 0 ? r : show_attempt(l, job, wanted);
     }
     int r = look_job(l, 0, &job);
     if (r < 0) {
         return r;
     }
-    return count == 2 ? show_attempt(l, job, l->config.arguments[1]) : show_all(l, job);
+    return count == 2 ? show_attempt(l, job, wanted) : show_all(l, job);
 }
 
 int command_logs(int argc, char **argv)
@@ -155,14 +167,16 @@ int command_logs(int argc, char **argv)
         .name = "mr logs",
         .summary = "show what a job's tasks said",
         .arguments = "[JOB] [ATTEMPT]",
-        .description = "With an attempt: prints everything that it wrote to stderr, from the "
-                       "worker where it ran. Without one: lists the job's attempts with their "
-                       "state, host, time and error. Without JOB: those of the newest job.",
+        .description =
+            "With an attempt: prints everything that it wrote to stderr, from the "
+            "worker where it ran. Without one: lists the job's attempts with their "
+            "state, host, time and error, or says why there are none. Without JOB: those "
+            "of the newest job.",
         .rows = rows,
         .row_count = ARRAY_COUNT(rows),
         .footer = "Examples:\n"
                   "  mr logs --failed\n"
-                  "  mr logs job_3_0001 attempt_3_1_m_000003_0\n",
+                  "  mr logs attempt_3_0001_m_000003_0\n",
     };
     struct look l;
     int code = look_begin(&l, &program, argc, argv);

@@ -34,4 +34,13 @@ int look_end(struct look *l, int code);
 /* The argument at that position, or, without one, the newest job's id. */
 int look_job(struct look *l, size_t position, const char **ret_job) MUST_CHECK;
 
+/* ---- Attempts by name; the errors say how to list those there are ---- */
+
+/* The id of the job whose number is in the attempt's name. ERR_INVALID: it is no such name;
+ * ERR_NOT_FOUND: mrmaster knows no job of that number. */
+int look_job_of_attempt(struct mr_client *client, const char *attempt, struct arena *arena,
+                        const char **ret_job, struct err *e) MUST_CHECK;
+int look_no_attempt(const char *attempt, const char *job, struct err *e);
+int look_bad_attempt(const char *text, struct err *e);
+
 #endif

@@ -151,6 +151,70 @@ static const struct {
     {"-jobconf", "--define"},
 };
 
+/* What Hadoop Streaming has and we have in another way, or not. */
+static const struct {
+    const char *theirs;
+    const char *instead;
+} strangers[] = {
+    {"-inputformat", "--format says how input becomes records"},
+    {"-outputformat", "--output-format says how records are written"},
+    {"-inputreader", "--format says how input becomes records"},
+    {"-io", "programs get lines of text, no typed bytes"},
+    {"-lazyOutput", "a part without records is an empty file"},
+    {"-mapdebug", "mr logs has what a failed task said, mr replay runs it again"},
+    {"-reducedebug", "mr logs has what a failed task said, mr replay runs it again"},
+    {"-background", "--detach does not wait for the end"},
+    {"-verbose", "mr status and mr logs say how a job goes"},
+    {"-info", "mr run --help lists the options"},
+    {"-cacheFile", "--file sends a file of this machine along"},
+    {"-cacheArchive", "--file sends a file along, which the mapper can unpack"},
+    {"-archives", "--file sends a file along, which the mapper can unpack"},
+    {"-libjars", "there is no Java here"},
+    {"-conf", "-D NAME=VALUE has settings, --config the configuration file"},
+    {"-fs", "--master says where the store is"},
+    {"-jt", "--mrmaster says where jobs run"},
+};
+
+/* "-inputs" would be -i with the value "nputs": a word that begins as one of the spellings and is
+ * nearly it was meant to be it. NULL: it is none of these. */
+static const char *near_spelling(const char *word)
+{
+    enum { ALIKE = 3, NEAR = 2 }; /* letters that agree, with the dash; edits */
+    const char *nearest = NULL;
+    size_t least = NEAR + 1;
+    if (word[0] != '-' || word[strcspn(word, "=/.,:0123456789")] != '\0') {
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(spellings); i++) {
+        const char *theirs = spellings[i].theirs;
+        size_t distance = text_distance(word, theirs);
+        if (distance < least && strncmp(word, theirs, ALIKE) == 0 && theirs[1] != '-') {
+            least = distance;
+            nearest = theirs;
+        }
+    }
+    return nearest;
+}
+
+/* Words that config would take for letters with a value. True: it said so. */
+static bool is_stranger(const char *word)
+{
+    const char *instead = NULL;
+    for (size_t i = 0; i < ARRAY_COUNT(strangers) && !instead; i++) {
+        instead = strcmp(word, strangers[i].theirs) == 0 ? strangers[i].instead : NULL;
+    }
+    const char *nearest = instead ? NULL : near_spelling(word);
+    if (instead) {
+        (void)fprintf(stderr, "mr run: there is no option %s: %s\n", word, instead);
+    } else if (nearest) {
+        (void)fprintf(stderr, "mr run: unknown option %s; did you mean %s?\n", word, nearest);
+    }
+    if (instead || nearest) {
+        (void)fprintf(stderr, "Try \"mr run --help\".\n");
+    }
+    return instead || nearest;
+}
+
 static char *respell(char *argument)
 {
     for (size_t i = 0; i < ARRAY_COUNT(spellings); i++) {
@@ -167,14 +231,43 @@ int run_command_parse(struct run_command *c, int argc, char **argv)
     c->argv = xcalloc((size_t)argc + 1, sizeof(*c->argv));
     for (int i = 0; i < argc; i++) {
         c->argv[i] = respell(argv[i]);
+        if (c->argv[i] == argv[i] && is_stranger(argv[i])) {
+            return 2;
+        }
     }
-    return config_start(&c->config, &program, &c->options, argc, c->argv);
+    int code = config_start(&c->config, &program, &c->options, argc, c->argv);
+    if (code < 0) {
+        cluster_note_where(&c->options.cluster, &c->config, &program);
+    }
+    return code;
 }
 
 void run_command_deinit(struct run_command *c)
 {
     config_deinit(&c->config);
     free(c->argv);
+}
+
+int run_command_paths(const struct run_command *c, struct err *e)
+{
+    static const char input[] = "--input PATH (-i), what to read";
+    static const char output[] = "--output DIR (-o), the directory to make for what comes out";
+    bool lacks_input = c->options.inputs.count == 0;
+    bool lacks_output = !c->options.output;
+    if (!lacks_input && !lacks_output) {
+        return 0;
+    }
+    return err_set(e, ERR_INVALID, "a job needs %s%s%s", lacks_input ? input : "",
+                   lacks_input && lacks_output ? ", and " : "", lacks_output ? output : "");
+}
+
+int run_command_library(const struct run_command *c, struct job_library *ret_library, struct err *e)
+{
+    int r = c->options.library ? job_library_open(c->options.library, ret_library, e) : 0;
+    if (r == ERR_INVALID) {
+        r = e->code = ERR_UNSUPPORTED; /* its words stay */
+    }
+    return r;
 }
 
 bool run_command_says_reduces(const struct run_command *c)
@@ -273,6 +366,36 @@ static int set_fields(struct job *job, const struct run_options *o, struct err *
     return r;
 }
 
+/* What only programs heed is not to be ignored in silence where functions of a library do the work.
+ */
+static int check_for_programs(const struct run_options *o, struct err *e)
+{
+    const struct {
+        const char *flag;
+        bool given;
+    } of_mappers[] = {{"--key-fields", o->key_fields > 0},
+                      {"--field-separator", o->field_separator != NULL},
+                      {"--partition-by", o->partition_by != NULL},
+                      {"--sort-by", o->sort_by != NULL}};
+    if (!o->library) {
+        return 0;
+    }
+    for (size_t i = 0; !o->mapper && i < ARRAY_COUNT(of_mappers); i++) {
+        if (of_mappers[i].given) {
+            return err_set(e, ERR_INVALID,
+                           "%s is for programs' lines (--mapper): the map function of this job is "
+                           "the library's",
+                           of_mappers[i].flag);
+        }
+    }
+    if (o->cmdenv.count > 0 && !o->mapper && !o->combiner && !o->reducer) {
+        return err_set(e, ERR_INVALID,
+                       "--cmdenv is for programs: a library's functions get settings, -D "
+                       "NAME=VALUE, from mr_config()");
+    }
+    return 0;
+}
+
 /* mrmaster cannot ask the library. */
 static int set_outputs(struct job *job, struct err *e)
 {
@@ -301,7 +424,8 @@ int run_command_job(const struct run_command *c, const struct mr_job *native, st
     if (o->output_format) {
         job->output_format = strcmp(o->output_format, "raw") == 0 ? MR_OUTPUT_RAW : MR_OUTPUT_TEXT;
     }
-    int r = set_pairs(&job->settings, &o->settings, "-D", e);
+    int r = check_for_programs(o, e);
+    r = r < 0 ? r : set_pairs(&job->settings, &o->settings, "-D", e);
     r = r < 0 ? r : set_outputs(job, e);
     r = r < 0 ? r : set_pairs(&job->environment, &o->cmdenv, "--cmdenv", e);
     r = r < 0 ? r : set_fields(job, o, e);

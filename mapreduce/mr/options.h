@@ -59,6 +59,14 @@ struct run_command {
 int run_command_parse(struct run_command *c, int argc, char **argv);
 void run_command_deinit(struct run_command *c);
 
+/* That it has input and output; ERR_INVALID says what it lacks. */
+int run_command_paths(const struct run_command *c, struct err *e) MUST_CHECK;
+
+/* Opens the library, if one was given. Never ERR_INVALID: a file that is no library is no mistake
+ * in the command line's form, just as one that is not there. */
+int run_command_library(const struct run_command *c, struct job_library *ret_library,
+                        struct err *e) MUST_CHECK;
+
 /* Whether the user said how many reduces there are to be, in any way. */
 bool run_command_says_reduces(const struct run_command *c);
 

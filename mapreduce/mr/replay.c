@@ -20,6 +20,7 @@
 #include "common/sys.h"
 #include "mapreduce/job_files.h"
 #include "mapreduce/master_store.h"
+#include "mapreduce/mr/look.h"
 #include "mapreduce/task_io.h"
 #include "mapreduce/task_job.h"
 
@@ -50,17 +51,27 @@ static void print_error_line(void *arg, const char *line, size_t length)
 
 /* ---- The job as it was ---- */
 
+/* Of the mrmaster that took the job in; the attempts' are its own and those of later ones. */
+static uint64_t fence_of_job(const char *job)
+{
+    const char *number = strchr(job, '_');
+    return number ? strtoull(number + 1, NULL, 10) : 0;
+}
+
 static int find_job(struct replay *p, struct err *e)
 {
     struct store_at at = {.dfs = p->o->dfs};
     if (!attempt_name_parse(p->o->attempt, &p->name)) {
-        return err_set(e, ERR_INVALID,
-                       "'%s' is not the name of an attempt, such as attempt_1_0001_m_000003_0; see "
-                       "mr logs",
-                       p->o->attempt);
+        return look_bad_attempt(p->o->attempt, e);
     }
     int r = store_find_record(p->o->dfs, p->name.job, &p->arena, &p->record, e);
-    r = r < 0 ? r : store_read_plan_note(at, p->record.job, &p->note, e);
+    if (r < 0) {
+        return err_wrap(e, r, "%s", p->o->attempt);
+    }
+    if (p->name.fence < fence_of_job(p->record.job)) {
+        return look_no_attempt(p->o->attempt, p->record.job, e);
+    }
+    r = store_read_plan_note(at, p->record.job, &p->note, e);
     if (r == ERR_NOT_FOUND && p->record.job) {
         r = err_set(e, r, "%s never came as far as having tasks", p->record.job);
     }

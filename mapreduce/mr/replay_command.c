@@ -9,6 +9,7 @@
 #include "common/macros.h"
 #include "mapreduce/mr/cluster.h"
 #include "mapreduce/mr/commands.h"
+#include "mapreduce/mr/look.h"
 #include "mapreduce/mr/replay.h"
 
 struct replay_flags {
@@ -49,7 +50,8 @@ static const struct config_program program = {
         "Runs the task of an attempt again, here and in this process, with the input that it had: "
         "splits from the store, the library or programs and side files as they were submitted. "
         "The job may have ended in any way, as long as it is remembered (mr history) and its input "
-        "has not changed. Nothing in the store changes, and no mrmaster is needed.\nIn DIR are "
+        "has not changed. Nothing in the store changes, and no mrmaster is needed; one that can be "
+        "asked says whether there was such an attempt.\nIn DIR are "
         "afterwards the job's files (work/, where the task ran) and what the task made: part-N and "
         "named outputs, or, of a map for reduces, its records of each reduce as text, "
         "partition-N. For a reduce all maps are run again first, because what they made has gone "
@@ -73,6 +75,31 @@ static void show_counter(void *arg, const char *group, const char *name, int64_t
     (void)fprintf(stderr, "\t\t%s=%" PRId64 "\n", name, value);
 }
 
+/* Only mrmaster knows which attempts there were. A replay needs none, so one that cannot be asked,
+ * or that has no attempts of the job since it restarted, is no reason to refuse. */
+static int check_attempt(const struct replay_flags *flags, const char *attempt, struct err *e)
+{
+    struct mr_client *client = NULL;
+    struct err ignored = ERR_INIT;
+    struct arena arena = ARENA_INIT;
+    struct attempt_list attempts = {NULL, 0};
+    const char *job = NULL;
+    if (!flags->cluster.mrmaster || !flags->cluster.mrmaster[0]) {
+        return 0;
+    }
+    int r = cluster_open_client(&flags->cluster, 0, &client, &ignored);
+    r = r < 0 ? r : look_job_of_attempt(client, attempt, &arena, &job, &ignored);
+    r = r < 0 ? r : mr_client_list_attempts(client, job, false, &arena, &attempts, &ignored);
+    bool known = r < 0 || attempts.count == 0 || attempts.count >= MR_REPORT_COUNT_MAX;
+    for (size_t i = 0; i < attempts.count && !known; i++) {
+        known = strcmp(attempts.items[i].attempt, attempt) == 0;
+    }
+    r = known ? 0 : look_no_attempt(attempt, job, e);
+    mr_client_close(client);
+    arena_deinit(&arena);
+    return r;
+}
+
 static int replay(const struct config *config, const struct replay_flags *flags, struct err *e)
 {
     char heading[MR_COUNTER_NAME_BYTES_MAX + 1] = "";
@@ -83,12 +110,20 @@ static int replay(const struct config *config, const struct replay_flags *flags,
     }
     options.attempt = config->arguments[0];
     options.directory = flags->directory ? flags->directory : options.attempt;
-    int r = cluster_open_store(&flags->cluster, &options.dfs, e);
+    struct attempt_name name;
+    if (!attempt_name_parse(options.attempt, &name)) {
+        return look_bad_attempt(options.attempt, e);
+    }
+    int r = check_attempt(flags, options.attempt, e);
+    r = r < 0 ? r : cluster_open_store(&flags->cluster, &options.dfs, e);
     if (r < 0) {
         return r;
     }
     task_result_init(&result);
     r = replay_run(&options, &result, e);
+    if (r == ERR_INVALID) {
+        r = e->code = ERR_TASK; /* what the task found, not the command line's form */
+    }
     if (r == 0 && !flags->quiet) {
         (void)fprintf(stderr, "%s succeeded\nCounters:\n", options.attempt);
         counters_visit(&result.counters, show_counter, heading);
@@ -106,6 +141,7 @@ int command_replay(int argc, char **argv)
     struct err e = ERR_INIT;
     int code = config_start(&config, &program, &flags, argc, argv);
     if (code < 0) {
+        cluster_note_where(&flags.cluster, &config, &program);
         int r = replay(&config, &flags, &e);
         code = r < 0 ? cluster_fail("mr replay", r, &e) : 0;
     }

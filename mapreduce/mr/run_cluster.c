@@ -90,10 +90,8 @@ static int find_boundaries(struct run *r, struct err *e)
 static int prepare(struct run *r, struct err *e)
 {
     const struct run_options *o = r->o;
-    if (o->inputs.count == 0 || !o->output) {
-        return err_set(e, ERR_INVALID, "--input and --output are needed");
-    }
-    int code = o->library ? job_library_open(o->library, &r->library, e) : 0;
+    int code = run_command_paths(r->command, e);
+    code = code < 0 ? code : run_command_library(r->command, &r->library, e);
     code = code < 0 ? code : run_command_job(r->command, r->library.job, &r->job, e);
     code = code < 0 ? code : spec_fill(r->command, &r->job, &r->arena, &r->spec, e);
     code = code < 0 ? code : spec_commands(r->command, &r->uploads, &r->arena, &r->spec, e);

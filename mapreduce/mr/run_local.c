@@ -86,17 +86,13 @@ static int run_job(const struct run_command *command, struct job *job, struct lo
 
 int run_local(const struct run_command *command)
 {
-    const struct run_options *o = &command->options;
     struct err e = ERR_INIT;
     struct job job = {0};
     struct job_library library = {NULL, NULL};
     struct local_result result;
     local_result_init(&result);
-    int r = 0;
-    if (o->inputs.count == 0 || !o->output) {
-        r = err_set(&e, ERR_INVALID, "--input and --output are needed");
-    }
-    r = r < 0 || !o->library ? r : job_library_open(o->library, &library, &e);
+    int r = run_command_paths(command, &e);
+    r = r < 0 ? r : run_command_library(command, &library, &e);
     r = r < 0 ? r : run_command_job(command, library.job, &job, &e);
     bool usage = r == ERR_INVALID;
     r = r < 0 ? r : run_job(command, &job, &result, &e);

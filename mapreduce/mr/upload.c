@@ -46,7 +46,7 @@ static int look_here(const char *path, bool *ret_executable, struct err *e)
         return err_errno(e, "file %s", path);
     }
     if (!S_ISREG(st.st_mode)) {
-        return err_set(e, ERR_INVALID, "file %s: not a regular file", path);
+        return err_set(e, ERR_UNSUPPORTED, "file %s: not a regular file", path);
     }
     *ret_executable = (st.st_mode & 0111) != 0;
     return 0;

@@ -254,13 +254,17 @@ static int run(struct process *p, struct err *e)
     return r;
 }
 
-static void stop(struct process *p)
+static void stop(struct process *p, int failed)
 {
+    time_ms deadline = clock_mono_ms() + DRAIN_MS;
     if (p->server) {
-        rpc_server_drain(p->server, clock_mono_ms() + DRAIN_MS);
+        rpc_server_drain(p->server, deadline);
         daemon_page_stop(&p->page);
-        rpc_server_free(p->server);
     }
+    if (p->master && !mr_master_settle(p->master, deadline)) {
+        _Exit(failed);
+    }
+    rpc_server_free(p->server);
     mr_master_free(p->master);
     daemon_signals_stop(p->signals);
     rpc_loop_free(p->loop);
@@ -293,7 +297,7 @@ int main(int argc, char **argv)
     if (r < 0) {
         log_error("mrmaster", "cannot run error=\"%s\"", err_message(&e));
     }
-    stop(&p);
+    stop(&p, r < 0);
     rpc_exit();
     return r < 0 ? 1 : 0;
 }

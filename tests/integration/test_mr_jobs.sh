@@ -396,9 +396,22 @@ say "the store is away while a job runs: mr why says so, and the job goes on"
 begin "${slow[@]}" -o /patient
 wait_until 20 job_has "$job" 'j["maps"]["done"] > 2'
 kill9 fsmaster1
-wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer: file master 127.0.0.1:[0-9]*'"
+wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer: the file master at 127.0.0.1:[0-9]* does not answer'"
 cluster_up
 wait $! || fail "$(cat "$T/begun")"
 sorted_output_is /patient both-sorted
+
+say "a mrmaster that is told to end while the store is away does not wait for it, and loses nothing"
+begin "${slow[@]}" -o /stopped
+wait_until 20 job_has "$job" 'j["maps"]["done"] > 2'
+kill9 fsmaster1
+wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer'"
+ended=$(cluster_field mrmaster1 pid)
+kill -TERM "$ended"
+wait_until 60 grep -q 'ends without waiting any longer: the store does not answer steps=[1-9]' "$CLUSTER/mrmaster1/log"
+wait_until 10 sh -c "[ ! -e /proc/$ended ] || grep -q '^State:.Z' /proc/$ended/status"
+cluster_up
+wait $! || fail "$(cat "$T/begun")"
+sorted_output_is /stopped both-sorted
 
 say "done"

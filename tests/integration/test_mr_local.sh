@@ -107,7 +107,7 @@ AWK
 for combiner in "" "awk -f reduce.awk"; do
     rm -rf out
     "$mr" run --local -input books -output out -mapper "python3 map.py" -reducer "awk -f reduce.awk" \
-        ${combiner:+-combiner "$combiner"} -file map.py -file reduce.awk -numReduceTasks 3 --memory 4M \
+        ${combiner:+-combiner "$combiner"} -file map.py -files reduce.awk -numReduceTasks 3 --memory 4M \
         -cmdenv COLOUR=blue 2>said || fail "streaming: $(tail -3 said)"
     sort out/part-* >got
     expect "streaming word count, combiner '$combiner'" count.ref got
@@ -223,7 +223,7 @@ refuse "unknown partitioner" "partitioner 'org.example.Mine' is not known" run -
     -partitioner org.example.Mine -i fields -o out2
 refuse "unknown comparator" "comparator 'x.Y' is not known" run --mapper cat \
     -D mapreduce.job.output.key.comparator.class=x.Y -i fields -o out2
-refuse "fields of a library" "this map is a library's" run --lib "$build/wordcount.so" --sort-by 1n -i fields -o out2
+refuse "fields of a library" "map function of this job is the library" run --lib "$build/wordcount.so" --sort-by 1n -i fields -o out2
 refuse "fields and total order" "a total order goes by whole keys" run --mapper cat --partitioner total --sort-by 1n \
     -i fields -o out2
 

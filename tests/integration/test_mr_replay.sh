@@ -104,8 +104,10 @@ grep -q "'job_1_0001' is not the name of an attempt" err || fail "$(cat err)"
 expect 1 mr replay attempt_1_9999_m_000000_0
 grep -q 'no job of number 9999 is remembered' err || fail "$(cat err)"
 expect 1 mr replay "$(task "$job" m 7)"
+grep -q "$job has no such attempt; mr logs $job lists" err || fail "$(cat err)"
+expect 1 mr replay --mrmaster '' "$(task "$job" m 7)"
 grep -q "$job has 1 maps" err || fail "$(cat err)"
-expect 1 mr replay "$(task "$job" r 0)"
+expect 1 mr replay --mrmaster '' "$(task "$job" r 0)"
 grep -q "$job has 0 reduces" err || fail "$(cat err)"
 expect 1 mr replay "$(task "$job" m 0)" -o failed
 grep -q 'make failed: File exists' err || fail "$(cat err)"

@@ -245,6 +245,20 @@ static void the_stronger_source_wins(void **state)
     buf_deinit(&json);
 }
 
+static void says_where_a_value_is_from(void **state)
+{
+    struct fixture *f = *state;
+    environment[0] = "DFS_MASTER";
+    environment[1] = "e:1";
+    environment[2] = NULL;
+    assert_int_equal(parse(f, &program, "--data /x -n 3"), 0);
+    assert_string_equal(config_where(&f->config, &program, "masters"), "DFS_MASTER");
+    assert_string_equal(config_where(&f->config, &program, "data"), "--data");
+    assert_string_equal(config_where(&f->config, &program, "count"), "-n");
+    assert_string_equal(config_where(&f->config, &program, "cache"), "--cache");
+    environment[0] = NULL;
+}
+
 static void errors_name_their_place(void **state)
 {
     struct fixture *f = *state;
@@ -252,6 +266,8 @@ static void errors_name_their_place(void **state)
     expect_error(f, "--cahce 1M", "unknown option --cahce; did you mean --cache?");
     expect_error(f, "--nothing-like-it", "unknown option --nothing-like-it");
     expect_error(f, "-x", "unknown option -x");
+    expect_error(f, "-bogus", "unknown option -bogus");
+    expect_error(f, "-cahce 1M", "unknown option -cahce; did you mean --cache?");
     expect_error(f, "--cache", "option --cache needs a value");
     expect_error(f, "-n", "option -n needs a value");
     expect_error(f, "--cache 1X", "--cache: \"1X\" is not a size such as");
@@ -526,6 +542,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(defaults, setup, teardown),
         cmocka_unit_test_setup_teardown(forms_of_flags, setup, teardown),
         cmocka_unit_test_setup_teardown(the_stronger_source_wins, setup, teardown),
+        cmocka_unit_test_setup_teardown(says_where_a_value_is_from, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_name_their_place, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_of_the_file_name_the_line, setup, teardown),
         cmocka_unit_test_setup_teardown(other_programs_sections_are_skipped, setup, teardown),

@@ -79,6 +79,68 @@ static void test_hadoop_spellings(void **state)
     parsed_deinit(&p);
 }
 
+static const char *setting(const struct parsed *p, const char *name)
+{
+    const char *value = settings_get(&p->job.settings, name);
+    return value ? value : "(not set)";
+}
+
+/* Each with the flag that it stands for. */
+static void test_other_spellings(void **state)
+{
+    (void)state;
+    struct parsed p;
+    assert_int_equal(PARSE(&p, "-mapper", "cat", "-combiner", "c", "-name", "n", "-jobconf", "a=1",
+                           "--define", "b=2", "--numReduceTasks", "2", "--split", "1M",
+                           "-partitioner", "total", "--parallel", "3", "--no-speculative"),
+                     0);
+    assert_string_equal(p.command.options.combiner, "c");
+    assert_string_equal(p.spec.name, "n");
+    assert_string_equal(setting(&p, "a"), "1");
+    assert_string_equal(setting(&p, "b"), "2");
+    assert_int_equal(p.spec.reduces, 2);
+    assert_int_equal(p.spec.split_bytes, 1 << 20);
+    assert_true(p.job.total_order);
+    assert_int_equal(p.command.options.parallel, 3);
+    assert_true(p.spec.speculative_off);
+    parsed_deinit(&p);
+    assert_int_equal(PARSE(&p, "-lib", "x.so", "--mapper", "cat", "--reduces", "5", "-j", "4",
+                           "--key-fields", "2", "--field-separator", ",", "--partition-by", "1,1",
+                           "--sort-by", "1,1 2,2nr"),
+                     0);
+    assert_string_equal(p.command.options.library, "x.so");
+    assert_int_equal(p.spec.reduces, 5);
+    assert_int_equal(p.command.options.parallel, 4);
+    assert_string_equal(setting(&p, "stream.num.map.output.key.fields"), "2");
+    assert_string_equal(setting(&p, "stream.map.output.field.separator"), ",");
+    assert_string_equal(setting(&p, "mapreduce.map.output.key.field.separator"), ",");
+    assert_string_equal(setting(&p, "mapreduce.partition.keypartitioner.options"), "1,1");
+    assert_string_equal(setting(&p, "mapreduce.partition.keycomparator.options"), "1,1 2,2nr");
+    parsed_deinit(&p);
+}
+
+/* Neither is taken for letters with a value: -i nputs, -o utputformat, -r educedebug. */
+static void test_words_that_are_none(void **state)
+{
+    (void)state;
+    static const char *const none[] = {
+        "-inputformat", "-outputformat", "-inputreader",  "-io",       "-lazyOutput", "-mapdebug",
+        "-reducedebug", "-background",   "-verbose",      "-info",     "-cacheFile",  "-libjars",
+        "-archives",    "-conf",         "-cacheArchive", "-fs",       "-jt",         "-inputs",
+        "-outputs",     "-reducers",     "-maper",        "-combiners"};
+    for (size_t i = 0; i < ARRAY_COUNT(none); i++) {
+        struct parsed p;
+        assert_int_equal(PARSE(&p, "--mapper", "cat", none[i], "x"), 2);
+        parsed_deinit(&p);
+    }
+    struct parsed p; /* letters with their values are what they were */
+    assert_int_equal(PARSE(&p, "--mapper", "cat", "-i/in/a", "-o/out", "-r3", "-j2", "-Da=1"), 0);
+    assert_string_equal(p.command.options.inputs.items[0], "/in/a");
+    assert_string_equal(p.command.options.output, "/out");
+    assert_int_equal(p.spec.reduces, 3);
+    parsed_deinit(&p);
+}
+
 static void test_reduces(void **state)
 {
     (void)state;
@@ -179,7 +241,7 @@ static void test_commands(void **state)
     assert_string_equal(u.files[1].name, "r.py");
     assert_int_equal(uploads_add(&u, "bin/r.py#m.py", false, NULL), ERR_INVALID);
     assert_int_equal(uploads_add(&u, "bin/r.py#a/b", false, NULL), ERR_INVALID);
-    assert_int_equal(uploads_add(&u, "bin", false, NULL), ERR_INVALID);
+    assert_int_equal(uploads_add(&u, "bin", false, NULL), ERR_UNSUPPORTED);
     assert_int_equal(uploads_add(&u, "none", false, NULL), ERR_NOT_FOUND);
     uploads_deinit(&u);
     assert_int_equal(chdir("/"), 0);
@@ -222,6 +284,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hadoop_spellings),
+        cmocka_unit_test(test_other_spellings),
+        cmocka_unit_test(test_words_that_are_none),
         cmocka_unit_test(test_reduces),
         cmocka_unit_test(test_flags_before_settings),
         cmocka_unit_test(test_refused),

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -104,6 +105,27 @@ static void booleans(void **state)
     assert_false(value);
     assert_int_equal(parse_bool("TRUE", &value, NULL), ERR_INVALID);
     assert_int_equal(parse_bool("", &value, NULL), ERR_INVALID);
+}
+
+static void test_address_list(void **state)
+{
+    (void)state;
+    struct err e = ERR_INIT;
+    assert_int_equal(address_list_check("a:1", &e), 0);
+    assert_int_equal(address_list_check("a:1,[::1]:2, c.d:65535", &e), 0);
+    static const char *const bad[] = {"b", "b:", ":2", "b:0", "b:65536", "b:x"};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        char text[64];
+        char wanted[64];
+        (void)snprintf(text, sizeof(text), "a:1,%s,c:3", bad[i]);
+        (void)snprintf(wanted, sizeof(wanted), "'%s' is not HOST:PORT, such as host:9000", bad[i]);
+        assert_int_equal(address_list_check(text, &e), ERR_INVALID);
+        assert_string_equal(e.msg, wanted);
+    }
+    char long_one[400];
+    memset(long_one, 'a', sizeof(long_one) - 1);
+    long_one[sizeof(long_one) - 1] = 0;
+    assert_int_equal(address_list_check(long_one, NULL), ERR_INVALID);
 }
 
 static void addresses(void **state)
@@ -212,11 +234,17 @@ static void utf8(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_numbers), cmocka_unit_test(sizes),
-        cmocka_unit_test(durations),     cmocka_unit_test(booleans),
-        cmocka_unit_test(addresses),     cmocka_unit_test(hexadecimal),
-        cmocka_unit_test(shown_forms),   cmocka_unit_test(exact_forms_parse_back),
-        cmocka_unit_test(distances),     cmocka_unit_test(utf8),
+        cmocka_unit_test(test_address_list),
+        cmocka_unit_test(whole_numbers),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(durations),
+        cmocka_unit_test(booleans),
+        cmocka_unit_test(addresses),
+        cmocka_unit_test(hexadecimal),
+        cmocka_unit_test(shown_forms),
+        cmocka_unit_test(exact_forms_parse_back),
+        cmocka_unit_test(distances),
+        cmocka_unit_test(utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
