@@ -63,6 +63,7 @@ struct chain {
     bool busy;
     struct chain_work *batch;
     size_t batch_bytes;
+    struct disk *disk; /* that has the chunk */
     struct replica replica;
     bool has_replica;
     bool saved;       /* the index has had it */
@@ -95,13 +96,14 @@ struct chain_progress {
 
 struct chain_sealed {
     struct server *server;
+    struct disk *disk;
     struct chunk_record record;
 };
 
 static void sealed_on_owner(void *arg)
 {
     struct chain_sealed *p = arg;
-    server_chunk_changed(p->server, &p->record);
+    server_chunk_changed(p->server, p->disk, &p->record);
     free(p);
 }
 
@@ -110,7 +112,7 @@ static void sealed_on_owner(void *arg)
 static void tell_sealed(struct chain *c)
 {
     struct chain_sealed *p = xmalloc(sizeof(*p));
-    *p = (struct chain_sealed){c->server, c->replica.record};
+    *p = (struct chain_sealed){c->server, c->disk, c->replica.record};
     p->record.acked = MIN(c->core.acked, p->record.length);
     c->told_sealed = true;
     counter_add(c->server->counters.sealed_chunks, 1);
@@ -156,7 +158,7 @@ static void detach_on_owner(void *arg)
     struct chain *c = arg;
     struct server *s = c->server;
     if (c->has_replica && !c->told_sealed) {
-        server_chunk_changed(s, &c->replica.record);
+        server_chunk_changed(s, c->disk, &c->replica.record);
     }
     if (c->claimed) {
         c->claimed = false;
@@ -312,7 +314,7 @@ static void save_durably(struct chain *c)
 {
     c->sync.put = put_with_group;
     c->sync.done = synced;
-    chunk_index_sync(c->server->disk.index, &c->sync);
+    chunk_index_sync(c->disk->chunks.index, &c->sync);
 }
 
 static void work_run(struct job *job)
@@ -669,7 +671,7 @@ static void opened_on_loop(void *arg)
 static void load_run(struct job *job)
 {
     struct chain *c = CONTAINER_OF(job, struct chain, job);
-    c->open_code = replica_load(&c->replica, &c->server->disk, c->claim.id, &c->open_err);
+    c->open_code = replica_load(&c->replica, &c->disk->chunks, c->claim.id, &c->open_err);
     c->has_replica = c->open_code == 0;
     rpc_loop_post(c->loop, opened_on_loop, c);
 }
@@ -706,21 +708,23 @@ static int check_open(struct chain *c, struct err *e)
     if (s->draining) {
         return err_set(e, ERR_UNAVAILABLE, "the chunkserver is shutting down");
     }
-    if (s->dir.ident.member != 0 && c->open.self != s->dir.ident.member) {
+    if (s->disks.ident.member != 0 && c->open.self != s->disks.ident.member) {
         return err_set(e, ERR_UNAVAILABLE, "this is server %" PRIu64 ", not %" PRIu64,
-                       s->dir.ident.member, c->open.self);
+                       s->disks.ident.member, c->open.self);
     }
     if (server_is_claimed(s, c->open.chunk.id)) {
         return err_set(e, ERR_BUSY, "chunk %" PRIu64 " is in use", c->open.chunk.id);
     }
     if (chunk != NULL) {
+        c->disk = server_chunk_disk(s, chunk);
         return check_existing(c, chunk, e);
     }
     if (!c->open.create) {
         return err_set(e, ERR_NOT_FOUND, "chunk %" PRIu64 " is not on this server",
                        c->open.chunk.id);
     }
-    return server_space_check(s, 1, e);
+    struct disk_need need = {.least_bytes = 1, .whole_bytes = c->open.chunk_bytes};
+    return server_choose_disk(s, &need, &c->disk, e);
 }
 
 /* Nobody held the id, so the grant comes at once. */
@@ -755,12 +759,12 @@ static void open_on_owner(void *arg)
         .ref = c->open.chunk,
         .state = CHUNK_OPEN,
         .inlined = true,
-        .granted_start = s->start_count,
+        .granted_start = s->disks.start_count,
         .chunk_bytes = c->open.chunk_bytes,
     };
-    replica_init(&c->replica, &s->disk, &record);
+    replica_init(&c->replica, &c->disk->chunks, &record);
     c->has_replica = true;
-    server_chunk_changed(s, &record);
+    server_chunk_changed(s, c->disk, &record);
     server_call(c->loop, opened_on_loop, c);
 }
 

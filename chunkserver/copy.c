@@ -27,6 +27,7 @@ struct copy {
     copy_done_fn done;
     void *done_arg;
     struct claim claim;
+    struct disk *disk; /* that has the chunk, or is to get it */
     struct replica replica;
     size_t source;             /* index of the one that is tried */
     struct rpc_stream *stream; /* NULL: none */
@@ -48,7 +49,7 @@ static void end_on_owner(void *arg)
     struct copy *c = arg;
     struct server *s = c->server;
     if (c->code == 0 && c->replica.disk != NULL) {
-        server_chunk_changed(s, &c->replica.record);
+        server_chunk_changed(s, c->disk, &c->replica.record);
         counter_add(s->counters.copied_chunks, 1);
     }
     if (c->replica.disk != NULL) {
@@ -79,7 +80,7 @@ static void end(struct copy *c, int code)
 static void finish_run(struct task *t)
 {
     struct copy *c = CONTAINER_OF(t, struct copy, task);
-    struct chunk_index *index = c->server->disk.index;
+    struct chunk_index *index = c->disk->chunks.index;
     struct err e = ERR_INIT;
     if (replica_adopt_copy(&c->replica, &e) < 0) {
         server_fatal("a copied chunk cannot be made durable", &e);
@@ -269,8 +270,14 @@ static int check_table(struct copy *c, bool *ret_here)
 {
     const struct chunk *chunk = server_chunk(c->server, c->request.chunk.id);
     *ret_here = false;
-    if (chunk == NULL || chunk->ref.version < c->request.chunk.version) {
-        return server_space_check(c->server, c->request.length, &c->err);
+    if (chunk == NULL) {
+        struct disk_need need = {.least_bytes = c->request.length,
+                                 .whole_bytes = c->request.length};
+        return server_choose_disk(c->server, &need, &c->disk, &c->err);
+    }
+    c->disk = server_chunk_disk(c->server, chunk); /* where it replaces what is there */
+    if (chunk->ref.version < c->request.chunk.version) {
+        return server_space_check(c->server, c->disk, c->request.length, &c->err);
     }
     if (chunk->ref.version > c->request.chunk.version) {
         return err_set(&c->err, ERR_STALE, "chunk %" PRIu64 " is here at version %" PRIu64,
@@ -297,10 +304,10 @@ static void granted(struct claim *claim)
         .ref = c->request.chunk,
         .state = CHUNK_OPEN,
         .inlined = true,
-        .granted_start = s->start_count,
+        .granted_start = s->disks.start_count,
         .chunk_bytes = c->request.chunk_bytes,
     };
-    replica_init(&c->replica, &s->disk, &record);
+    replica_init(&c->replica, &c->disk->chunks, &record);
     replica_make_copy(&c->replica);
     server_call(c->loop, pull_on_loop, c);
 }

@@ -11,7 +11,7 @@
 static void save_durably(struct command *cmd, struct replica *r)
 {
     struct err e = ERR_INIT;
-    struct chunk_index *index = cmd->server->disk.index;
+    struct chunk_index *index = cmd->disk->chunks.index;
     struct index_batch *batch = index_batch_new(index);
     if (cmd->term > 0) {
         index_put_term(batch, cmd->term);
@@ -44,7 +44,7 @@ static bool is_clean(const struct command *cmd, const struct chunk_record *recor
         return record->clean;
     case CHUNK_OPEN:
     default:
-        return record->granted_start == cmd->server->start_count;
+        return record->granted_start == cmd->server->disks.start_count;
     }
 }
 
@@ -81,7 +81,7 @@ static int fence_run(struct command *cmd)
 {
     struct fence *f = CONTAINER_OF(cmd, struct fence, command);
     struct replica r = {0};
-    int code = replica_load(&r, &cmd->server->disk, f->chunk.id, &cmd->err);
+    int code = replica_load(&r, &cmd->disk->chunks, f->chunk.id, &cmd->err);
     if (code == ERR_NOT_FOUND) {
         return 0;
     }
@@ -157,7 +157,7 @@ static int seal_run(struct command *cmd)
 {
     struct seal *s = CONTAINER_OF(cmd, struct seal, command);
     struct replica r = {0};
-    int code = replica_load(&r, &cmd->server->disk, s->chunk.id, &cmd->err);
+    int code = replica_load(&r, &cmd->disk->chunks, s->chunk.id, &cmd->err);
     if (code == ERR_NOT_FOUND || code == ERR_CORRUPT) {
         return 0;
     }
@@ -178,7 +178,7 @@ void seal_init(struct seal *s)
 static int remove_run(struct command *cmd)
 {
     struct remove *r = CONTAINER_OF(cmd, struct remove, command);
-    struct chunk_disk *disk = &cmd->server->disk;
+    struct chunk_disk *disk = &cmd->disk->chunks;
     struct chunk_record record;
     int code = chunk_index_get(disk->index, r->chunk.id, &record, &cmd->err);
     if (code < 0) {
@@ -187,13 +187,8 @@ static int remove_run(struct command *cmd)
     if (record.ref.version > r->chunk.version) {
         return 0;
     }
-    struct trash_entry entry = {
-        .due_wall_ms = clock_wall_ms() + r->trash_ms, .ref = record.ref, .inlined = record.inlined};
     struct index_batch *batch = index_batch_new(disk->index);
-    index_remove_chunk(batch, record.ref.id, record.chunk_bytes);
-    if (!record.inlined) {
-        index_put_trash(batch, &entry);
-    }
+    replica_forget(&record, clock_wall_ms() + r->trash_ms, batch);
     if (cmd->term > 0) {
         index_put_term(batch, cmd->term);
     }

@@ -41,7 +41,7 @@ struct master {
     struct map changed; /* id -> &here or struct removal */
     struct map sent;    /* the same, of the heartbeat in flight */
     struct task task;
-    chunk_id *page; /* ids, ascending */
+    chunk_id *page; /* ids, ascending; with room for a page of each disk */
     size_t page_count;
 };
 
@@ -165,9 +165,19 @@ static void adopt(struct master *m, const struct report_reply *reply)
 {
     struct server *s = m->report->server;
     struct err e = ERR_INIT;
-    if (datadir_adopt(&s->dir, reply->cluster, reply->server, &e) < 0) {
-        server_fatal("refused by the file master's cluster", &e);
+    for (size_t i = 0; i < s->disks.count; i++) {
+        struct disk *disk = &s->disks.list[i];
+        int r = disk_has_failed(&disk->state)
+                    ? 0
+                    : datadir_adopt(&disk->dir, reply->cluster, reply->server, &e);
+        if (r == ERR_WRONG_CLUSTER) {
+            server_fatal("refused by the file master's cluster", &e);
+        } else if (r < 0) {
+            server_disk_failed(s, disk, "its identity cannot be written", &e);
+        }
     }
+    s->disks.ident.cluster = reply->cluster;
+    s->disks.ident.member = reply->server;
 }
 
 static void register_done(void *arg, const struct report_reply *reply)
@@ -200,13 +210,13 @@ static void send_register(struct master *m)
 {
     struct server *s = m->report->server;
     struct report_register plain = {
-        .cluster = s->dir.ident.cluster,
-        .key = s->dir.ident.key,
+        .cluster = s->disks.ident.cluster,
+        .key = s->disks.ident.key,
         .host = s->host.data,
         .rack = s->options->rack,
         .address = s->advertised,
         .local_socket = s->local_socket.data,
-        .start_count = s->start_count,
+        .start_count = s->disks.start_count,
     };
     server_space(s, &plain.capacity_bytes, &plain.free_bytes);
     struct report_call call = call_of(m, register_done);
@@ -239,8 +249,8 @@ static void send_heartbeat(struct master *m)
     struct report_replica *changed = xreallocarray(NULL, count + 1, sizeof(*changed));
     struct chunk_ref *removed = xreallocarray(NULL, count + 1, sizeof(*removed));
     struct report_heartbeat plain = {
-        .server = s->dir.ident.member,
-        .start_count = s->start_count,
+        .server = s->disks.ident.member,
+        .start_count = s->disks.start_count,
         .chunk_count = s->chunks.count,
         .used_bytes = s->used_bytes,
         .changed = changed,
@@ -272,22 +282,51 @@ static void send_heartbeat(struct master *m)
 
 /* ---- Full report ---- */
 
+/* Ids of one disk, for a page. */
+struct collected {
+    chunk_id *ids;
+    size_t count;
+};
+
 static int collect(void *arg, const struct chunk_record *record)
 {
-    struct master *m = arg;
-    m->page[m->page_count++] = record->ref.id;
-    return m->page_count == REPORT_PAGE_COUNT_MAX ? 1 : 0;
+    struct collected *c = arg;
+    c->ids[c->count++] = record->ref.id;
+    return c->count == REPORT_PAGE_COUNT_MAX ? 1 : 0;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+    const chunk_id *x = a;
+    const chunk_id *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* The next ids of each disk, of which the lowest make up the page. */
 static void scan_run(struct task *t)
 {
     struct master *m = CONTAINER_OF(t, struct master, task);
-    struct err e = ERR_INIT;
-    int r = chunk_index_scan(m->report->server->disk.index, m->after, collect, m, &e);
-    if (r < 0) {
-        server_fatal("the chunk index cannot be read", &e);
+    struct server *s = m->report->server;
+    size_t count = 0;
+    m->last = true;
+    for (size_t i = 0; i < s->disks.count; i++) {
+        struct disk *disk = &s->disks.list[i];
+        struct collected c = {m->page + count, 0};
+        struct err e = ERR_INIT;
+        if (disk_has_failed(&disk->state)) {
+            continue;
+        }
+        int r = chunk_index_scan(disk->chunks.index, m->after, collect, &c, &e);
+        if (r < 0) {
+            server_disk_failed(s, disk, "the chunk index cannot be read", &e);
+            continue;
+        }
+        count += c.count;
+        m->last = m->last && r == 0;
     }
-    m->last = r == 0;
+    qsort(m->page, count, sizeof(*m->page), compare_ids);
+    m->page_count = MIN(count, (size_t)REPORT_PAGE_COUNT_MAX);
+    m->last = m->last && count == m->page_count;
 }
 
 static void page_done(void *arg, const struct report_reply *reply)
@@ -311,8 +350,8 @@ static void scan_done(struct task *t)
     m->scanning = false;
     struct report_replica *replicas = xreallocarray(NULL, m->page_count + 1, sizeof(*replicas));
     struct report_page plain = {
-        .server = s->dir.ident.member,
-        .start_count = s->start_count,
+        .server = s->disks.ident.member,
+        .start_count = s->disks.start_count,
         .replicas = replicas,
         .first = m->first,
         .last = m->last,
@@ -335,7 +374,8 @@ static void scan_done(struct task *t)
 static void start_page(struct master *m)
 {
     m->after = m->first ? 0 : m->after;
-    m->page = xreallocarray(NULL, REPORT_PAGE_COUNT_MAX, sizeof(*m->page));
+    m->page = xreallocarray(NULL, m->report->server->disks.count * REPORT_PAGE_COUNT_MAX,
+                            sizeof(*m->page));
     m->page_count = 0;
     m->scanning = true;
     m->task.run = scan_run;
