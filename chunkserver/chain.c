@@ -67,6 +67,7 @@ struct chain {
     struct replica replica;
     bool has_replica;
     bool saved;       /* the index has had it */
+    bool lost;        /* the disk failed: nothing of the last batch counts */
     bool told_sealed; /* the owner knows */
     struct append_progress progress;
     struct err failure;
@@ -184,7 +185,8 @@ static void detach_if_drained(struct chain *c)
     if (c->phase != CHAIN_OPEN || !chain_is_ending(c) || c->busy || c->first != NULL) {
         return;
     }
-    if (!c->saved) { /* the table has the chunk, so the index must */
+    /* The table has the chunk, so the index must; of a disk that failed neither has. */
+    if (!c->saved && !disk_has_failed(&c->disk->state)) {
         queue_work(c, xcalloc(1, sizeof(struct chain_work)));
         chain_start_work(c);
         return;
@@ -250,6 +252,14 @@ static void queue_work(struct chain *c, struct chain_work *w)
     c->waiting_bytes += w->data != NULL ? w->todo.length : 0;
 }
 
+/* No acknowledgement of what the disk may not have. Any thread; the chain is its own. */
+static void disk_failed(struct chain *c, const char *what, const struct err *why)
+{
+    c->lost = true;
+    c->failure = *why;
+    server_disk_failed(c->server, c->disk, what, why);
+}
+
 /* One after another, until one fails. */
 static int run_batch(struct chain *c, bool *ret_sync)
 {
@@ -257,6 +267,11 @@ static int run_batch(struct chain *c, bool *ret_sync)
     bool sync = false;
     bool seal = false;
     int code = 0;
+    if (disk_has_failed(&c->disk->state)) {
+        c->lost = true;
+        return err_set(&c->failure, ERR_IO, "chunk %" PRIu64 " is on a disk that failed",
+                       r->record.ref.id);
+    }
     for (struct chain_work *w = c->batch; w != NULL && code == 0; w = w->next) {
         if (w->data != NULL) {
             struct replica_bytes bytes = {.data = w->data,
@@ -272,12 +287,12 @@ static int run_batch(struct chain *c, bool *ret_sync)
     }
     if (code == 0 && (sync || seal)) {
         uint64_t version = r->record.ref.version;
-        int failed = seal ? replica_close_at(r, CHUNK_SEALED, version, &c->failure)
-                          : replica_sync(r, &c->failure);
-        if (failed < 0) {
-            server_fatal("a chunk cannot be made durable", &c->failure);
+        struct err e = ERR_INIT;
+        code = seal ? replica_close_at(r, CHUNK_SEALED, version, &e) : replica_sync(r, &e);
+        if (code < 0) {
+            disk_failed(c, "a chunk cannot be made durable", &e);
         }
-        *ret_sync = true;
+        *ret_sync = code == 0;
     }
     return code;
 }
@@ -303,9 +318,10 @@ static void synced(struct index_sync *sync, const struct err *failure)
 {
     struct chain *c = CONTAINER_OF(sync, struct chain, sync);
     if (failure != NULL) {
-        server_fatal("the chunk index cannot be made durable", failure);
+        disk_failed(c, "the chunk index cannot be made durable", failure);
+    } else {
+        note_saved(c);
     }
-    note_saved(c);
     rpc_loop_post(c->loop, work_done_on_loop, c);
 }
 
@@ -327,10 +343,12 @@ static void work_run(struct job *job)
         return;
     }
     struct err e = ERR_INIT;
-    if (replica_save(&c->replica, &e) < 0) {
-        server_fatal("the chunk index cannot be written", &e);
+    if (!c->lost && replica_save(&c->replica, &e) < 0) {
+        disk_failed(c, "the chunk index cannot be written", &e);
     }
-    note_saved(c);
+    if (!c->lost) {
+        note_saved(c);
+    }
     rpc_loop_post(c->loop, work_done_on_loop, c);
 }
 
@@ -365,12 +383,14 @@ static void work_done_on_loop(void *arg)
     uint64_t before = c->core.own.written;
     free_batch(c);
     c->busy = false;
-    append_own_done(&c->core, c->progress, now(), &u);
-    counter_add(c->server->counters.appended_bytes, c->core.own.written - before);
-    if (c->progress.sealed && !c->told_sealed) {
-        tell_sealed(c);
+    if (!c->lost) {
+        append_own_done(&c->core, c->progress, now(), &u);
+        counter_add(c->server->counters.appended_bytes, c->core.own.written - before);
+        if (c->progress.sealed && !c->told_sealed) {
+            tell_sealed(c);
+        }
+        chain_apply(c, &u);
     }
-    chain_apply(c, &u);
     if (c->failure.code < 0) {
         c->stopped = true;
         drop_waiting(c);

@@ -1,12 +1,17 @@
 /* See command.h. */
 #include "chunkserver/command.h"
 
+#include <inttypes.h>
+
 #include "common/macros.h"
 
 static void command_run(struct task *t)
 {
     struct command *cmd = CONTAINER_OF(t, struct command, task);
-    cmd->code = cmd->run(cmd);
+    cmd->code = disk_has_failed(&cmd->disk->state)
+                    ? err_set(&cmd->err, ERR_IO, "chunk %" PRIu64 " is on a disk that failed",
+                              cmd->claim.id)
+                    : cmd->run(cmd);
 }
 
 static void command_over(struct command *cmd)

@@ -48,6 +48,10 @@ static void end_on_owner(void *arg)
 {
     struct copy *c = arg;
     struct server *s = c->server;
+    if (c->code == 0 && disk_has_failed(&c->disk->state)) {
+        c->code = err_set(&c->err, ERR_IO, "chunk %" PRIu64 " is on a disk that failed",
+                          c->request.chunk.id);
+    }
     if (c->code == 0 && c->replica.disk != NULL) {
         server_chunk_changed(s, c->disk, &c->replica.record);
         counter_add(s->counters.copied_chunks, 1);
@@ -81,24 +85,27 @@ static void finish_run(struct task *t)
 {
     struct copy *c = CONTAINER_OF(t, struct copy, task);
     struct chunk_index *index = c->disk->chunks.index;
-    struct err e = ERR_INIT;
-    if (replica_adopt_copy(&c->replica, &e) < 0) {
-        server_fatal("a copied chunk cannot be made durable", &e);
+    c->code = replica_adopt_copy(&c->replica, &c->err);
+    if (c->code < 0) {
+        server_disk_failed(c->server, c->disk, "a copied chunk cannot be made durable", &c->err);
+        return;
     }
     struct index_batch *batch = index_batch_new(index);
     index_put_term(batch, c->request.term);
-    if (replica_save(&c->replica, &e) < 0 || chunk_index_write(index, batch, &e) < 0 ||
-        chunk_index_sync_now(index, &e) < 0) {
-        server_fatal("the chunk index cannot be made durable", &e);
-    }
+    c->code = replica_save(&c->replica, &c->err);
+    c->code = c->code < 0 ? c->code : chunk_index_write(index, batch, &c->err);
+    c->code = c->code < 0 ? c->code : chunk_index_sync_now(index, &c->err);
     index_batch_free(batch);
+    if (c->code < 0) {
+        server_disk_failed(c->server, c->disk, "the chunk index cannot be made durable", &c->err);
+    }
 }
 
 static void finish_done(struct task *t)
 {
     struct copy *c = CONTAINER_OF(t, struct copy, task);
     c->busy = false;
-    end(c, 0);
+    end(c, c->code);
 }
 
 /* After the stream has closed and the worker is back. */

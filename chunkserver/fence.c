@@ -1,6 +1,7 @@
 /* See fence.h and DESIGN 4, "Failure: seal and go on". The claim keeps everybody else away, and a
  * stream that held it has drained, so what stands on the disk here is what the fence answers for.
- * Everything is durable before the answer; a failed sync ends the process. */
+ * Everything is durable before the answer; if that fails so has the disk, and there is no answer.
+ */
 #include "chunkserver/fence.h"
 
 #include <inttypes.h>
@@ -8,31 +9,39 @@
 #include "common/clock.h"
 #include "common/macros.h"
 
-static void save_durably(struct command *cmd, struct replica *r)
+static int disk_failed(struct command *cmd, const char *what, int code)
 {
-    struct err e = ERR_INIT;
+    server_disk_failed(cmd->server, cmd->disk, what, &cmd->err);
+    return code;
+}
+
+static int save_durably(struct command *cmd, struct replica *r)
+{
     struct chunk_index *index = cmd->disk->chunks.index;
     struct index_batch *batch = index_batch_new(index);
     if (cmd->term > 0) {
         index_put_term(batch, cmd->term);
     }
-    if (replica_save(r, &e) < 0 || chunk_index_write(index, batch, &e) < 0 ||
-        chunk_index_sync_now(index, &e) < 0) {
-        server_fatal("the chunk index cannot be made durable", &e);
-    }
+    int code = replica_save(r, &cmd->err);
+    code = code < 0 ? code : chunk_index_write(index, batch, &cmd->err);
+    code = code < 0 ? code : chunk_index_sync_now(index, &cmd->err);
     index_batch_free(batch);
+    if (code < 0) {
+        return disk_failed(cmd, "the chunk index cannot be made durable", code);
+    }
     cmd->effect = COMMAND_CHANGED;
     cmd->record = r->record;
+    return 0;
 }
 
-static void close_durably(struct command *cmd, struct replica *r, enum chunk_state state,
-                          uint64_t version)
+static int close_durably(struct command *cmd, struct replica *r, enum chunk_state state,
+                         uint64_t version)
 {
-    struct err e = ERR_INIT;
-    if (replica_close_at(r, state, version, &e) < 0) {
-        server_fatal("a chunk cannot be made durable", &e);
+    int code = replica_close_at(r, state, version, &cmd->err);
+    if (code < 0) {
+        return disk_failed(cmd, "a chunk cannot be made durable", code);
     }
-    save_durably(cmd, r);
+    return save_durably(cmd, r);
 }
 
 static bool is_clean(const struct command *cmd, const struct chunk_record *record)
@@ -71,7 +80,10 @@ static int fence_replica(struct fence *f, struct replica *r)
         }
         replica_settle(r, verified);
         r->record.clean = f->clean;
-        close_durably(cmd, r, CHUNK_FENCED, f->new_version);
+        code = close_durably(cmd, r, CHUNK_FENCED, f->new_version);
+        if (code < 0) {
+            return code;
+        }
     }
     f->length = record->length;
     return 0;
@@ -147,8 +159,8 @@ static int seal_replica(struct seal *s, struct replica *r)
     }
     if (code == 0) {
         r->record.acked = r->record.length; /* the log has it: nothing of this can be taken back */
-        close_durably(cmd, r, CHUNK_SEALED, s->chunk.version);
-        s->kept = true;
+        code = close_durably(cmd, r, CHUNK_SEALED, s->chunk.version);
+        s->kept = code == 0;
     }
     return code;
 }
@@ -192,11 +204,12 @@ static int remove_run(struct command *cmd)
     if (cmd->term > 0) {
         index_put_term(batch, cmd->term);
     }
-    if (chunk_index_write(disk->index, batch, &cmd->err) < 0 ||
-        chunk_index_sync_now(disk->index, &cmd->err) < 0) {
-        server_fatal("the chunk index cannot be made durable", &cmd->err);
-    }
+    code = chunk_index_write(disk->index, batch, &cmd->err);
+    code = code < 0 ? code : chunk_index_sync_now(disk->index, &cmd->err);
     index_batch_free(batch);
+    if (code < 0) {
+        return disk_failed(cmd, "the chunk index cannot be made durable", code);
+    }
     r->removed = true;
     cmd->effect = COMMAND_REMOVED;
     /* The entry stands; should the rename not happen, the next start does it. */

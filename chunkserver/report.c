@@ -36,6 +36,7 @@ struct master {
     bool want_full;   /* a full report is due or under way */
     bool scanning;    /* a worker fetches the ids of a page */
     bool first, last; /* of the page under way */
+    bool again;       /* the list begins anew when what is on its way has been answered */
     chunk_id after;   /* pages so far end here */
     uint64_t sequence;
     struct map changed; /* id -> &here or struct removal */
@@ -82,17 +83,49 @@ static void clear_changes(struct map *changes)
     map_clear(changes);
 }
 
+static bool is_idle(const struct master *m)
+{
+    return m->registered && m->pending == NULL && !m->scanning;
+}
+
+static void list_from_start(struct master *m)
+{
+    m->again = false;
+    m->want_full = true;
+    m->first = true;
+}
+
+/* A page that is on its way was looked up before: it is not the first of the new list, and its
+ * answer must not end the matter. */
+static void list_anew(struct master *m)
+{
+    if (m->pending != NULL || m->scanning) {
+        m->again = true;
+    } else {
+        list_from_start(m);
+    }
+}
+
 static void note(struct master *m, chunk_id id, void *value)
 {
     if (m->changed.count >= REPORT_BACKLOG_COUNT_MAX) { /* that master has been away for long */
         clear_changes(&m->changed);
-        m->want_full = true;
-        m->first = true;
+        list_anew(m);
     }
     removal_free(map_put_u64(&m->changed, id, value));
-    bool idle = m->registered && m->pending == NULL && !m->scanning;
-    if (idle && m->timer.at > clock_mono_ms() + REPORT_DELTA_MS) {
+    if (is_idle(m) && m->timer.at > clock_mono_ms() + REPORT_DELTA_MS) {
         act_in(m, REPORT_DELTA_MS);
+    }
+}
+
+void report_all(struct report *r)
+{
+    for (size_t i = 0; r != NULL && i < r->master_count; i++) {
+        struct master *m = &r->masters[i];
+        list_anew(m);
+        if (is_idle(m)) {
+            act_in(m, 0);
+        }
     }
 }
 
@@ -196,8 +229,7 @@ static void register_done(void *arg, const struct report_reply *reply)
     adopt(m, reply);
     log_info("chunkserver", "registered master=%s server=%" PRIu64, m->address, reply->server);
     m->registered = true;
-    m->want_full = true;
-    m->first = true;
+    list_from_start(m);
     act_in(m, 0);
     if (r->on_registered != NULL && !r->stopped) {
         void (*ready)(struct server *) = r->on_registered;
@@ -226,7 +258,11 @@ static void send_register(struct master *m)
 static void heartbeat_done(void *arg, const struct report_reply *reply)
 {
     struct master *m = arg;
-    if (!call_over(m, reply)) {
+    bool good = call_over(m, reply);
+    if (m->again) {
+        list_from_start(m);
+    }
+    if (!good) {
         take_back(m);
         act_in(m, REPORT_RETRY_MS);
         return;
@@ -235,11 +271,21 @@ static void heartbeat_done(void *arg, const struct report_reply *reply)
     if (reply->register_again) {
         m->registered = false;
     } else if (reply->report_again) {
-        m->want_full = true;
-        m->first = true;
+        list_from_start(m);
     }
     bool more = !m->registered || m->want_full;
     act_in(m, more ? 0 : m->changed.count > 0 ? REPORT_DELTA_MS : HEARTBEAT_MS);
+}
+
+static size_t failed_disks_of(const struct server *s, const char *ret_texts[DISK_COUNT_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->disks.count; i++) {
+        if (s->disks.list[i].failure.code < 0) {
+            ret_texts[count++] = err_message(&s->disks.list[i].failure);
+        }
+    }
+    return count;
 }
 
 static void send_heartbeat(struct master *m)
@@ -248,7 +294,10 @@ static void send_heartbeat(struct master *m)
     size_t count = MIN(m->changed.count, (size_t)REPORT_PAGE_COUNT_MAX);
     struct report_replica *changed = xreallocarray(NULL, count + 1, sizeof(*changed));
     struct chunk_ref *removed = xreallocarray(NULL, count + 1, sizeof(*removed));
+    const char *failed_disks[DISK_COUNT_MAX];
     struct report_heartbeat plain = {
+        .failed_disks = failed_disks,
+        .failed_disk_count = failed_disks_of(s, failed_disks),
         .server = s->disks.ident.member,
         .start_count = s->disks.start_count,
         .chunk_count = s->chunks.count,
@@ -333,13 +382,14 @@ static void page_done(void *arg, const struct report_reply *reply)
 {
     struct master *m = arg;
     if (!call_over(m, reply)) {
-        m->first = true; /* from the beginning: the master may have lost what it had */
+        list_from_start(m); /* the master may have lost what it had */
         m->registered = reply->code != ERR_STALE && reply->code != ERR_NOT_FOUND;
         act_in(m, REPORT_RETRY_MS);
         return;
     }
-    m->first = false;
-    m->want_full = !m->last;
+    m->first = m->again;
+    m->want_full = m->again || !m->last;
+    m->again = false;
     act_in(m, 0);
 }
 

@@ -307,8 +307,8 @@ static bool disks_idle(const struct server *s)
 static void drained_check(void *arg)
 {
     struct server *s = arg;
-    bool idle =
-        s->stream_count == 0 && s->uses.count == 0 && report_idle(s->report) && disks_idle(s);
+    bool idle = s->stream_count == 0 && s->uses.count == 0 && report_idle(s->report) &&
+                disks_idle(s) && !s->term_busy;
     if (idle || clock_mono_ms() >= s->drain_deadline) {
         rpc_loop_stop(server_owner(s));
         return;

@@ -116,10 +116,13 @@ struct server {
     struct buf local_socket; /* path; empty: none */
 
     /* The owner's. */
-    struct map chunks;  /* id -> struct chunk */
-    struct map uses;    /* id -> struct chunk_use */
-    struct map waiters; /* id -> struct list of chunk_waiter */
-    term_no term;       /* highest seen from a file master */
+    struct map chunks;     /* id -> struct chunk */
+    struct map uses;       /* id -> struct chunk_use */
+    struct map waiters;    /* id -> struct list of chunk_waiter */
+    term_no term;          /* highest seen from a file master */
+    term_no term_spread;   /* that every index has, or is getting */
+    struct task term_task; /* writes it */
+    bool term_busy;
     uint64_t used_bytes;
     uint64_t stream_count;        /* appends, reads and copies in progress */
     bool draining;                /* no new writes */
@@ -170,6 +173,9 @@ struct chunk *server_chunk(const struct server *s, chunk_id id); /* NULL: not he
 void server_chunk_changed(struct server *s, struct disk *disk, const struct chunk_record *record);
 void server_chunk_removed(struct server *s, chunk_id id);
 void server_forget_chunks(struct server *s); /* the table is empty; nothing is reported */
+/* Those of a disk that failed are not in the table any more, and streams that write to them end;
+ * the caller sees to the report. */
+void server_drop_disk(struct server *s, const struct disk *disk);
 /* A block did not verify: remembered in the index, reported; the master replaces the replica. */
 void server_chunk_damaged(struct server *s, const struct disk *disk, chunk_id id);
 /* Progress of an open chunk: no report, but waiting readers hear of it. */
@@ -186,6 +192,10 @@ int server_space_check(const struct server *s, const struct disk *disk, uint64_t
                        struct err *e) MUST_CHECK;
 /* Of all disks together. */
 void server_space(const struct server *s, uint64_t *ret_capacity, uint64_t *ret_free);
+
+/* The indexes learn of server.term, in the background: whichever of the disks is lost, the others
+ * still refuse an older one. With one disk there is nothing to do. */
+void server_spread_term(struct server *s);
 
 /* Fills the table from the indexes. A chunk that two disks have stays on the one that is ahead
  * (disk_choice.h), the other's goes to the trash there. */

@@ -3,11 +3,15 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
+#include "chunkserver/report.h"
+#include "chunkserver/scrub.h"
 #include "chunkserver/server.h"
+#include "chunkserver/trash.h"
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/metrics.h"
 
 struct disk *server_chunk_disk(const struct server *s, const struct chunk *chunk)
 {
@@ -76,11 +80,86 @@ int server_choose_disk(struct server *s, const struct disk_need *need, struct di
 
 /* ---- Failures ---- */
 
+struct disk_failure {
+    struct server *server;
+    struct disk *disk;
+    struct err err;
+};
+
+/* From here on the server is one without that disk. What was at work on it holds its claims until
+ * it has ended, with an error; nobody else can find the chunks. */
+static void failed_on_owner(void *arg)
+{
+    struct disk_failure *f = arg;
+    struct server *s = f->server;
+    f->disk->failure = f->err;
+    gauge_set(s->counters.failed_disks, (int64_t)disk_failures_count(&s->disks.failures));
+    scrub_stop(f->disk->scrub);
+    trash_stop(f->disk->trash);
+    size_t before = s->chunks.count;
+    server_drop_disk(s, f->disk);
+    log_error("chunkserver", "going on without a disk data=%s chunks=%zu left=%zu", f->disk->path,
+              before - s->chunks.count, s->chunks.count);
+    report_all(s->report);
+    free(f);
+}
+
 void server_disk_failed(struct server *s, struct disk *disk, const char *what, const struct err *e)
 {
-    (void)s;
-    (void)disk;
-    server_fatal(what, e);
+    size_t failed = disks_fail(&s->disks, disk);
+    if (failed == 0) {
+        return; /* that is known, and being seen to */
+    }
+    if (!disks_can_lose(&s->disks, failed)) {
+        server_fatal(what, e);
+    }
+    struct disk_failure *f = xmalloc(sizeof(*f));
+    *f = (struct disk_failure){.server = s, .disk = disk, .err = *e};
+    (void)err_wrap(&f->err, e->code, "data directory %s: %s", disk->path, what);
+    log_error("chunkserver", "a disk failed, %s", err_message(&f->err));
+    rpc_loop_post(server_owner(s), failed_on_owner, f);
+}
+
+/* ---- Term ---- */
+
+static void term_run(struct task *t)
+{
+    struct server *s = CONTAINER_OF(t, struct server, term_task);
+    for (size_t i = 0; i < s->disks.count; i++) {
+        struct disk *disk = &s->disks.list[i];
+        struct err e = ERR_INIT;
+        if (disk_has_failed(&disk->state)) {
+            continue;
+        }
+        struct index_batch *batch = index_batch_new(disk->chunks.index);
+        index_put_term(batch, s->term_spread);
+        if (chunk_index_write(disk->chunks.index, batch, &e) < 0 ||
+            chunk_index_sync_now(disk->chunks.index, &e) < 0) {
+            server_disk_failed(s, disk, "the chunk index cannot be made durable", &e);
+        }
+        index_batch_free(batch);
+    }
+}
+
+static void term_done(struct task *t)
+{
+    struct server *s = CONTAINER_OF(t, struct server, term_task);
+    s->term_busy = false;
+    if (s->term > s->term_spread) {
+        server_spread_term(s);
+    }
+}
+
+void server_spread_term(struct server *s)
+{
+    if (s->disks.count == 1 || s->term_busy) {
+        return;
+    }
+    s->term_busy = true;
+    s->term_spread = s->term;
+    s->term_task.run = term_run;
+    s->term_task.done = term_done;
+    server_task(s, &s->term_task, server_owner(s));
 }
 
 /* ---- Start ---- */

@@ -53,6 +53,9 @@ static void count_used(struct server *s, struct disk *disk, uint64_t bytes)
 void server_chunk_changed(struct server *s, struct disk *disk, const struct chunk_record *record)
 {
     struct chunk *chunk = server_chunk(s, record->ref.id);
+    if (disk_has_failed(&disk->state)) {
+        return; /* its chunks go, or are gone already */
+    }
     if (chunk == NULL) {
         chunk = xcalloc(1, sizeof(*chunk));
         (void)map_put_u64(&s->chunks, record->ref.id, chunk);
@@ -91,6 +94,29 @@ void server_chunk_removed(struct server *s, chunk_id id)
     wake_waiters(s, id);
 }
 
+void server_drop_disk(struct server *s, const struct disk *disk)
+{
+    MAP_FOR_EACH(it, &s->uses)
+    {
+        const struct chunk_use *use = it.value;
+        const struct chunk *chunk = server_chunk(s, it.key);
+        if (chunk != NULL && chunk->disk == disk->number && use->holder->chain != NULL) {
+            chain_stop(use->holder->chain, ERR_IO, "the disk failed");
+        }
+    }
+    MAP_FOR_EACH(it, &s->chunks)
+    {
+        struct chunk *chunk = it.value;
+        if (chunk->disk == disk->number) {
+            (void)map_remove_u64(&s->chunks, it.key);
+            count_used(s, server_chunk_disk(s, chunk), 0 - chunk->length);
+            free(chunk);
+            wake_waiters(s, it.key);
+        }
+    }
+    gauge_set(s->counters.chunks, (int64_t)s->chunks.count);
+}
+
 void server_forget_chunks(struct server *s)
 {
     MAP_FOR_EACH(it, &s->chunks)
@@ -105,7 +131,9 @@ void server_forget_chunks(struct server *s)
 void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t readable)
 {
     struct chunk *chunk = server_chunk(s, id);
-    CHECK(chunk != NULL); /* the stream that reports holds it */
+    if (chunk == NULL) {
+        return; /* its disk has failed; else the stream that reports this holds it */
+    }
     count_used(s, server_chunk_disk(s, chunk), length - chunk->length);
     chunk->length = length;
     chunk->readable = MAX(chunk->readable, readable);
@@ -134,11 +162,11 @@ static void damage_run(struct task *t)
     d->record.damaged = true;
     struct index_batch *batch = index_batch_new(index);
     index_put_chunk(batch, &d->record);
-    if (chunk_index_write(index, batch, &e) < 0) {
-        server_fatal("the chunk index cannot be written", &e);
-    }
+    d->found = chunk_index_write(index, batch, &e) == 0;
     index_batch_free(batch);
-    d->found = true;
+    if (!d->found) {
+        server_disk_failed(d->server, d->disk, "the chunk index cannot be written", &e);
+    }
 }
 
 static void damage_done(struct task *t)
@@ -274,6 +302,9 @@ int server_check_master(struct server *s, term_no term, const char *cluster_id, 
         return err_set(e, ERR_STALE, "term %" PRIu64 " is over, %" PRIu64 " was seen", term,
                        s->term);
     }
-    s->term = term;
+    if (term > s->term) {
+        s->term = term;
+        server_spread_term(s);
+    }
     return 0;
 }

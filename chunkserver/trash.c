@@ -71,7 +71,7 @@ static void trash_run(struct task *task)
     }
     struct err e = ERR_INIT;
     if (round.removed > 0 && chunk_index_write(disk->index, round.batch, &e) < 0) {
-        server_fatal("the chunk index cannot be written", &e);
+        server_disk_failed(t->server, t->disk, "the chunk index cannot be written", &e);
     }
     index_batch_free(round.batch);
 }

@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """A chunkserver with several data directories: where chunks go, what a restart finds, which directories are refused, a
 directory that is missing and comes back, one that is full, one whose disk fails."""
+import glob
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -334,6 +336,180 @@ class TestMissing(Fixture):
         self.assertTrue(fenced.found)
         self.assertFalse(fenced.clean)
         self.assertEqual(fenced.length, len(data))
+
+
+@unittest.skipUnless(shutil.which("strace"), "no strace: disks that fail are not tried")
+class TestFailing(Fixture):
+    """A disk fails while the server runs: every flush of some of its files gives EIO."""
+
+    def break_disk(self, server, *paths):
+        of = [option for path in paths for option in ("-P", path)]
+        tracer = subprocess.Popen(["strace", "-f", "-o", "/dev/null", "-p", str(server.process.pid), *of,
+                                   "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:error=EIO"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(self.let_go, tracer)
+        while b"attached" not in (line := tracer.stderr.readline()):
+            self.assertNotEqual(line, b"", "strace did not attach")
+
+    @staticmethod
+    def let_go(tracer):
+        tracer.terminate()
+        tracer.wait(10)
+        tracer.stderr.close()
+
+    def break_index(self, server, disk):
+        self.break_disk(server, *glob.glob(os.path.join(disk, "index", "*.log")))
+
+    def filled(self, *args, disks=2, **options):
+        server = self.server(1, *args, disks=disks, **options)
+        data = {i: random_bytes(MESSAGE + i) for i in range(1, 7)}
+        for chunk, content in data.items():
+            put([server], chunk, content)
+        return server, data
+
+    def put_until_it_fails(self, server, first=100):
+        """Whatever is acknowledged as sealed is kept or told as lost; returns {chunk: data} of what was."""
+        sealed = {}
+        for chunk in range(first, first + 30):
+            content = random_bytes(MESSAGE, seed=chunk)
+            ack = put([server], chunk, content)
+            if not ack.sealed:
+                self.assertIn(ack.failure.error_name, ("ERR_IO",))
+                return sealed
+            sealed[chunk] = content
+        raise AssertionError("30 chunks later no disk has failed")
+
+    def goes_on(self, server, master, data, lost_disk):
+        """Without what lay on the disk, and masters know."""
+        others = [d for d in server.disks if d != lost_disk]
+        kept = {c: d for c, d in data.items() if any(c in files(o) for o in others)}
+        self.assertLess(len(kept), len(data))
+        wait_until(lambda: sorted(master.chunks) == sorted(kept), what="the report without the disk")
+        for chunk, content in kept.items():
+            self.check(server, chunk, content)
+        for chunk in data.keys() - kept.keys():
+            with self.assertRaises(grpc.RpcError) as gone:
+                server.read(chunk)
+            self.assertEqual(error_name(gone.exception), "ERR_NOT_FOUND")
+        for chunk in range(200, 205):
+            self.assertTrue(put([server], chunk, b"goes on" * 20000).sealed)
+            self.assertTrue(any(chunk in files(o) for o in others))
+        wait_until(lambda: list(master.last.failed_disks), what="the failed disk in a heartbeat")
+        failed, = master.last.failed_disks
+        self.assertIn(f"data directory {lost_disk}: ", failed)
+        self.assertIn("nput/output error", failed)
+        self.assertIsNone(server.process.poll())
+
+    def test_the_server_goes_on_without_a_disk_whose_index_fails(self):
+        master = FakeMaster()
+        server, data = self.filled("--failed-disks-max", "1", masters=master.address)
+        self.break_index(server, server.disks[1])
+        data.update(self.put_until_it_fails(server))
+        self.goes_on(server, master, data, server.disks[1])
+        master.server.stop(0)
+
+    def test_the_server_goes_on_without_a_disk_whose_files_fail(self):
+        master = FakeMaster()
+        server, data = self.filled("--failed-disks-max", "1", masters=master.address)
+        self.break_disk(server, *(os.path.join(server.disks[0], "chunks", f"{c % 256:02x}", f"{c:016x}")
+                                  for c in range(100, 130)))
+        data.update(self.put_until_it_fails(server))
+        self.goes_on(server, master, data, server.disks[0])
+        master.server.stop(0)
+
+    def test_fence_delete_and_copy_answer_with_an_error(self):
+        for what in ("fence", "seal", "delete", "copy"):
+            with self.subTest(what):
+                server = self.server(10 + len(self.servers), "--failed-disks-max", "1", disks=2)
+                source = self.server(10 + len(self.servers))
+                data = random_bytes(MESSAGE)
+                for chunk in (1, 2, 3, 4):
+                    put([source, server], chunk, data)
+                chunk = min(files(server.disks[1]))
+                if what == "seal":
+                    server.fence(chunk, 1, 2)
+                if what == "copy":
+                    source.fence(chunk, 1, 2)
+                    source.seal(chunk, 2, len(data), 2)
+                self.break_index(server, server.disks[1])
+                if what == "delete":
+                    self.assertFalse(server.delete((chunk, 1)).deleted)
+                else:
+                    with self.assertRaises(grpc.RpcError) as failed:
+                        if what == "fence":
+                            server.fence(chunk, 1, 2)
+                        elif what == "seal":
+                            server.seal(chunk, 2, len(data), 2)
+                        else:
+                            server.copy(chunk, 2, len(data), source)
+                    self.assertEqual(error_name(failed.exception), "ERR_IO")
+                wait_until(lambda: "going on without a disk" in server.log_text())
+                wait_until(lambda: not server.fence(chunk, 1, 9).found)
+                if what == "copy":  # the next attempt finds room on the other disk
+                    server.copy(chunk, 2, len(data), source)
+                    self.assertEqual(self.check(server, chunk, data).version, 2)
+                    self.assertIn(chunk, files(server.disks[0]))
+
+    def test_open_streams_of_the_disk_end_and_others_go_on(self):
+        server = self.server(1, "--failed-disks-max", "1", disks=2)
+        data = random_bytes(2 * MESSAGE)
+        streams = {chunk: Append([server], chunk) for chunk in (1, 2, 3, 4)}
+        for s in streams.values():
+            s.data(data, 0, MESSAGE)
+            s.wait(lambda a: a.written == MESSAGE)
+        lost = sorted(files(server.disks[1]))
+        self.assertEqual(len(lost), 2)
+        self.break_index(server, server.disks[1])
+        streams[lost[0]].data(data, MESSAGE, MESSAGE, sync=True)
+        for chunk in lost:  # the one that asked for the sync, and the one that is idle
+            ack = streams[chunk].wait(lambda a: a.failure.error_name)
+            self.assertEqual(ack.failure.error_name, "ERR_IO")
+            self.assertEqual(ack.durable, 0)
+        for chunk in streams.keys() - lost:
+            streams[chunk].data(data, MESSAGE, MESSAGE)
+            self.assertTrue(streams[chunk].finish(len(data)).sealed)
+            self.check(server, chunk, data)
+
+    def test_it_comes_back_after_a_restart(self):
+        master = FakeMaster()
+        server, data = self.filled("--failed-disks-max", "1", masters=master.address)
+        self.break_index(server, server.disks[1])
+        data.update(self.put_until_it_fails(server))
+        wait_until(lambda: len(master.chunks) < len(data))
+        server.kill()
+        server.start()
+        wait_until(lambda: sorted(c for c in master.chunks if c in data) == sorted(data))
+        for chunk, content in data.items():
+            self.check(server, chunk, content)
+        self.assertFalse(master.last.failed_disks)
+        master.server.stop(0)
+
+    def test_without_the_flag_it_ends_with_status_3(self):
+        server, _ = self.filled()
+        self.break_index(server, server.disks[1])
+        self.ends(server)
+
+    def test_one_more_than_allowed_ends_it_with_status_3(self):
+        server, _ = self.filled("--failed-disks-max", "1", disks=3)
+        self.break_disk(server, *(log for d in server.disks[1:] for log in glob.glob(os.path.join(d, "index", "*.log"))))
+        self.ends(server)
+        self.assertEqual(server.log_text().count("going on without a disk"), 1)
+
+    def test_the_last_one_ends_it_with_status_3(self):
+        server = self.server(1, "--failed-disks-max", "5")
+        self.break_index(server, server.data)
+        self.ends(server)
+
+    def ends(self, server):
+        for chunk in range(100, 130):
+            if server.process.poll() is not None:
+                break
+            try:
+                put([server], chunk, random_bytes(MESSAGE))
+            except AssertionError:
+                pass  # no acknowledgement
+        self.assertEqual(server.process.wait(20), 3)
+        self.assertIn("stopping at once", server.log_text())
 
 
 if __name__ == "__main__":
