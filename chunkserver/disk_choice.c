@@ -3,6 +3,7 @@
  * with the same room simply alternate. */
 #include "chunkserver/disk_choice.h"
 
+#include "common/limits.h"
 #include "common/macros.h"
 
 enum { WEIGHT_SHIFT = 20 }; /* weights are MiB, so that sums of credits stay far from overflow */
@@ -73,11 +74,13 @@ void disk_sums(const struct disk_offer *offers, size_t count, uint64_t limit_byt
 {
     uint64_t capacity = 0;
     uint64_t available = 0;
+    uint64_t largest = 0;
     for (size_t i = 0; i < count; i++) {
         if (offers[i].failed) {
             continue;
         }
         bool counted = is_counted(offers, i);
+        largest = MAX(largest, disk_room(&offers[i], limit_bytes));
         capacity += limit_bytes > 0 ? limit_bytes : counted ? 0 : offers[i].capacity_bytes;
         if (counted) {
             continue;
@@ -90,7 +93,7 @@ void disk_sums(const struct disk_offer *offers, size_t count, uint64_t limit_byt
         available += MIN(rooms, offers[i].available_bytes);
     }
     *ret_capacity = capacity;
-    *ret_available = available;
+    *ret_available = largest < CHUNK_BYTES_DEFAULT ? largest : available;
 }
 
 bool disk_claim_is_better(const struct disk_claim *a, const struct disk_claim *b)

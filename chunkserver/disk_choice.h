@@ -39,7 +39,9 @@ uint64_t disk_room(const struct disk_offer *offer, uint64_t limit_bytes);
 int disk_choice(const struct disk_offer *offers, struct disk_turn *turns, size_t count,
                 uint64_t limit_bytes, const struct disk_need *need);
 
-/* All of them together. A file system that several share counts once. */
+/* All of them together. A file system that several share counts once. While none has room for a
+ * chunk of CHUNK_BYTES_DEFAULT, only the largest room is available: what a chunk needs must be in
+ * one place, and file masters give chunks to those who have so much. */
 void disk_sums(const struct disk_offer *offers, size_t count, uint64_t limit_bytes,
                uint64_t *ret_capacity, uint64_t *ret_available);
 

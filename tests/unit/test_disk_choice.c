@@ -155,6 +155,21 @@ static void sums_obey_limits_and_file_systems(void **state)
     assert_int_equal(available, 16 * GIB); /* 8 and 8 on one with 10, and 6 */
 }
 
+static void many_small_rooms_are_no_large_one(void **state)
+{
+    (void)state;
+    uint64_t capacity = 0;
+    uint64_t available = 0;
+    struct disk_offer offers[COUNT] = {disk_of(1, 60 * MIB), disk_of(2, 63 * MIB),
+                                       disk_of(3, 20 * MIB)};
+    disk_sums(offers, COUNT, 0, &capacity, &available);
+    assert_int_equal(capacity, 3000 * GIB);
+    assert_int_equal(available, 63 * MIB);
+    offers[2].available_bytes = 64 * MIB;
+    disk_sums(offers, COUNT, 0, &capacity, &available);
+    assert_int_equal(available, 187 * MIB);
+}
+
 static void the_copy_that_is_ahead_counts(void **state)
 {
     (void)state;
@@ -186,6 +201,7 @@ int main(void)
         cmocka_unit_test(a_limit_is_of_each_directory),
         cmocka_unit_test(sums_count_a_file_system_once),
         cmocka_unit_test(sums_obey_limits_and_file_systems),
+        cmocka_unit_test(many_small_rooms_are_no_large_one),
         cmocka_unit_test(the_copy_that_is_ahead_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
