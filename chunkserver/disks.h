@@ -22,7 +22,7 @@ struct scrub;
 struct trash;
 
 struct disk {
-    struct chunk_disk chunks; /* index and directories; closed if it failed at the start */
+    struct chunk_disk chunks; /* index and directories; not open if it failed at the start */
     struct disk_state state;  /* any thread */
     struct datadir dir;       /* the lock, too */
     const char *path;         /* as given; borrowed */

@@ -173,6 +173,7 @@ struct loser {
 struct load {
     struct server *server;
     struct disk *disk; /* that is at work, and to blame for an error */
+    struct err *err;   /* where that goes */
     struct loser *losers;
     size_t loser_count, loser_capacity;
 };
@@ -181,8 +182,7 @@ struct load {
 static int add_loser(struct load *l, struct disk *disk, chunk_id id)
 {
     struct loser loser = {.disk = disk};
-    struct err e = ERR_INIT;
-    int r = chunk_index_get(disk->chunks.index, id, &loser.record, &e);
+    int r = chunk_index_get(disk->chunks.index, id, &loser.record, l->err);
     if (r < 0) {
         l->disk = disk;
         return r;
@@ -253,8 +253,9 @@ static int remove_losers(struct load *l, struct disk *disk, struct err *e)
     return r;
 }
 
-static int load_all(struct load *l, struct err *e)
+static int load_all(struct load *l)
 {
+    struct err *e = l->err;
     const struct disks *disks = &l->server->disks;
     int r = 0;
     for (size_t i = 0; r == 0 && i < disks->count; i++) {
@@ -276,8 +277,8 @@ static int load_all(struct load *l, struct err *e)
  * than another one does not count. */
 int server_load(struct server *s, struct err *e)
 {
-    struct load l = {.server = s};
-    int r = load_all(&l, e);
+    struct load l = {.server = s, .err = e};
+    int r = load_all(&l);
     while (r < 0) {
         r = disks_leave_out(&s->disks, l.disk, r, e);
         if (r < 0) {
@@ -285,7 +286,7 @@ int server_load(struct server *s, struct err *e)
         }
         server_forget_chunks(s);
         l.loser_count = 0;
-        r = load_all(&l, e);
+        r = load_all(&l);
     }
     free(l.losers);
     return r;

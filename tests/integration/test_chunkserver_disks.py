@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """A chunkserver with several data directories: where chunks go, what a restart finds, which directories are refused, a
 directory that is missing and comes back, one that is full, one whose disk fails."""
+import concurrent.futures
 import glob
 import os
 import shutil
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
@@ -252,6 +254,29 @@ class TestMissing(Fixture):
         self.assertEqual(master.starts, [1, 2, 3])
         master.server.stop(0)
 
+    def test_one_that_cannot_be_opened_is_left_out(self):
+        for name, words in (("IDENTITY", "not an identity file"), ("index/CURRENT", "chunk index"),
+                            ("chunks", "chunks")):
+            with self.subTest(name):
+                server = self.server(1 + len(self.servers), disks=2)
+                data = random_bytes(MESSAGE)
+                put([server], 1, data)
+                put([server], 2, data)
+                kept, = files(server.disks[0])
+                server.kill()
+                path = os.path.join(server.disks[1], name)
+                if os.path.isdir(path):
+                    shutil.rmtree(path)
+                with open(path, "w", encoding="utf-8") as f:
+                    f.write("rot" * 100)
+                self.refuses(server, words, server.disks[1], "1 of 2 data directories cannot be used")
+                server.args += ["--failed-disks-max", "1"]
+                server.start()
+                self.assertIn(f"going on without a disk data={server.disks[1]}", server.log_text())
+                self.check(server, kept, data)
+                with open(path, encoding="utf-8") as f:
+                    self.assertEqual(f.read(), "rot" * 100, "it was touched")
+
     def test_a_stale_copy_that_comes_back_goes_to_the_trash(self):
         source, server = self.server(1), self.server(2, disks=2)
         data = random_bytes(2 * MESSAGE)
@@ -464,11 +489,51 @@ class TestFailing(Fixture):
         for chunk in lost:  # the one that asked for the sync, and the one that is idle
             ack = streams[chunk].wait(lambda a: a.failure.error_name)
             self.assertEqual(ack.failure.error_name, "ERR_IO")
-            self.assertEqual(ack.durable, 0)
+            self.assertEqual(max(a.durable for a in streams[chunk].acks), 0)
         for chunk in streams.keys() - lost:
             streams[chunk].data(data, MESSAGE, MESSAGE)
             self.assertTrue(streams[chunk].finish(len(data)).sealed)
             self.check(server, chunk, data)
+
+    def test_many_at_work_meanwhile(self):
+        """Nothing hangs, nobody is told wrong: what is sealed on a disk that is left can be read."""
+        master = FakeMaster()
+        server, data = self.filled("--failed-disks-max", "1", "--pollers", "2", masters=master.address, disks=3)
+        begun = threading.Event()
+        results = {}
+
+        def work(first):
+            for chunk in range(first, first + 40):
+                content = random_bytes(3 * 70000 if chunk % 2 else 1000, seed=chunk)
+                stream = Append([server], chunk)
+                stream.write(content, piece=70000)
+                ack = stream.finish(len(content))
+                stream.close()
+                results[chunk] = (ack.sealed, ack.failure.error_name, content)
+                try:
+                    got, _ = server.read(1 + chunk % 6, seen=1)
+                    assert got == data[1 + chunk % 6]
+                except grpc.RpcError as e:
+                    assert error_name(e) in ("ERR_NOT_FOUND", "ERR_UNAVAILABLE"), e
+                if chunk == first + 5:
+                    begun.set()
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            workers = [pool.submit(work, 1000 * n) for n in range(1, 9)]
+            begun.wait(60)
+            self.break_index(server, server.disks[1])
+            for w in workers:
+                w.result()
+        wait_until(lambda: "going on without a disk" in server.log_text())
+        self.assertGreater(sum(sealed for sealed, _, _ in results.values()), 100)
+        self.assertEqual({error for sealed, error, _ in results.values() if not sealed}, {"ERR_IO"})
+        wait_until(lambda: list(master.last.failed_disks))
+        for chunk, (sealed, _, content) in results.items():
+            if chunk in master.chunks:
+                self.assertTrue(sealed)
+                self.check(server, chunk, content)
+        self.assertEqual(server.stop(), 0)
+        master.server.stop(0)
 
     def test_it_comes_back_after_a_restart(self):
         master = FakeMaster()

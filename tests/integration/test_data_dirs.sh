@@ -5,7 +5,7 @@
 # ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_up --masters 3 --chunkservers 4 --disks 2 --workers 0 --chunkserver-arg=--failed-disks-max=1 \
-    --chunkserver-arg=--trash-time=1s
+    --chunkserver-arg=--trash-time=1s --chunkserver-arg=--http=127.0.0.1:0
 
 all_good()
 {
@@ -23,6 +23,18 @@ chunks()
 failed_disks()
 {
     report "[s['failed_disks'] for s in d['servers'] if s['host'] == 'host$1'][0]"
+}
+
+# failed_metric N: what the metrics of chunkserver N say of failed disks.
+failed_metric()
+{
+    local port
+    port=$(sed -n 's/.* metrics port=\([0-9]*\)$/\1/p' "$CLUSTER/chunkserver$1/log" | tail -n 1)
+    /usr/bin/python3 -c '
+import sys, urllib.request
+with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/metrics") as page:
+    print(*(line.split()[1] for line in page.read().decode().splitlines()
+            if line.startswith("trireme_chunkserver_failed_disks ")))' "$port"
 }
 
 files_are_good()
@@ -76,6 +88,8 @@ if command -v strace >/dev/null; then
     is "$pid" cluster_field chunkserver2 pid || fail "the chunkserver has ended"
     is True report '[s["live"] for s in d["servers"] if s["host"] == "host2"][0]'
     files_are_good
+    is 1 failed_metric 2
+    is 0 failed_metric 1
     dfs report >"$T/report"
     grep "Chunkserver [0-9]* (host2) goes on without a disk: data directory $disk: .*nput/output error" "$T/report" ||
         { cat "$T/report"; fail "report does not say which disk failed"; }
@@ -99,6 +113,7 @@ kill9 chunkserver3
 mv "$disk" "$disk.away"
 cluster_up 2>/dev/null
 wait_until 30 is "['data directory $disk: it is not there']" failed_disks 3
+is 1 failed_metric 3
 wait_until 60 all_good
 files_are_good
 [ ! -e "$disk" ] || fail "the missing directory was made"
