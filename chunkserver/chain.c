@@ -63,9 +63,11 @@ struct chain {
     bool busy;
     struct chain_work *batch;
     size_t batch_bytes;
+    struct disk *disk; /* that has the chunk */
     struct replica replica;
     bool has_replica;
     bool saved;       /* the index has had it */
+    bool lost;        /* the disk failed: nothing of the last batch counts */
     bool told_sealed; /* the owner knows */
     struct append_progress progress;
     struct err failure;
@@ -95,13 +97,14 @@ struct chain_progress {
 
 struct chain_sealed {
     struct server *server;
+    struct disk *disk;
     struct chunk_record record;
 };
 
 static void sealed_on_owner(void *arg)
 {
     struct chain_sealed *p = arg;
-    server_chunk_changed(p->server, &p->record);
+    server_chunk_changed(p->server, p->disk, &p->record);
     free(p);
 }
 
@@ -110,7 +113,7 @@ static void sealed_on_owner(void *arg)
 static void tell_sealed(struct chain *c)
 {
     struct chain_sealed *p = xmalloc(sizeof(*p));
-    *p = (struct chain_sealed){c->server, c->replica.record};
+    *p = (struct chain_sealed){c->server, c->disk, c->replica.record};
     p->record.acked = MIN(c->core.acked, p->record.length);
     c->told_sealed = true;
     counter_add(c->server->counters.sealed_chunks, 1);
@@ -156,7 +159,7 @@ static void detach_on_owner(void *arg)
     struct chain *c = arg;
     struct server *s = c->server;
     if (c->has_replica && !c->told_sealed) {
-        server_chunk_changed(s, &c->replica.record);
+        server_chunk_changed(s, c->disk, &c->replica.record);
     }
     if (c->claimed) {
         c->claimed = false;
@@ -182,7 +185,8 @@ static void detach_if_drained(struct chain *c)
     if (c->phase != CHAIN_OPEN || !chain_is_ending(c) || c->busy || c->first != NULL) {
         return;
     }
-    if (!c->saved) { /* the table has the chunk, so the index must */
+    /* The table has the chunk, so the index must; of a disk that failed neither has. */
+    if (!c->saved && !disk_has_failed(&c->disk->state)) {
         queue_work(c, xcalloc(1, sizeof(struct chain_work)));
         chain_start_work(c);
         return;
@@ -248,6 +252,14 @@ static void queue_work(struct chain *c, struct chain_work *w)
     c->waiting_bytes += w->data != NULL ? w->todo.length : 0;
 }
 
+/* No acknowledgement of what the disk may not have. Any thread; the chain is its own. */
+static void disk_failed(struct chain *c, const char *what, const struct err *why)
+{
+    c->lost = true;
+    c->failure = *why;
+    server_disk_failed(c->server, c->disk, what, why);
+}
+
 /* One after another, until one fails. */
 static int run_batch(struct chain *c, bool *ret_sync)
 {
@@ -255,6 +267,11 @@ static int run_batch(struct chain *c, bool *ret_sync)
     bool sync = false;
     bool seal = false;
     int code = 0;
+    if (disk_has_failed(&c->disk->state)) {
+        c->lost = true;
+        return err_set(&c->failure, ERR_IO, "chunk %" PRIu64 " is on a disk that failed",
+                       r->record.ref.id);
+    }
     for (struct chain_work *w = c->batch; w != NULL && code == 0; w = w->next) {
         if (w->data != NULL) {
             struct replica_bytes bytes = {.data = w->data,
@@ -270,12 +287,12 @@ static int run_batch(struct chain *c, bool *ret_sync)
     }
     if (code == 0 && (sync || seal)) {
         uint64_t version = r->record.ref.version;
-        int failed = seal ? replica_close_at(r, CHUNK_SEALED, version, &c->failure)
-                          : replica_sync(r, &c->failure);
-        if (failed < 0) {
-            server_fatal("a chunk cannot be made durable", &c->failure);
+        struct err e = ERR_INIT;
+        code = seal ? replica_close_at(r, CHUNK_SEALED, version, &e) : replica_sync(r, &e);
+        if (code < 0) {
+            disk_failed(c, "a chunk cannot be made durable", &e);
         }
-        *ret_sync = true;
+        *ret_sync = code == 0;
     }
     return code;
 }
@@ -301,9 +318,10 @@ static void synced(struct index_sync *sync, const struct err *failure)
 {
     struct chain *c = CONTAINER_OF(sync, struct chain, sync);
     if (failure != NULL) {
-        server_fatal("the chunk index cannot be made durable", failure);
+        disk_failed(c, "the chunk index cannot be made durable", failure);
+    } else {
+        note_saved(c);
     }
-    note_saved(c);
     rpc_loop_post(c->loop, work_done_on_loop, c);
 }
 
@@ -312,7 +330,7 @@ static void save_durably(struct chain *c)
 {
     c->sync.put = put_with_group;
     c->sync.done = synced;
-    chunk_index_sync(c->server->disk.index, &c->sync);
+    chunk_index_sync(c->disk->chunks.index, &c->sync);
 }
 
 static void work_run(struct job *job)
@@ -325,10 +343,12 @@ static void work_run(struct job *job)
         return;
     }
     struct err e = ERR_INIT;
-    if (replica_save(&c->replica, &e) < 0) {
-        server_fatal("the chunk index cannot be written", &e);
+    if (!c->lost && replica_save(&c->replica, &e) < 0) {
+        disk_failed(c, "the chunk index cannot be written", &e);
     }
-    note_saved(c);
+    if (!c->lost) {
+        note_saved(c);
+    }
     rpc_loop_post(c->loop, work_done_on_loop, c);
 }
 
@@ -363,12 +383,14 @@ static void work_done_on_loop(void *arg)
     uint64_t before = c->core.own.written;
     free_batch(c);
     c->busy = false;
-    append_own_done(&c->core, c->progress, now(), &u);
-    counter_add(c->server->counters.appended_bytes, c->core.own.written - before);
-    if (c->progress.sealed && !c->told_sealed) {
-        tell_sealed(c);
+    if (!c->lost) {
+        append_own_done(&c->core, c->progress, now(), &u);
+        counter_add(c->server->counters.appended_bytes, c->core.own.written - before);
+        if (c->progress.sealed && !c->told_sealed) {
+            tell_sealed(c);
+        }
+        chain_apply(c, &u);
     }
-    chain_apply(c, &u);
     if (c->failure.code < 0) {
         c->stopped = true;
         drop_waiting(c);
@@ -669,7 +691,7 @@ static void opened_on_loop(void *arg)
 static void load_run(struct job *job)
 {
     struct chain *c = CONTAINER_OF(job, struct chain, job);
-    c->open_code = replica_load(&c->replica, &c->server->disk, c->claim.id, &c->open_err);
+    c->open_code = replica_load(&c->replica, &c->disk->chunks, c->claim.id, &c->open_err);
     c->has_replica = c->open_code == 0;
     rpc_loop_post(c->loop, opened_on_loop, c);
 }
@@ -706,21 +728,23 @@ static int check_open(struct chain *c, struct err *e)
     if (s->draining) {
         return err_set(e, ERR_UNAVAILABLE, "the chunkserver is shutting down");
     }
-    if (s->dir.ident.member != 0 && c->open.self != s->dir.ident.member) {
+    if (s->disks.ident.member != 0 && c->open.self != s->disks.ident.member) {
         return err_set(e, ERR_UNAVAILABLE, "this is server %" PRIu64 ", not %" PRIu64,
-                       s->dir.ident.member, c->open.self);
+                       s->disks.ident.member, c->open.self);
     }
     if (server_is_claimed(s, c->open.chunk.id)) {
         return err_set(e, ERR_BUSY, "chunk %" PRIu64 " is in use", c->open.chunk.id);
     }
     if (chunk != NULL) {
+        c->disk = server_chunk_disk(s, chunk);
         return check_existing(c, chunk, e);
     }
     if (!c->open.create) {
         return err_set(e, ERR_NOT_FOUND, "chunk %" PRIu64 " is not on this server",
                        c->open.chunk.id);
     }
-    return server_space_check(s, 1, e);
+    struct disk_need need = {.least_bytes = 1, .whole_bytes = c->open.chunk_bytes};
+    return server_choose_disk(s, &need, &c->disk, e);
 }
 
 /* Nobody held the id, so the grant comes at once. */
@@ -755,12 +779,12 @@ static void open_on_owner(void *arg)
         .ref = c->open.chunk,
         .state = CHUNK_OPEN,
         .inlined = true,
-        .granted_start = s->start_count,
+        .granted_start = s->disks.start_count,
         .chunk_bytes = c->open.chunk_bytes,
     };
-    replica_init(&c->replica, &s->disk, &record);
+    replica_init(&c->replica, &c->disk->chunks, &record);
     c->has_replica = true;
-    server_chunk_changed(s, &record);
+    server_chunk_changed(s, c->disk, &record);
     server_call(c->loop, opened_on_loop, c);
 }
 

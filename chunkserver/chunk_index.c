@@ -127,26 +127,6 @@ static int read_number(struct chunk_index *index, struct span key, uint64_t *ret
     return r;
 }
 
-static int begin_start(struct chunk_index *index, struct err *e)
-{
-    int r = read_number(index, term_key, &index->term, e);
-    if (r == 0) {
-        r = read_number(index, start_count_key, &index->start_count, e);
-    }
-    if (r < 0) {
-        return r;
-    }
-    index->start_count++;
-    struct buf value = BUF_INIT;
-    struct kv_batch *batch = kv_batch_new(index->kv);
-    index_number_encode(index->start_count, &value);
-    kv_batch_put(batch, start_count_key, (struct span){value.data, value.length});
-    r = kv_write(index->kv, batch, KV_SYNCED, e);
-    kv_batch_free(batch);
-    buf_deinit(&value);
-    return r;
-}
-
 int chunk_index_open(const char *data_path, struct chunk_index **ret, struct err *e)
 {
     struct chunk_index *index = xcalloc(1, sizeof(*index));
@@ -155,7 +135,10 @@ int chunk_index_open(const char *data_path, struct chunk_index **ret, struct err
     struct kv_options options = {.wal = true};
     int r = kv_open(path.data, &options, &index->kv, e);
     if (r == 0) {
-        r = begin_start(index, e);
+        r = read_number(index, term_key, &index->term, e);
+    }
+    if (r == 0) {
+        r = read_number(index, start_count_key, &index->start_count, e);
     }
     if (r == 0) {
         index->syncs = mailbox_new(1, INDEX_SYNC_COUNT_MAX);
@@ -171,6 +154,19 @@ int chunk_index_open(const char *data_path, struct chunk_index **ret, struct err
     }
     buf_deinit(&path);
     return r;
+}
+
+int chunk_index_begin(struct chunk_index *index, uint64_t start_count, struct err *e)
+{
+    struct buf value = BUF_INIT;
+    struct kv_batch *batch = kv_batch_new(index->kv);
+    index->start_count = start_count;
+    index_number_encode(start_count, &value);
+    kv_batch_put(batch, start_count_key, (struct span){value.data, value.length});
+    int r = kv_write(index->kv, batch, KV_SYNCED, e);
+    kv_batch_free(batch);
+    buf_deinit(&value);
+    return r < 0 ? err_wrap(e, r, "chunk index") : 0;
 }
 
 void chunk_index_close(struct chunk_index *index)

@@ -15,12 +15,13 @@
 
 struct chunk_index;
 
-/* Opens or creates DATA/index, raises the start count and syncs it. ERR_CORRUPT, ERR_VERSION,
- * ERR_IO. */
+/* Opens or creates DATA/index. ERR_CORRUPT, ERR_VERSION, ERR_IO. */
 int chunk_index_open(const char *data_path, struct chunk_index **ret, struct err *e) MUST_CHECK;
+/* The present start has this count, which is above those before: written and synced. */
+int chunk_index_begin(struct chunk_index *index, uint64_t start_count, struct err *e) MUST_CHECK;
 void chunk_index_close(struct chunk_index *index); /* no sync may be under way; accepts NULL */
 
-uint64_t chunk_index_start_count(const struct chunk_index *index); /* of this start */
+uint64_t chunk_index_start_count(const struct chunk_index *index); /* of the latest start */
 uint64_t chunk_index_term(const struct chunk_index *index);        /* as of the open */
 
 /* ---- Changes ---- */

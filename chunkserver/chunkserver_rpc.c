@@ -96,7 +96,7 @@ static int inline_crc(struct chunk_index *index, chunk_id id, uint32_t *ret, str
     return r;
 }
 
-/* The index alone answers, so a sealed chunk's record needs no owner. */
+/* The indexes alone answer, so a sealed chunk's record needs no owner. */
 static int checksum_on_worker(struct rpc_call *call, void *service)
 {
     struct server *s = service;
@@ -107,7 +107,8 @@ static int checksum_on_worker(struct rpc_call *call, void *service)
     if (request->chunk == NULL || request->chunk->id == 0) {
         return err_set(e, ERR_INVALID, "a request without a chunk");
     }
-    int r = chunk_index_get(s->disk.index, request->chunk->id, &record, e);
+    struct disk *disk = NULL;
+    int r = disks_find(&s->disks, request->chunk->id, &disk, &record, e);
     if (r == 0) {
         r = check_checksums(&record, request->chunk->version, e);
     }
@@ -120,10 +121,10 @@ static int checksum_on_worker(struct rpc_call *call, void *service)
     reply->block_crcs =
         arena_calloc(rpc_call_arena(call), (reply->n_block_crcs + 1) * sizeof(uint32_t));
     if (record.inlined) {
-        return inline_crc(s->disk.index, record.ref.id, reply->block_crcs, e);
+        return inline_crc(disk->chunks.index, record.ref.id, reply->block_crcs, e);
     }
-    return chunk_index_get_all_crcs(s->disk.index, record.ref.id, record.length, reply->block_crcs,
-                                    e);
+    return chunk_index_get_all_crcs(disk->chunks.index, record.ref.id, record.length,
+                                    reply->block_crcs, e);
 }
 
 /* ---- Fence ---- */

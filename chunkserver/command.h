@@ -1,6 +1,7 @@
 /* A command that changes one chunk outside of an append stream: fence, seal, delete. One way for
  * all: it claims the chunk, ending a stream that has it if the command says so; runs on a worker,
- * where it may block until its change is durable; then the owner's table follows, the claim goes,
+ * where it may block until its change is durable (not if the chunk is not here: then it has no
+ * effect and no error); then the owner's table follows, the claim goes,
  * and `done` runs on the owner. */
 #ifndef CHUNKSERVER_COMMAND_H
 #define CHUNKSERVER_COMMAND_H
@@ -12,6 +13,7 @@ enum command_effect { COMMAND_NOTHING, COMMAND_CHANGED, COMMAND_REMOVED };
 
 struct command {
     struct server *server;
+    struct disk *disk; /* that has the chunk */
     struct claim claim;
     struct task task;
     bool ends_streams;                 /* a writer is stopped with ERR_FENCED */

@@ -27,6 +27,7 @@ struct copy {
     copy_done_fn done;
     void *done_arg;
     struct claim claim;
+    struct disk *disk; /* that has the chunk, or is to get it */
     struct replica replica;
     size_t source;             /* index of the one that is tried */
     struct rpc_stream *stream; /* NULL: none */
@@ -47,8 +48,12 @@ static void end_on_owner(void *arg)
 {
     struct copy *c = arg;
     struct server *s = c->server;
+    if (c->code == 0 && disk_has_failed(&c->disk->state)) {
+        c->code = err_set(&c->err, ERR_IO, "chunk %" PRIu64 " is on a disk that failed",
+                          c->request.chunk.id);
+    }
     if (c->code == 0 && c->replica.disk != NULL) {
-        server_chunk_changed(s, &c->replica.record);
+        server_chunk_changed(s, c->disk, &c->replica.record);
         counter_add(s->counters.copied_chunks, 1);
     }
     if (c->replica.disk != NULL) {
@@ -79,25 +84,28 @@ static void end(struct copy *c, int code)
 static void finish_run(struct task *t)
 {
     struct copy *c = CONTAINER_OF(t, struct copy, task);
-    struct chunk_index *index = c->server->disk.index;
-    struct err e = ERR_INIT;
-    if (replica_adopt_copy(&c->replica, &e) < 0) {
-        server_fatal("a copied chunk cannot be made durable", &e);
+    struct chunk_index *index = c->disk->chunks.index;
+    c->code = replica_adopt_copy(&c->replica, &c->err);
+    if (c->code < 0) {
+        server_disk_failed(c->server, c->disk, "a copied chunk cannot be made durable", &c->err);
+        return;
     }
     struct index_batch *batch = index_batch_new(index);
     index_put_term(batch, c->request.term);
-    if (replica_save(&c->replica, &e) < 0 || chunk_index_write(index, batch, &e) < 0 ||
-        chunk_index_sync_now(index, &e) < 0) {
-        server_fatal("the chunk index cannot be made durable", &e);
-    }
+    c->code = replica_save(&c->replica, &c->err);
+    c->code = c->code < 0 ? c->code : chunk_index_write(index, batch, &c->err);
+    c->code = c->code < 0 ? c->code : chunk_index_sync_now(index, &c->err);
     index_batch_free(batch);
+    if (c->code < 0) {
+        server_disk_failed(c->server, c->disk, "the chunk index cannot be made durable", &c->err);
+    }
 }
 
 static void finish_done(struct task *t)
 {
     struct copy *c = CONTAINER_OF(t, struct copy, task);
     c->busy = false;
-    end(c, 0);
+    end(c, c->code);
 }
 
 /* After the stream has closed and the worker is back. */
@@ -269,8 +277,14 @@ static int check_table(struct copy *c, bool *ret_here)
 {
     const struct chunk *chunk = server_chunk(c->server, c->request.chunk.id);
     *ret_here = false;
-    if (chunk == NULL || chunk->ref.version < c->request.chunk.version) {
-        return server_space_check(c->server, c->request.length, &c->err);
+    if (chunk == NULL) {
+        struct disk_need need = {.least_bytes = c->request.length,
+                                 .whole_bytes = c->request.length};
+        return server_choose_disk(c->server, &need, &c->disk, &c->err);
+    }
+    c->disk = server_chunk_disk(c->server, chunk); /* where it replaces what is there */
+    if (chunk->ref.version < c->request.chunk.version) {
+        return server_space_check(c->server, c->disk, c->request.length, &c->err);
     }
     if (chunk->ref.version > c->request.chunk.version) {
         return err_set(&c->err, ERR_STALE, "chunk %" PRIu64 " is here at version %" PRIu64,
@@ -297,10 +311,10 @@ static void granted(struct claim *claim)
         .ref = c->request.chunk,
         .state = CHUNK_OPEN,
         .inlined = true,
-        .granted_start = s->start_count,
+        .granted_start = s->disks.start_count,
         .chunk_bytes = c->request.chunk_bytes,
     };
-    replica_init(&c->replica, &s->disk, &record);
+    replica_init(&c->replica, &c->disk->chunks, &record);
     replica_make_copy(&c->replica);
     server_call(c->loop, pull_on_loop, c);
 }

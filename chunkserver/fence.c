@@ -1,6 +1,7 @@
 /* See fence.h and DESIGN 4, "Failure: seal and go on". The claim keeps everybody else away, and a
  * stream that held it has drained, so what stands on the disk here is what the fence answers for.
- * Everything is durable before the answer; a failed sync ends the process. */
+ * Everything is durable before the answer; if that fails so has the disk, and there is no answer.
+ */
 #include "chunkserver/fence.h"
 
 #include <inttypes.h>
@@ -8,31 +9,39 @@
 #include "common/clock.h"
 #include "common/macros.h"
 
-static void save_durably(struct command *cmd, struct replica *r)
+static int disk_failed(struct command *cmd, const char *what, int code)
 {
-    struct err e = ERR_INIT;
-    struct chunk_index *index = cmd->server->disk.index;
+    server_disk_failed(cmd->server, cmd->disk, what, &cmd->err);
+    return code;
+}
+
+static int save_durably(struct command *cmd, struct replica *r)
+{
+    struct chunk_index *index = cmd->disk->chunks.index;
     struct index_batch *batch = index_batch_new(index);
     if (cmd->term > 0) {
         index_put_term(batch, cmd->term);
     }
-    if (replica_save(r, &e) < 0 || chunk_index_write(index, batch, &e) < 0 ||
-        chunk_index_sync_now(index, &e) < 0) {
-        server_fatal("the chunk index cannot be made durable", &e);
-    }
+    int code = replica_save(r, &cmd->err);
+    code = code < 0 ? code : chunk_index_write(index, batch, &cmd->err);
+    code = code < 0 ? code : chunk_index_sync_now(index, &cmd->err);
     index_batch_free(batch);
+    if (code < 0) {
+        return disk_failed(cmd, "the chunk index cannot be made durable", code);
+    }
     cmd->effect = COMMAND_CHANGED;
     cmd->record = r->record;
+    return 0;
 }
 
-static void close_durably(struct command *cmd, struct replica *r, enum chunk_state state,
-                          uint64_t version)
+static int close_durably(struct command *cmd, struct replica *r, enum chunk_state state,
+                         uint64_t version)
 {
-    struct err e = ERR_INIT;
-    if (replica_close_at(r, state, version, &e) < 0) {
-        server_fatal("a chunk cannot be made durable", &e);
+    int code = replica_close_at(r, state, version, &cmd->err);
+    if (code < 0) {
+        return disk_failed(cmd, "a chunk cannot be made durable", code);
     }
-    save_durably(cmd, r);
+    return save_durably(cmd, r);
 }
 
 static bool is_clean(const struct command *cmd, const struct chunk_record *record)
@@ -44,7 +53,7 @@ static bool is_clean(const struct command *cmd, const struct chunk_record *recor
         return record->clean;
     case CHUNK_OPEN:
     default:
-        return record->granted_start == cmd->server->start_count;
+        return record->granted_start == cmd->server->disks.start_count;
     }
 }
 
@@ -71,7 +80,10 @@ static int fence_replica(struct fence *f, struct replica *r)
         }
         replica_settle(r, verified);
         r->record.clean = f->clean;
-        close_durably(cmd, r, CHUNK_FENCED, f->new_version);
+        code = close_durably(cmd, r, CHUNK_FENCED, f->new_version);
+        if (code < 0) {
+            return code;
+        }
     }
     f->length = record->length;
     return 0;
@@ -81,7 +93,7 @@ static int fence_run(struct command *cmd)
 {
     struct fence *f = CONTAINER_OF(cmd, struct fence, command);
     struct replica r = {0};
-    int code = replica_load(&r, &cmd->server->disk, f->chunk.id, &cmd->err);
+    int code = replica_load(&r, &cmd->disk->chunks, f->chunk.id, &cmd->err);
     if (code == ERR_NOT_FOUND) {
         return 0;
     }
@@ -147,8 +159,8 @@ static int seal_replica(struct seal *s, struct replica *r)
     }
     if (code == 0) {
         r->record.acked = r->record.length; /* the log has it: nothing of this can be taken back */
-        close_durably(cmd, r, CHUNK_SEALED, s->chunk.version);
-        s->kept = true;
+        code = close_durably(cmd, r, CHUNK_SEALED, s->chunk.version);
+        s->kept = code == 0;
     }
     return code;
 }
@@ -157,7 +169,7 @@ static int seal_run(struct command *cmd)
 {
     struct seal *s = CONTAINER_OF(cmd, struct seal, command);
     struct replica r = {0};
-    int code = replica_load(&r, &cmd->server->disk, s->chunk.id, &cmd->err);
+    int code = replica_load(&r, &cmd->disk->chunks, s->chunk.id, &cmd->err);
     if (code == ERR_NOT_FOUND || code == ERR_CORRUPT) {
         return 0;
     }
@@ -178,7 +190,7 @@ void seal_init(struct seal *s)
 static int remove_run(struct command *cmd)
 {
     struct remove *r = CONTAINER_OF(cmd, struct remove, command);
-    struct chunk_disk *disk = &cmd->server->disk;
+    struct chunk_disk *disk = &cmd->disk->chunks;
     struct chunk_record record;
     int code = chunk_index_get(disk->index, r->chunk.id, &record, &cmd->err);
     if (code < 0) {
@@ -187,21 +199,17 @@ static int remove_run(struct command *cmd)
     if (record.ref.version > r->chunk.version) {
         return 0;
     }
-    struct trash_entry entry = {
-        .due_wall_ms = clock_wall_ms() + r->trash_ms, .ref = record.ref, .inlined = record.inlined};
     struct index_batch *batch = index_batch_new(disk->index);
-    index_remove_chunk(batch, record.ref.id, record.chunk_bytes);
-    if (!record.inlined) {
-        index_put_trash(batch, &entry);
-    }
+    replica_forget(&record, clock_wall_ms() + r->trash_ms, batch);
     if (cmd->term > 0) {
         index_put_term(batch, cmd->term);
     }
-    if (chunk_index_write(disk->index, batch, &cmd->err) < 0 ||
-        chunk_index_sync_now(disk->index, &cmd->err) < 0) {
-        server_fatal("the chunk index cannot be made durable", &cmd->err);
-    }
+    code = chunk_index_write(disk->index, batch, &cmd->err);
+    code = code < 0 ? code : chunk_index_sync_now(disk->index, &cmd->err);
     index_batch_free(batch);
+    if (code < 0) {
+        return disk_failed(cmd, "the chunk index cannot be made durable", code);
+    }
     r->removed = true;
     cmd->effect = COMMAND_REMOVED;
     /* The entry stands; should the rename not happen, the next start does it. */

@@ -78,11 +78,11 @@ static int check_sealed(const struct chunk_record *record, const struct chunk_re
 static void answer(struct local_read *l, const struct chunk_ref *wanted, struct buf *out,
                    struct chunk_file *ret_file)
 {
-    struct chunk_disk *disk = &l->server->disk;
+    struct disk *disk = NULL;
     struct chunk_record record = {0};
     struct local_reply reply = {0};
     uint32_t *crcs = NULL;
-    reply.code = chunk_index_get(disk->index, wanted->id, &record, NULL);
+    reply.code = disks_find(&l->server->disks, wanted->id, &disk, &record, NULL);
     if (reply.code == 0) {
         reply.code = check_sealed(&record, wanted);
     }
@@ -92,11 +92,11 @@ static void answer(struct local_read *l, const struct chunk_ref *wanted, struct 
         reply.crc_count = block_count(record.length);
         crcs = xreallocarray(NULL, (size_t)reply.crc_count + 1, sizeof(*crcs));
         reply.code =
-            chunk_index_get_all_crcs(disk->index, record.ref.id, record.length, crcs, NULL);
+            chunk_index_get_all_crcs(disk->chunks.index, record.ref.id, record.length, crcs, NULL);
         reply.crcs = crcs;
     }
     if (reply.code == 0) {
-        reply.code = chunk_file_open(&disk->dirs, record.ref.id, false, ret_file, NULL);
+        reply.code = chunk_file_open(&disk->chunks.dirs, record.ref.id, false, ret_file, NULL);
     }
     if (reply.code < 0) {
         reply.crc_count = 0;
@@ -208,8 +208,9 @@ static int choose_path(struct server *s, struct err *e)
     if (given != NULL) {
         buf_append_str(&path, given);
     } else {
-        char *absolute = realpath(s->options->data, NULL);
-        buf_printf(&path, "%s/local.sock", absolute != NULL ? absolute : s->options->data);
+        const char *data = disks_first(&s->disks)->path;
+        char *absolute = realpath(data, NULL);
+        buf_printf(&path, "%s/local.sock", absolute != NULL ? absolute : data);
         free(absolute);
     }
     if (path.length >= sizeof(address.sun_path) && given != NULL) {
@@ -219,9 +220,9 @@ static int choose_path(struct server *s, struct err *e)
         return r;
     }
     if (path.length >= sizeof(address.sun_path)) {
-        char key[2 * sizeof(s->dir.ident.key.bytes) + 1];
-        const uint8_t *k = s->dir.ident.key.bytes;
-        for (size_t i = 0; i < sizeof(s->dir.ident.key.bytes); i++) {
+        char key[2 * sizeof(s->disks.ident.key.bytes) + 1];
+        const uint8_t *k = s->disks.ident.key.bytes;
+        for (size_t i = 0; i < sizeof(s->disks.ident.key.bytes); i++) {
             (void)snprintf(key + 2 * i, 3, "%02x", k[i]);
         }
         log_warning("chunkserver", "the socket's path is too long, a short one is used: %s",

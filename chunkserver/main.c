@@ -15,13 +15,25 @@
 
 static const struct config_row rows[] = {
     {.key = "data",
-     .type = CONFIG_STRING,
+     .type = CONFIG_LIST,
      .offset = AT(data),
-     .value_name = "DIR",
+     .value_name = "DIR,...",
      .flags = CONFIG_REQUIRED,
      .help =
-         "Directory for chunks, their index and this server's identity. Made if it is not there; "
-         "one of another cluster, or in use, is refused."},
+         "Directory for chunks, their index and this server's identity; with several disks, one on "
+         "each of them. Made at the server's first start; later a directory that is not there is a "
+         "disk that failed, and one that is empty is a new disk. One of another cluster or server, "
+         "or in use, is refused."},
+    {.key = "failed-disks-max",
+     .type = CONFIG_INT,
+     .offset = AT(failed_disks_max),
+     .value_name = "N",
+     .default_text = "0",
+     .min = 0,
+     .max = DISK_COUNT_MAX,
+     .help = "Go on without so many of several data directories, at the start and later. Their "
+             "chunks are copied anew from other servers. With more than that, or none left, the "
+             "process ends."},
     {.key = "masters",
      .type = CONFIG_LIST,
      .offset = AT(masters),
@@ -55,18 +67,20 @@ static const struct config_row rows[] = {
      .type = CONFIG_STRING,
      .offset = AT(local_socket),
      .value_name = "FILE",
-     .help =
-         "Unix socket for reads by descriptor; the default is local.sock in the data directory."},
+     .help = "Unix socket for reads by descriptor; the default is local.sock in the first data "
+             "directory."},
     {.key = "capacity",
      .type = CONFIG_SIZE,
      .offset = AT(capacity_bytes),
      .default_text = "0",
-     .help = "Bytes of chunks to hold at most; 0 means as much as the disk takes."},
+     .help = "Bytes of chunks that each data directory holds at most; 0 means as much as its disk "
+             "takes."},
     {.key = "scrub-rate",
      .type = CONFIG_SIZE,
      .offset = AT(scrub_bytes),
      .default_text = "8M",
-     .help = "Bytes per second read in the background to find rot early; 0 turns it off."},
+     .help = "Bytes per second read in the background in each data directory, to find rot early; 0 "
+             "turns it off."},
     {.key = "trash-time",
      .type = CONFIG_DURATION,
      .offset = AT(trash_ms),
@@ -133,11 +147,12 @@ static const struct config_program program = {
     .name = "chunkserver",
     .summary = "keep the chunks of a Trireme store on local disks",
     .description =
-        "One per machine, or one per disk. Chunks are written in chains of replicas, read by whole "
+        "One per machine, with a data directory on each disk. Chunks are written in chains of "
+        "replicas, read by whole "
         "checksummed blocks, verified in the background, and copied when another server is lost. "
         "SIGTERM ends streams and stops cleanly; a second one stops at once.",
-    .footer = "Exit codes: 0 after SIGTERM, 1 on failure (a disk that cannot be trusted any more, "
-              "a directory of another cluster), 2 on a wrong command line.\n",
+    .footer = "Exit codes: 0 after SIGTERM, 1 on failure (a data directory that cannot be used or "
+              "is another server's), 2 on a wrong command line, 3 when a disk failed.\n",
     .rows = rows,
     .row_count = ARRAY_COUNT(rows),
 };

@@ -81,13 +81,18 @@ static void finish(struct reader *r, int code, const char *text)
 
 /* ---- On a worker ---- */
 
+static const struct chunk_disk *reader_disk(const struct reader *r)
+{
+    return &server_chunk_disk(r->server, &r->chunk)->chunks;
+}
+
 /* CRC of `block` as the index has it, and how many bytes it covers. */
 static int indexed_crc(struct reader *r, uint32_t block, uint32_t *ret_crc, size_t *ret_length)
 {
     uint32_t number = block / CRC_SEGMENT_BLOCKS;
     uint32_t at = block % CRC_SEGMENT_BLOCKS;
     if (r->segment_number != number) {
-        int code = chunk_index_get_crcs(r->server->disk.index, r->chunk.ref.id, number, &r->segment,
+        int code = chunk_index_get_crcs(reader_disk(r)->index, r->chunk.ref.id, number, &r->segment,
                                         &r->err);
         if (code < 0) {
             return code;
@@ -152,7 +157,7 @@ static int read_inline(struct reader *r)
     struct inline_data data;
     size_t wanted = (size_t)r->end;
     int code =
-        chunk_index_get_inline(r->server->disk.index, r->chunk.ref.id, &value, &data, &r->err);
+        chunk_index_get_inline(reader_disk(r)->index, r->chunk.ref.id, &value, &data, &r->err);
     if (code == 0 &&
         (data.bytes.length < wanted || crc32c(data.bytes.data, data.bytes.length) != data.crc)) {
         code = damaged(r, 0);
@@ -169,7 +174,7 @@ static int read_inline(struct reader *r)
 static int open_replica(struct reader *r)
 {
     struct chunk_record record;
-    int code = chunk_index_get(r->server->disk.index, r->chunk.ref.id, &record, &r->err);
+    int code = chunk_index_get(reader_disk(r)->index, r->chunk.ref.id, &record, &r->err);
     if (code < 0) {
         return code;
     }
@@ -178,7 +183,7 @@ static int open_replica(struct reader *r)
     if (r->inlined) {
         return 0;
     }
-    return chunk_file_open(&r->server->disk.dirs, r->chunk.ref.id, false, &r->file, &r->err);
+    return chunk_file_open(&reader_disk(r)->dirs, r->chunk.ref.id, false, &r->file, &r->err);
 }
 
 static void piece_run(struct task *t)
@@ -200,13 +205,14 @@ static void piece_run(struct task *t)
 
 struct damage_post {
     struct server *server;
+    const struct disk *disk;
     chunk_id id;
 };
 
 static void damaged_on_owner(void *arg)
 {
     struct damage_post *p = arg;
-    server_chunk_damaged(p->server, p->id);
+    server_chunk_damaged(p->server, p->disk, p->id);
     free(p);
 }
 
@@ -214,7 +220,8 @@ static void failed(struct reader *r)
 {
     if (r->code == ERR_CORRUPT) {
         struct damage_post *p = xmalloc(sizeof(*p));
-        *p = (struct damage_post){r->server, r->chunk.ref.id};
+        *p = (struct damage_post){r->server, server_chunk_disk(r->server, &r->chunk),
+                                  r->chunk.ref.id};
         server_call(server_owner(r->server), damaged_on_owner, p);
     }
     finish(r, r->code, err_message(&r->err));

@@ -529,3 +529,14 @@ int replica_save(struct replica *r, struct err *e)
     replica_put(r, scratch_batch(r));
     return chunk_index_write(r->disk->index, r->batch, e);
 }
+
+void replica_forget(const struct chunk_record *record, time_ms due_wall_ms,
+                    struct index_batch *batch)
+{
+    struct trash_entry entry = {
+        .due_wall_ms = due_wall_ms, .ref = record->ref, .inlined = record->inlined};
+    index_remove_chunk(batch, record->ref.id, record->chunk_bytes);
+    if (!record->inlined) {
+        index_put_trash(batch, &entry);
+    }
+}

@@ -19,7 +19,7 @@
 
 struct rpc_bytes;
 
-/* The disk of this server, as workers see it. Immutable after start. */
+/* One disk of this server, as workers see it. Immutable after start. */
 struct chunk_disk {
     struct chunk_dirs dirs;
     struct chunk_index *index;
@@ -101,6 +101,12 @@ void replica_put(struct replica *r, struct index_batch *batch);
 
 /* Writes the same to the index, unsynced. Any error is fatal for the process. */
 int replica_save(struct replica *r, struct err *e) MUST_CHECK;
+
+/* Adds to a batch that the chunk of this record is not in the index any more and its file, if it
+ * has one, is in the trash. Once that is durable the caller moves the file (chunk_file_trash());
+ * should it not come to that the next start does it. */
+void replica_forget(const struct chunk_record *record, time_ms due_wall_ms,
+                    struct index_batch *batch);
 
 /* CRC of the last block as of record.length; 0 at a block boundary. */
 uint32_t replica_tail_crc(const struct replica *r);

@@ -36,12 +36,13 @@ struct master {
     bool want_full;   /* a full report is due or under way */
     bool scanning;    /* a worker fetches the ids of a page */
     bool first, last; /* of the page under way */
+    bool again;       /* the list begins anew when what is on its way has been answered */
     chunk_id after;   /* pages so far end here */
     uint64_t sequence;
     struct map changed; /* id -> &here or struct removal */
     struct map sent;    /* the same, of the heartbeat in flight */
     struct task task;
-    chunk_id *page; /* ids, ascending */
+    chunk_id *page; /* ids, ascending; with room for a page of each disk */
     size_t page_count;
 };
 
@@ -82,17 +83,49 @@ static void clear_changes(struct map *changes)
     map_clear(changes);
 }
 
+static bool is_idle(const struct master *m)
+{
+    return m->registered && m->pending == NULL && !m->scanning;
+}
+
+static void list_from_start(struct master *m)
+{
+    m->again = false;
+    m->want_full = true;
+    m->first = true;
+}
+
+/* A page that is on its way was looked up before: it is not the first of the new list, and its
+ * answer must not end the matter. */
+static void list_anew(struct master *m)
+{
+    if (m->pending != NULL || m->scanning) {
+        m->again = true;
+    } else {
+        list_from_start(m);
+    }
+}
+
 static void note(struct master *m, chunk_id id, void *value)
 {
     if (m->changed.count >= REPORT_BACKLOG_COUNT_MAX) { /* that master has been away for long */
         clear_changes(&m->changed);
-        m->want_full = true;
-        m->first = true;
+        list_anew(m);
     }
     removal_free(map_put_u64(&m->changed, id, value));
-    bool idle = m->registered && m->pending == NULL && !m->scanning;
-    if (idle && m->timer.at > clock_mono_ms() + REPORT_DELTA_MS) {
+    if (is_idle(m) && m->timer.at > clock_mono_ms() + REPORT_DELTA_MS) {
         act_in(m, REPORT_DELTA_MS);
+    }
+}
+
+void report_all(struct report *r)
+{
+    for (size_t i = 0; r != NULL && i < r->master_count; i++) {
+        struct master *m = &r->masters[i];
+        list_anew(m);
+        if (is_idle(m)) {
+            act_in(m, 0);
+        }
     }
 }
 
@@ -165,9 +198,19 @@ static void adopt(struct master *m, const struct report_reply *reply)
 {
     struct server *s = m->report->server;
     struct err e = ERR_INIT;
-    if (datadir_adopt(&s->dir, reply->cluster, reply->server, &e) < 0) {
-        server_fatal("refused by the file master's cluster", &e);
+    for (size_t i = 0; i < s->disks.count; i++) {
+        struct disk *disk = &s->disks.list[i];
+        int r = disk_has_failed(&disk->state)
+                    ? 0
+                    : datadir_adopt(&disk->dir, reply->cluster, reply->server, &e);
+        if (r == ERR_WRONG_CLUSTER) {
+            server_fatal("refused by the file master's cluster", &e);
+        } else if (r < 0) {
+            server_disk_failed(s, disk, "its identity cannot be written", &e);
+        }
     }
+    s->disks.ident.cluster = reply->cluster;
+    s->disks.ident.member = reply->server;
 }
 
 static void register_done(void *arg, const struct report_reply *reply)
@@ -186,8 +229,7 @@ static void register_done(void *arg, const struct report_reply *reply)
     adopt(m, reply);
     log_info("chunkserver", "registered master=%s server=%" PRIu64, m->address, reply->server);
     m->registered = true;
-    m->want_full = true;
-    m->first = true;
+    list_from_start(m);
     act_in(m, 0);
     if (r->on_registered != NULL && !r->stopped) {
         void (*ready)(struct server *) = r->on_registered;
@@ -200,13 +242,13 @@ static void send_register(struct master *m)
 {
     struct server *s = m->report->server;
     struct report_register plain = {
-        .cluster = s->dir.ident.cluster,
-        .key = s->dir.ident.key,
+        .cluster = s->disks.ident.cluster,
+        .key = s->disks.ident.key,
         .host = s->host.data,
         .rack = s->options->rack,
         .address = s->advertised,
         .local_socket = s->local_socket.data,
-        .start_count = s->start_count,
+        .start_count = s->disks.start_count,
     };
     server_space(s, &plain.capacity_bytes, &plain.free_bytes);
     struct report_call call = call_of(m, register_done);
@@ -216,7 +258,11 @@ static void send_register(struct master *m)
 static void heartbeat_done(void *arg, const struct report_reply *reply)
 {
     struct master *m = arg;
-    if (!call_over(m, reply)) {
+    bool good = call_over(m, reply);
+    if (m->again) {
+        list_from_start(m);
+    }
+    if (!good) {
         take_back(m);
         act_in(m, REPORT_RETRY_MS);
         return;
@@ -225,11 +271,21 @@ static void heartbeat_done(void *arg, const struct report_reply *reply)
     if (reply->register_again) {
         m->registered = false;
     } else if (reply->report_again) {
-        m->want_full = true;
-        m->first = true;
+        list_from_start(m);
     }
     bool more = !m->registered || m->want_full;
     act_in(m, more ? 0 : m->changed.count > 0 ? REPORT_DELTA_MS : HEARTBEAT_MS);
+}
+
+static size_t failed_disks_of(const struct server *s, const char *ret_texts[DISK_COUNT_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->disks.count; i++) {
+        if (s->disks.list[i].failure.code < 0) {
+            ret_texts[count++] = err_message(&s->disks.list[i].failure);
+        }
+    }
+    return count;
 }
 
 static void send_heartbeat(struct master *m)
@@ -238,9 +294,12 @@ static void send_heartbeat(struct master *m)
     size_t count = MIN(m->changed.count, (size_t)REPORT_PAGE_COUNT_MAX);
     struct report_replica *changed = xreallocarray(NULL, count + 1, sizeof(*changed));
     struct chunk_ref *removed = xreallocarray(NULL, count + 1, sizeof(*removed));
+    const char *failed_disks[DISK_COUNT_MAX];
     struct report_heartbeat plain = {
-        .server = s->dir.ident.member,
-        .start_count = s->start_count,
+        .failed_disks = failed_disks,
+        .failed_disk_count = failed_disks_of(s, failed_disks),
+        .server = s->disks.ident.member,
+        .start_count = s->disks.start_count,
         .chunk_count = s->chunks.count,
         .used_bytes = s->used_bytes,
         .changed = changed,
@@ -272,35 +331,65 @@ static void send_heartbeat(struct master *m)
 
 /* ---- Full report ---- */
 
+/* Ids of one disk, for a page. */
+struct collected {
+    chunk_id *ids;
+    size_t count;
+};
+
 static int collect(void *arg, const struct chunk_record *record)
 {
-    struct master *m = arg;
-    m->page[m->page_count++] = record->ref.id;
-    return m->page_count == REPORT_PAGE_COUNT_MAX ? 1 : 0;
+    struct collected *c = arg;
+    c->ids[c->count++] = record->ref.id;
+    return c->count == REPORT_PAGE_COUNT_MAX ? 1 : 0;
 }
 
+static int compare_ids(const void *a, const void *b)
+{
+    const chunk_id *x = a;
+    const chunk_id *y = b;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* The next ids of each disk, of which the lowest make up the page. */
 static void scan_run(struct task *t)
 {
     struct master *m = CONTAINER_OF(t, struct master, task);
-    struct err e = ERR_INIT;
-    int r = chunk_index_scan(m->report->server->disk.index, m->after, collect, m, &e);
-    if (r < 0) {
-        server_fatal("the chunk index cannot be read", &e);
+    struct server *s = m->report->server;
+    size_t count = 0;
+    m->last = true;
+    for (size_t i = 0; i < s->disks.count; i++) {
+        struct disk *disk = &s->disks.list[i];
+        struct collected c = {m->page + count, 0};
+        struct err e = ERR_INIT;
+        if (disk_has_failed(&disk->state)) {
+            continue;
+        }
+        int r = chunk_index_scan(disk->chunks.index, m->after, collect, &c, &e);
+        if (r < 0) {
+            server_disk_failed(s, disk, "the chunk index cannot be read", &e);
+            continue;
+        }
+        count += c.count;
+        m->last = m->last && r == 0;
     }
-    m->last = r == 0;
+    qsort(m->page, count, sizeof(*m->page), compare_ids);
+    m->page_count = MIN(count, (size_t)REPORT_PAGE_COUNT_MAX);
+    m->last = m->last && count == m->page_count;
 }
 
 static void page_done(void *arg, const struct report_reply *reply)
 {
     struct master *m = arg;
     if (!call_over(m, reply)) {
-        m->first = true; /* from the beginning: the master may have lost what it had */
+        list_from_start(m); /* the master may have lost what it had */
         m->registered = reply->code != ERR_STALE && reply->code != ERR_NOT_FOUND;
         act_in(m, REPORT_RETRY_MS);
         return;
     }
-    m->first = false;
-    m->want_full = !m->last;
+    m->first = m->again;
+    m->want_full = m->again || !m->last;
+    m->again = false;
     act_in(m, 0);
 }
 
@@ -311,8 +400,8 @@ static void scan_done(struct task *t)
     m->scanning = false;
     struct report_replica *replicas = xreallocarray(NULL, m->page_count + 1, sizeof(*replicas));
     struct report_page plain = {
-        .server = s->dir.ident.member,
-        .start_count = s->start_count,
+        .server = s->disks.ident.member,
+        .start_count = s->disks.start_count,
         .replicas = replicas,
         .first = m->first,
         .last = m->last,
@@ -335,7 +424,8 @@ static void scan_done(struct task *t)
 static void start_page(struct master *m)
 {
     m->after = m->first ? 0 : m->after;
-    m->page = xreallocarray(NULL, REPORT_PAGE_COUNT_MAX, sizeof(*m->page));
+    m->page = xreallocarray(NULL, m->report->server->disks.count * REPORT_PAGE_COUNT_MAX,
+                            sizeof(*m->page));
     m->page_count = 0;
     m->scanning = true;
     m->task.run = scan_run;

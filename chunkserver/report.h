@@ -22,6 +22,8 @@ void report_stop(struct report *r);
 bool report_idle(const struct report *r);
 void report_free(struct report *r); /* accepts NULL */
 
+/* Every master is to get the full list anew: much is gone at once. r may be NULL. */
+void report_all(struct report *r);
 void report_changed(struct report *r, chunk_id id);          /* r may be NULL: still loading */
 void report_removed(struct report *r, struct chunk_ref ref); /* likewise */
 

@@ -132,6 +132,8 @@ struct rpc_pending *report_send_heartbeat(const struct report_call *call,
     wire.used_bytes = h->used_bytes;
     wire.sequence = h->sequence;
     wire.streams = h->streams;
+    wire.n_failed_disks = h->failed_disk_count;
+    wire.failed_disks = (char **)h->failed_disks;
     wire.n_changed = h->changed_count;
     wire.changed = replicas_pack(&arena, h->changed, h->changed_count);
     wire.n_removed = h->removed_count;

@@ -36,6 +36,8 @@ struct report_heartbeat {
     size_t removed_count;
     uint64_t sequence;
     uint32_t streams;
+    const char *const *failed_disks; /* borrowed */
+    size_t failed_disk_count;
 };
 
 struct report_page {

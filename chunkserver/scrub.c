@@ -15,6 +15,7 @@
 
 struct scrub {
     struct server *server;
+    struct disk *disk;
     struct rpc_timer timer;
     struct task task;
     bool busy;
@@ -67,7 +68,7 @@ static bool blocks_verify(struct scrub *c, struct chunk_file *file,
 static bool file_verifies(struct scrub *c)
 {
     struct err e = ERR_INIT;
-    struct chunk_disk *disk = &c->server->disk;
+    struct chunk_disk *disk = &c->disk->chunks;
     struct chunk_file file = CHUNK_FILE_CLOSED;
     struct crc_segment segment;
     uint32_t number = (uint32_t)(c->at / CHUNK_BLOCK_BYTES / CRC_SEGMENT_BLOCKS);
@@ -84,7 +85,7 @@ static bool inline_verifies(struct scrub *c)
     struct buf value = BUF_INIT;
     struct inline_data data;
     bool good =
-        chunk_index_get_inline(c->server->disk.index, c->record.ref.id, &value, &data, &e) == 0 &&
+        chunk_index_get_inline(c->disk->chunks.index, c->record.ref.id, &value, &data, &e) == 0 &&
         data.bytes.length == c->record.length &&
         crc32c(data.bytes.data, data.bytes.length) == data.crc;
     buf_deinit(&value);
@@ -103,7 +104,7 @@ static void scrub_run(struct task *t)
     if (c->record.ref.id == 0 || c->at >= c->record.length) {
         c->record = (struct chunk_record){0};
         c->at = 0;
-        int r = chunk_index_scan(c->server->disk.index, c->after, next_sealed, c, &e);
+        int r = chunk_index_scan(c->disk->chunks.index, c->after, next_sealed, c, &e);
         if (r < 0) {
             log_warning("chunkserver", "scrub: %s", err_message(&e));
         }
@@ -117,7 +118,7 @@ static void scrub_run(struct task *t)
     }
     bool good = c->record.inlined ? inline_verifies(c) : file_verifies(c);
     /* It may have been deleted or replaced while we read: then it says nothing. */
-    bool same = chunk_index_get(c->server->disk.index, c->record.ref.id, &now, &e) == 0 &&
+    bool same = chunk_index_get(c->disk->chunks.index, c->record.ref.id, &now, &e) == 0 &&
                 now.ref.version == c->record.ref.version && now.state == CHUNK_SEALED &&
                 now.inlined == c->record.inlined;
     c->found_damage = !good && same;
@@ -138,7 +139,7 @@ static void scrub_done(struct task *t)
     struct scrub *c = CONTAINER_OF(t, struct scrub, task);
     c->busy = false;
     if (c->found_damage) {
-        server_chunk_damaged(c->server, c->record.ref.id);
+        server_chunk_damaged(c->server, c->disk, c->record.ref.id);
     }
     if (!c->stopped) {
         uint64_t wait = c->step_bytes * 1000 / c->server->options->scrub_bytes;
@@ -148,10 +149,11 @@ static void scrub_done(struct task *t)
     }
 }
 
-struct scrub *scrub_new(struct server *s)
+struct scrub *scrub_new(struct server *s, struct disk *disk)
 {
     struct scrub *c = xcalloc(1, sizeof(*c));
     c->server = s;
+    c->disk = disk;
     c->task.run = scrub_run;
     c->task.done = scrub_done;
     c->stopped = s->options->scrub_bytes == 0;
@@ -171,7 +173,7 @@ void scrub_stop(struct scrub *c)
 
 bool scrub_idle(const struct scrub *c)
 {
-    return !c->busy;
+    return c == NULL || !c->busy;
 }
 
 void scrub_free(struct scrub *c)

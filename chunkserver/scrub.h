@@ -5,11 +5,12 @@
 
 #include <stdbool.h>
 
+struct disk;
 struct server;
 struct scrub;
 
 /* Goes round for ever at options.scrub_bytes per second; 0: not at all. */
-struct scrub *scrub_new(struct server *s);
+struct scrub *scrub_new(struct server *s, struct disk *disk);
 void scrub_stop(struct scrub *c); /* accepts NULL */
 bool scrub_idle(const struct scrub *c);
 void scrub_free(struct scrub *c); /* accepts NULL */

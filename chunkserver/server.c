@@ -1,6 +1,6 @@
-/* Start, run and drain of the process. Start-up order: data directory (identity, lock) ->
- * directories and index -> table (one scan of records, nothing is opened or walked) -> threads ->
- * listen -> masters. The way down is the reverse. */
+/* Start, run and drain of the process. Start-up order: data directories (identity, lock,
+ * directories and index of each) -> table (one scan of records, nothing is opened or walked) ->
+ * threads -> listen -> masters. The way down is the reverse. */
 #include "chunkserver/server.h"
 
 #include <inttypes.h>
@@ -63,26 +63,21 @@ void server_fatal(const char *what, const struct err *e)
 
 /* ---- Start ---- */
 
-static int load_chunk(void *arg, const struct chunk_record *record)
+static int load_disks(struct server *s, struct err *e)
 {
-    server_chunk_changed(arg, record);
-    return 0;
-}
-
-static int load_disk(struct server *s, struct err *e)
-{
-    int r = datadir_open(&s->dir, s->options->data, "chunkserver", e);
+    int r = disks_open(&s->disks, &s->options->data, (size_t)s->options->failed_disks_max, e);
     if (r == 0) {
-        r = chunk_dirs_open(&s->disk.dirs, s->options->data, e);
+        s->term = s->disks.term;
+        r = server_load(s, e);
     }
-    if (r == 0) {
-        r = chunk_index_open(s->options->data, &s->disk.index, e);
+    for (size_t i = 0; r == 0 && i < s->disks.count; i++) {
+        const struct disk *disk = &s->disks.list[i];
+        if (disk_has_failed(&disk->state)) {
+            log_error("chunkserver", "going on without a disk data=%s: %s", disk->path,
+                      err_message(&disk->failure));
+        }
     }
-    if (r == 0) {
-        s->start_count = chunk_index_start_count(s->disk.index);
-        s->term = chunk_index_term(s->disk.index);
-        r = chunk_index_scan(s->disk.index, 0, load_chunk, s, e);
-    }
+    gauge_set(s->counters.failed_disks, (int64_t)disk_failures_count(&s->disks.failures));
     return r;
 }
 
@@ -107,6 +102,8 @@ static void make_metrics(struct server *s)
     c->local_reads = metrics_counter(m, "chunkserver_local_reads_total", NULL,
                                      "Descriptors passed to local readers.");
     c->chunks = metrics_gauge(m, "chunkserver_chunks", NULL, "Chunks on this server.");
+    c->failed_disks = metrics_gauge(m, "chunkserver_failed_disks", NULL,
+                                    "Data directories out of use because their disk failed.");
     c->streams =
         metrics_gauge(m, "chunkserver_streams", NULL, "Appends, reads and copies in progress.");
 }
@@ -214,7 +211,7 @@ static void became_ready(struct server *s)
         log_warning("chunkserver", "cannot tell that we are ready: %s", err_message(&e));
     }
     log_info("chunkserver", "ready address=%s server=%" PRIu64 " chunks=%zu start=%" PRIu64,
-             s->advertised, s->dir.ident.member, s->chunks.count, s->start_count);
+             s->advertised, s->disks.ident.member, s->chunks.count, s->disks.start_count);
 }
 
 static void collect_on_http(void *context)
@@ -243,12 +240,11 @@ static int start_http(struct server *s, struct err *e)
 
 int server_start(struct server *s, const struct server_options *options, struct err *e)
 {
-    *s = (struct server){.options = options, .dir = {.lock_fd = -1}};
+    *s = (struct server){.options = options};
     buf_init(&s->host);
     buf_init(&s->local_socket);
-    chunk_dirs_init(&s->disk.dirs);
     make_metrics(s);
-    int r = load_disk(s, e);
+    int r = load_disks(s, e);
     if (r == 0) {
         r = start_tls(s, e);
     }
@@ -261,7 +257,11 @@ int server_start(struct server *s, const struct server_options *options, struct 
         sys_host_name(&s->host);
     }
     start_threads(s);
-    s->trash = trash_new(s);
+    for (size_t i = 0; i < s->disks.count; i++) {
+        if (!disk_has_failed(&s->disks.list[i].state)) {
+            s->disks.list[i].trash = trash_new(s, &s->disks.list[i]);
+        }
+    }
     r = local_read_start(s, &s->local_read, e);
     if (r == 0) {
         r = listen_on(s, e);
@@ -276,7 +276,11 @@ int server_start(struct server *s, const struct server_options *options, struct 
         r = start_http(s, e);
     }
     if (r == 0) {
-        s->scrub = scrub_new(s);
+        for (size_t i = 0; i < s->disks.count; i++) {
+            if (!disk_has_failed(&s->disks.list[i].state)) {
+                s->disks.list[i].scrub = scrub_new(s, &s->disks.list[i]);
+            }
+        }
         s->report = report_new(s, became_ready);
     }
     return r;
@@ -289,12 +293,22 @@ void server_run(struct server *s)
     rpc_loop_run(server_owner(s));
 }
 
+static bool disks_idle(const struct server *s)
+{
+    for (size_t i = 0; i < s->disks.count; i++) {
+        if (!scrub_idle(s->disks.list[i].scrub) || !trash_idle(s->disks.list[i].trash)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Streams and commands are over; the loop may stop. */
 static void drained_check(void *arg)
 {
     struct server *s = arg;
     bool idle = s->stream_count == 0 && s->uses.count == 0 && report_idle(s->report) &&
-                scrub_idle(s->scrub) && trash_idle(s->trash);
+                disks_idle(s) && !s->term_busy;
     if (idle || clock_mono_ms() >= s->drain_deadline) {
         rpc_loop_stop(server_owner(s));
         return;
@@ -315,8 +329,10 @@ static void drain_on_owner(void *arg)
     s->draining = true;
     s->drain_deadline = clock_mono_ms() + DRAIN_MS;
     report_stop(s->report);
-    scrub_stop(s->scrub);
-    trash_stop(s->trash);
+    for (size_t i = 0; i < s->disks.count; i++) {
+        scrub_stop(s->disks.list[i].scrub);
+        trash_stop(s->disks.list[i].trash);
+    }
     server_stop_chains(s, ERR_UNAVAILABLE, "the chunkserver is shutting down");
     drained_check(s);
 }
@@ -328,10 +344,7 @@ void server_stop(struct server *s)
 
 static void free_table(struct server *s)
 {
-    MAP_FOR_EACH(it, &s->chunks)
-    {
-        free(it.value);
-    }
+    server_forget_chunks(s);
     map_deinit(&s->chunks);
     map_deinit(&s->uses);
     map_deinit(&s->waiters);
@@ -355,8 +368,10 @@ void server_deinit(struct server *s)
         workpool_drain(s->pool);
     }
     report_free(s->report);
-    scrub_free(s->scrub);
-    trash_free(s->trash);
+    for (size_t i = 0; i < s->disks.count; i++) {
+        scrub_free(s->disks.list[i].scrub);
+        trash_free(s->disks.list[i].trash);
+    }
     rpc_pool_free(s->channels);
     for (size_t i = 0; i < s->loop_count; i++) {
         rpc_loop_free(s->loops[i]);
@@ -364,10 +379,8 @@ void server_deinit(struct server *s)
     free(s->loops);
     workpool_free(s->pool);
     rpc_tls_free(s->tls);
-    chunk_index_close(s->disk.index);
-    chunk_dirs_close(&s->disk.dirs);
-    datadir_close(&s->dir);
     free_table(s);
+    disks_close(&s->disks);
     metrics_free(s->metrics);
     buf_deinit(&s->host);
     buf_deinit(&s->local_socket);

@@ -15,10 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "chunkserver/replica.h"
+#include "chunkserver/disks.h"
 #include "common/config.h" /* struct config_list */
-#include "common/ident.h"
 #include "common/ids.h"
+#include "common/limits.h"
 #include "common/list.h"
 #include "common/map.h"
 #include "common/rpc/rpc.h"
@@ -28,26 +28,25 @@
 
 struct chain;
 struct report;
-struct scrub;
-struct trash;
 struct local_read;
 struct metrics;
 struct http_server;
 
 /* As main() reads them. */
 struct server_options {
-    const char *data;
+    struct config_list data; /* directories, one for each disk */
+    int64_t failed_disks_max;
     const char *listen;
     const char *advertise; /* NULL: the listen address with the port bound */
     const char *host;      /* NULL: the machine's name */
     const char *rack;
     struct config_list masters; /* addresses; none: no reports, for tests */
-    const char *local_socket;   /* NULL: DATA/local.sock */
+    const char *local_socket;   /* NULL: local.sock in the first data directory */
     const char *http;           /* NULL: none */
     const char *tls_ca, *tls_cert, *tls_key;
     bool insecure;
-    uint64_t capacity_bytes; /* 0: what the disk has */
-    uint64_t scrub_bytes;    /* per second; 0: no scrubbing */
+    uint64_t capacity_bytes; /* of each data directory; 0: what the disk has */
+    uint64_t scrub_bytes;    /* per second in each; 0: no scrubbing */
     uint64_t trash_ms;
     int64_t pollers; /* loops */
     int64_t workers;
@@ -64,8 +63,10 @@ struct chunk {
     uint8_t state;        /* enum chunk_state */
     bool inlined;
     bool damaged;
-    bool clean; /* sealed, or not restarted since this version was granted */
+    bool clean;   /* sealed, or not restarted since this version was granted */
+    uint8_t disk; /* number of the one that has it */
 };
+static_assert(DISK_COUNT_MAX <= UINT8_MAX, "a disk's number fits");
 
 /* Work on a worker, then back home. Lies in its owner's struct until `done` has run. */
 struct task {
@@ -94,13 +95,12 @@ struct chunk_waiter {
 struct server_counters {
     struct counter *appended_bytes, *read_bytes, *sealed_chunks, *failed_appends, *damaged_blocks,
         *copied_chunks, *deleted_chunks, *local_reads;
-    struct gauge *chunks, *streams;
+    struct gauge *chunks, *streams, *failed_disks;
 };
 
 struct server {
     const struct server_options *options;
-    struct datadir dir;
-    struct chunk_disk disk;
+    struct disks disks;
     struct workpool *pool;
     struct rpc_loop **loops; /* [0] is the owner */
     size_t loop_count;
@@ -114,27 +114,27 @@ struct server {
     char advertised[LIMIT_ADDRESS_BYTES_MAX];
     struct buf host;         /* label */
     struct buf local_socket; /* path; empty: none */
-    uint64_t start_count;
 
     /* The owner's. */
-    struct map chunks;  /* id -> struct chunk */
-    struct map uses;    /* id -> struct chunk_use */
-    struct map waiters; /* id -> struct list of chunk_waiter */
-    term_no term;       /* highest seen from a file master */
+    struct map chunks;     /* id -> struct chunk */
+    struct map uses;       /* id -> struct chunk_use */
+    struct map waiters;    /* id -> struct list of chunk_waiter */
+    term_no term;          /* highest seen from a file master */
+    term_no term_spread;   /* that every index has, or is getting */
+    struct task term_task; /* writes it */
+    bool term_busy;
     uint64_t used_bytes;
     uint64_t stream_count;        /* appends, reads and copies in progress */
     bool draining;                /* no new writes */
     time_ms drain_deadline;       /* what is not over by then is cut off */
     struct rpc_timer drain_timer; /* looks whether all is over */
     struct report *report;
-    struct scrub *scrub;
-    struct trash *trash;
     struct local_read *local_read;
 };
 
 /* ---- Life ---- */
 
-/* Opens the data directory, loads the table, listens. */
+/* Opens the data directories, loads the table, listens. */
 int server_start(struct server *s, const struct server_options *options, struct err *e) MUST_CHECK;
 /* Runs the owner until server_stop() and what follows from it is done. */
 void server_run(struct server *s);
@@ -147,6 +147,11 @@ void server_deinit(struct server *s); /* accepts zeroed and half-started */
 /* A disk that failed a sync, an index that cannot be written, a cluster that refuses us: ends the
  * process at once (daemon_exit_status()), nothing is acknowledged any more. Any thread. */
 void server_fatal(const char *what, const struct err *e) __attribute__((noreturn));
+
+/* The same for what concerns one disk: the process goes on without it if --failed-disks-max allows
+ * that, and then this returns. Its chunks are gone from the table soon after, and reported as such;
+ * whoever was at work on it answers with an error. Any thread. */
+void server_disk_failed(struct server *s, struct disk *disk, const char *what, const struct err *e);
 
 /* ---- Threads ---- */
 
@@ -163,18 +168,38 @@ void server_task(struct server *s, struct task *t, struct rpc_loop *home);
 /* ---- Table (owner) ---- */
 
 struct chunk *server_chunk(const struct server *s, chunk_id id); /* NULL: not here */
-/* Makes the table agree with the record of a chunk, adds it if it is new, and reports the change.
- */
-void server_chunk_changed(struct server *s, const struct chunk_record *record);
+/* Makes the table agree with the record of a chunk on that disk, adds it if it is new, and reports
+ * the change. */
+void server_chunk_changed(struct server *s, struct disk *disk, const struct chunk_record *record);
 void server_chunk_removed(struct server *s, chunk_id id);
+void server_forget_chunks(struct server *s); /* the table is empty; nothing is reported */
+/* Those of a disk that failed are not in the table any more, and streams that write to them end;
+ * the caller sees to the report. */
+void server_drop_disk(struct server *s, const struct disk *disk);
 /* A block did not verify: remembered in the index, reported; the master replaces the replica. */
-void server_chunk_damaged(struct server *s, chunk_id id);
+void server_chunk_damaged(struct server *s, const struct disk *disk, chunk_id id);
 /* Progress of an open chunk: no report, but waiting readers hear of it. */
 void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t readable);
 
-/* A chunk may take so many more bytes. ERR_NO_SPACE: the volume is full. Any thread. */
-int server_space_check(const struct server *s, uint64_t bytes, struct err *e) MUST_CHECK;
+/* ---- Disks (owner) ---- */
+
+struct disk *server_chunk_disk(const struct server *s, const struct chunk *chunk);
+/* The disk for a new chunk. ERR_NO_SPACE: each is full. */
+int server_choose_disk(struct server *s, const struct disk_need *need, struct disk **ret,
+                       struct err *e) MUST_CHECK;
+/* ERR_NO_SPACE: the disk has no room for so many more bytes. */
+int server_space_check(const struct server *s, const struct disk *disk, uint64_t bytes,
+                       struct err *e) MUST_CHECK;
+/* Of all disks together. */
 void server_space(const struct server *s, uint64_t *ret_capacity, uint64_t *ret_free);
+
+/* The indexes learn of server.term, in the background: whichever of the disks is lost, the others
+ * still refuse an older one. With one disk there is nothing to do. */
+void server_spread_term(struct server *s);
+
+/* Fills the table from the indexes. A chunk that two disks have stays on the one that is ahead
+ * (disk_choice.h), the other's goes to the trash there. */
+int server_load(struct server *s, struct err *e) MUST_CHECK;
 
 /* ---- Exclusive use (owner) ---- */
 

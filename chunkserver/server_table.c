@@ -1,7 +1,6 @@
 /* The owner's tables: chunks, exclusive use, waiting readers. See server.h. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 
 #include "chunkserver/chain.h"
 #include "chunkserver/report.h"
@@ -44,16 +43,27 @@ static void wake_waiters(struct server *s, chunk_id id)
     }
 }
 
-void server_chunk_changed(struct server *s, const struct chunk_record *record)
+/* Modulo 2^64, so that a difference may be negative. */
+static void count_used(struct server *s, struct disk *disk, uint64_t bytes)
+{
+    disk->used_bytes += bytes;
+    s->used_bytes += bytes;
+}
+
+void server_chunk_changed(struct server *s, struct disk *disk, const struct chunk_record *record)
 {
     struct chunk *chunk = server_chunk(s, record->ref.id);
+    if (disk_has_failed(&disk->state)) {
+        return; /* its chunks go, or are gone already */
+    }
     if (chunk == NULL) {
         chunk = xcalloc(1, sizeof(*chunk));
         (void)map_put_u64(&s->chunks, record->ref.id, chunk);
         gauge_set(s->counters.chunks, (int64_t)s->chunks.count);
     }
     bool sealed = record->state == CHUNK_SEALED;
-    s->used_bytes += record->length - chunk->length;
+    count_used(s, server_chunk_disk(s, chunk), 0 - chunk->length);
+    count_used(s, disk, record->length);
     *chunk = (struct chunk){
         .ref = record->ref,
         .length = record->length,
@@ -62,9 +72,10 @@ void server_chunk_changed(struct server *s, const struct chunk_record *record)
         .state = (uint8_t)record->state,
         .inlined = record->inlined,
         .damaged = record->damaged,
-        .clean =
-            sealed || (record->state == CHUNK_FENCED ? record->clean
-                                                     : record->granted_start == s->start_count),
+        .clean = sealed ||
+                 (record->state == CHUNK_FENCED ? record->clean
+                                                : record->granted_start == s->disks.start_count),
+        .disk = (uint8_t)disk->number,
     };
     report_changed(s->report, record->ref.id);
     wake_waiters(s, record->ref.id);
@@ -76,18 +87,54 @@ void server_chunk_removed(struct server *s, chunk_id id)
     if (chunk == NULL) {
         return;
     }
-    s->used_bytes -= chunk->length;
+    count_used(s, server_chunk_disk(s, chunk), 0 - chunk->length);
     gauge_set(s->counters.chunks, (int64_t)s->chunks.count);
     report_removed(s->report, chunk->ref);
     free(chunk);
     wake_waiters(s, id);
 }
 
+void server_drop_disk(struct server *s, const struct disk *disk)
+{
+    MAP_FOR_EACH(it, &s->uses)
+    {
+        const struct chunk_use *use = it.value;
+        const struct chunk *chunk = server_chunk(s, it.key);
+        if (chunk != NULL && chunk->disk == disk->number && use->holder->chain != NULL) {
+            chain_stop(use->holder->chain, ERR_IO, "the disk failed");
+        }
+    }
+    MAP_FOR_EACH(it, &s->chunks)
+    {
+        struct chunk *chunk = it.value;
+        if (chunk->disk == disk->number) {
+            (void)map_remove_u64(&s->chunks, it.key);
+            count_used(s, server_chunk_disk(s, chunk), 0 - chunk->length);
+            free(chunk);
+            wake_waiters(s, it.key);
+        }
+    }
+    gauge_set(s->counters.chunks, (int64_t)s->chunks.count);
+}
+
+void server_forget_chunks(struct server *s)
+{
+    MAP_FOR_EACH(it, &s->chunks)
+    {
+        struct chunk *chunk = it.value;
+        count_used(s, server_chunk_disk(s, chunk), 0 - chunk->length);
+        free(chunk);
+    }
+    map_clear(&s->chunks);
+}
+
 void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t readable)
 {
     struct chunk *chunk = server_chunk(s, id);
-    CHECK(chunk != NULL); /* the stream that reports holds it */
-    s->used_bytes += length - chunk->length;
+    if (chunk == NULL) {
+        return; /* its disk has failed; else the stream that reports this holds it */
+    }
+    count_used(s, server_chunk_disk(s, chunk), length - chunk->length);
     chunk->length = length;
     chunk->readable = MAX(chunk->readable, readable);
     wake_waiters(s, id);
@@ -98,6 +145,7 @@ void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t 
 struct damage_task {
     struct task task;
     struct server *server;
+    struct disk *disk;
     struct claim claim;
     struct chunk_record record;
     bool found;
@@ -107,25 +155,25 @@ static void damage_run(struct task *t)
 {
     struct damage_task *d = CONTAINER_OF(t, struct damage_task, task);
     struct err e = ERR_INIT;
-    struct chunk_index *index = d->server->disk.index;
+    struct chunk_index *index = d->disk->chunks.index;
     if (chunk_index_get(index, d->claim.id, &d->record, &e) < 0 || d->record.damaged) {
         return;
     }
     d->record.damaged = true;
     struct index_batch *batch = index_batch_new(index);
     index_put_chunk(batch, &d->record);
-    if (chunk_index_write(index, batch, &e) < 0) {
-        server_fatal("the chunk index cannot be written", &e);
-    }
+    d->found = chunk_index_write(index, batch, &e) == 0;
     index_batch_free(batch);
-    d->found = true;
+    if (!d->found) {
+        server_disk_failed(d->server, d->disk, "the chunk index cannot be written", &e);
+    }
 }
 
 static void damage_done(struct task *t)
 {
     struct damage_task *d = CONTAINER_OF(t, struct damage_task, task);
     if (d->found) {
-        server_chunk_changed(d->server, &d->record);
+        server_chunk_changed(d->server, d->disk, &d->record);
         log_error("chunkserver", "chunk is damaged chunk=%" PRIu64 " version=%" PRIu64,
                   d->record.ref.id, d->record.ref.version);
     }
@@ -139,54 +187,21 @@ static void damage_granted(struct claim *c)
     server_task(d->server, &d->task, server_owner(d->server));
 }
 
-void server_chunk_damaged(struct server *s, chunk_id id)
+void server_chunk_damaged(struct server *s, const struct disk *disk, chunk_id id)
 {
     struct chunk *chunk = server_chunk(s, id);
-    if (chunk == NULL || chunk->damaged) {
+    if (chunk == NULL || chunk->damaged || chunk->disk != disk->number) {
         return;
     }
     chunk->damaged = true; /* one report is enough; the record follows */
     counter_add(s->counters.damaged_blocks, 1);
     struct damage_task *d = xcalloc(1, sizeof(*d));
     d->server = s;
+    d->disk = server_chunk_disk(s, chunk);
     d->task.run = damage_run;
     d->task.done = damage_done;
     d->claim = (struct claim){.id = id, .granted = damage_granted};
     server_claim(s, &d->claim);
-}
-
-/* ---- Space ---- */
-
-void server_space(const struct server *s, uint64_t *ret_capacity, uint64_t *ret_free)
-{
-    struct statvfs fs;
-    uint64_t capacity = 0;
-    uint64_t available = 0;
-    if (statvfs(s->dir.path, &fs) == 0) {
-        capacity = (uint64_t)fs.f_blocks * fs.f_frsize;
-        available = (uint64_t)fs.f_bavail * fs.f_frsize;
-        available -= MIN(available, (uint64_t)CHUNK_DISK_FREE_BYTES_MIN);
-    }
-    uint64_t limit = s->options->capacity_bytes;
-    if (limit > 0) {
-        capacity = limit;
-        available = MIN(available, limit - MIN(limit, s->used_bytes));
-    }
-    *ret_capacity = capacity;
-    *ret_free = available;
-}
-
-int server_space_check(const struct server *s, uint64_t bytes, struct err *e)
-{
-    uint64_t capacity;
-    uint64_t available;
-    server_space(s, &capacity, &available);
-    if (available < bytes) {
-        return err_set(e, ERR_NO_SPACE,
-                       "the chunkserver's volume is full: %" PRIu64 " of %" PRIu64 " bytes left",
-                       available, capacity);
-    }
-    return 0;
 }
 
 /* ---- Exclusive use ---- */
@@ -277,8 +292,8 @@ void server_unwait(struct server *s, struct chunk_waiter *w)
 int server_check_master(struct server *s, term_no term, const char *cluster_id, struct err *e)
 {
     char own[CLUSTER_ID_TEXT_BYTES];
-    if (cluster_id_known(s->dir.ident.cluster)) {
-        (void)cluster_id_format(s->dir.ident.cluster, own);
+    if (cluster_id_known(s->disks.ident.cluster)) {
+        (void)cluster_id_format(s->disks.ident.cluster, own);
         if (strcmp(own, cluster_id) != 0) {
             return err_set(e, ERR_WRONG_CLUSTER, "this chunkserver belongs to cluster %s", own);
         }
@@ -287,6 +302,9 @@ int server_check_master(struct server *s, term_no term, const char *cluster_id, 
         return err_set(e, ERR_STALE, "term %" PRIu64 " is over, %" PRIu64 " was seen", term,
                        s->term);
     }
-    s->term = term;
+    if (term > s->term) {
+        s->term = term;
+        server_spread_term(s);
+    }
     return 0;
 }

@@ -14,6 +14,7 @@
 
 struct trash {
     struct server *server;
+    struct disk *disk;
     struct rpc_timer timer;
     struct task task;
     bool busy;
@@ -59,7 +60,7 @@ static int visit(void *arg, const struct trash_entry *entry)
 static void trash_run(struct task *task)
 {
     struct trash *t = CONTAINER_OF(task, struct trash, task);
-    struct chunk_disk *disk = &t->server->disk;
+    struct chunk_disk *disk = &t->disk->chunks;
     struct trash_round round = {.disk = disk,
                                 .batch = index_batch_new(disk->index),
                                 .now_wall_ms = clock_wall_ms(),
@@ -70,7 +71,7 @@ static void trash_run(struct task *task)
     }
     struct err e = ERR_INIT;
     if (round.removed > 0 && chunk_index_write(disk->index, round.batch, &e) < 0) {
-        server_fatal("the chunk index cannot be written", &e);
+        server_disk_failed(t->server, t->disk, "the chunk index cannot be written", &e);
     }
     index_batch_free(round.batch);
 }
@@ -95,10 +96,11 @@ static void trash_due(void *arg)
     server_task(t->server, &t->task, server_owner(t->server));
 }
 
-struct trash *trash_new(struct server *s)
+struct trash *trash_new(struct server *s, struct disk *disk)
 {
     struct trash *t = xcalloc(1, sizeof(*t));
     t->server = s;
+    t->disk = disk;
     t->first = true;
     t->task.run = trash_run;
     t->task.done = trash_done;
@@ -116,7 +118,7 @@ void trash_stop(struct trash *t)
 
 bool trash_idle(const struct trash *t)
 {
-    return !t->busy;
+    return t == NULL || !t->busy;
 }
 
 void trash_free(struct trash *t)

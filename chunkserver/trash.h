@@ -5,11 +5,12 @@
 
 #include <stdbool.h>
 
+struct disk;
 struct server;
 struct trash;
 
 /* Finishes deletions that a crash interrupted, then looks every TRASH_CHECK_MS. */
-struct trash *trash_new(struct server *s);
+struct trash *trash_new(struct server *s, struct disk *disk);
 void trash_stop(struct trash *t);       /* starts nothing more; accepts NULL */
 bool trash_idle(const struct trash *t); /* nothing under way */
 void trash_free(struct trash *t);       /* accepts NULL */

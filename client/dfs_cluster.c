@@ -110,6 +110,13 @@ int dfs_report(struct dfs *dfs, struct dfs_report **ret, struct dfs_err *ret_e)
 void dfs_report_free(struct dfs_report *report)
 {
     if (report) {
+        for (size_t i = 0; i < report->server_count; i++) {
+            struct dfs_server_status *server = &report->servers[i];
+            for (size_t j = 0; j < server->failed_disk_count; j++) {
+                free(server->failed_disks[j]);
+            }
+            free(server->failed_disks);
+        }
         free(report->servers);
         free(report);
     }

@@ -351,6 +351,11 @@ static void status_from_wire(const Trireme__V1__ServerStatus *from, struct dfs_s
     if (from->leaving) {
         leaving_from_wire(from->leaving, &to->leaving);
     }
+    to->failed_disks = xcalloc(from->n_failed_disks + 1, sizeof(*to->failed_disks));
+    for (; to->failed_disk_count < from->n_failed_disks; to->failed_disk_count++) {
+        to->failed_disks[to->failed_disk_count] =
+            xstrdup(from->failed_disks[to->failed_disk_count]);
+    }
     if (from->server) {
         to->id = from->server->id;
         copy_text(to->host, sizeof(to->host), from->server->host);

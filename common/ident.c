@@ -215,15 +215,16 @@ static int check_empty(const struct datadir *d, struct err *e)
     return r;
 }
 
-static int create(struct datadir *d, const char *role, struct err *e)
+static int create(struct datadir *d, const struct ident *as, struct err *e)
 {
-    struct ident id = {{0}, {{0}}, 0, {{0}}};
+    struct ident id = *as;
     int r = check_empty(d, e);
     if (r < 0) {
         return r;
     }
-    memcpy(id.role, role, strlen(role) + 1);
-    rng_entropy(id.key.bytes, sizeof(id.key.bytes));
+    if (member_key_equal(id.key, (struct member_key){{0}})) {
+        rng_entropy(id.key.bytes, sizeof(id.key.bytes));
+    }
     r = write_ident(d, &id, e);
     if (r == 0) {
         d->ident = id;
@@ -231,47 +232,98 @@ static int create(struct datadir *d, const char *role, struct err *e)
     return r;
 }
 
-static int load_or_create(struct datadir *d, const char *role, struct err *e)
+int datadir_peek(const char *path, struct ident *ret, struct err *e)
 {
     struct buf text = BUF_INIT;
-    char *path = path_in(d, ident_name);
-    int r = 0;
-    if (access(path, F_OK) < 0 && errno == ENOENT) {
-        r = create(d, role, e);
-        goto out;
-    }
-    r = sys_read_file(path, IDENT_FILE_BYTES_MAX, &text, e);
+    char *file = xprintf("%s/%s", path, ident_name);
+    int r = sys_read_file(file, IDENT_FILE_BYTES_MAX, &text, e);
     if (r == ERR_TOO_LARGE) {
         r = err_set(e, ERR_CORRUPT, "damaged identity file");
     }
     if (r == 0) {
-        r = ident_decode(text.data, text.length, &d->ident, e);
+        r = ident_decode(text.data, text.length, ret, e);
     }
-    if (r == 0 && strcmp(d->ident.role, role) != 0) {
-        r = err_set(e, ERR_INVALID, "belongs to a %s, not a %s", d->ident.role, role);
-    }
-out:
-    free(path);
+    free(file);
     buf_deinit(&text);
     return r;
 }
 
-int datadir_open(struct datadir *d, const char *path, const char *role, struct err *e)
+/* Whether the directory is one of those that have the identity `with`; completes its own. */
+static int check_joined(struct datadir *d, const struct ident *with, struct err *e)
 {
-    CHECK(strlen(role) < IDENT_ROLE_BYTES_MAX);
-    *d = (struct datadir){.path = xstrdup(path), .lock_fd = -1};
-    int r = sys_mkdir_p(path, e);
-    if (r == 0) {
-        r = lock(d, e);
+    char ours[CLUSTER_ID_TEXT_BYTES];
+    const struct ident *id = &d->ident;
+    bool bound = cluster_id_known(id->cluster);
+    bool same =
+        member_key_equal(id->key, with->key) &&
+        (!bound || (cluster_id_equal(id->cluster, with->cluster) && id->member == with->member));
+    if (!same && bound) {
+        return err_set(e, ERR_WRONG_CLUSTER,
+                       "belongs to another %s: member %" PRIu64 " of cluster %s", id->role,
+                       id->member, cluster_id_format(id->cluster, ours));
     }
+    if (!same) {
+        return err_set(e, ERR_WRONG_CLUSTER,
+                       "belongs to another %s, which has not joined a "
+                       "cluster yet",
+                       id->role);
+    }
+    if (bound || !cluster_id_known(with->cluster)) {
+        return 0;
+    }
+    int r = write_ident(d, with, e);
     if (r == 0) {
-        r = load_or_create(d, role, e);
+        d->ident = *with;
+    }
+    return r;
+}
+
+/* `as` has the role, and a key if the directory is a further one. */
+static int load_or_create(struct datadir *d, const struct ident *as, struct err *e)
+{
+    struct err missing = ERR_INIT;
+    int r = datadir_peek(d->path, &d->ident, &missing);
+    if (r == ERR_NOT_FOUND) {
+        return create(d, as, e);
+    }
+    if (r < 0) {
+        return err_set(e, r, "%s", err_message(&missing));
+    }
+    if (strcmp(d->ident.role, as->role) != 0) {
+        return err_set(e, ERR_INVALID, "belongs to a %s, not a %s", d->ident.role, as->role);
+    }
+    bool further = !member_key_equal(as->key, (struct member_key){{0}});
+    return further ? check_joined(d, as, e) : 0;
+}
+
+static int open_as(struct datadir *d, const char *path, const struct ident *as, struct err *e)
+{
+    *d = (struct datadir){.path = xstrdup(path), .lock_fd = -1};
+    int r = lock(d, e);
+    if (r == 0) {
+        r = load_or_create(d, as, e);
     }
     if (r < 0) {
         datadir_close(d);
         return err_wrap(e, r, "data directory %s", path);
     }
     return 0;
+}
+
+int datadir_open(struct datadir *d, const char *path, const char *role, struct err *e)
+{
+    CHECK(strlen(role) < IDENT_ROLE_BYTES_MAX);
+    struct ident as = {{0}, {{0}}, 0, {{0}}};
+    memcpy(as.role, role, strlen(role) + 1);
+    *d = (struct datadir){.lock_fd = -1};
+    int r = sys_mkdir_p(path, e);
+    return r < 0 ? err_wrap(e, r, "data directory %s", path) : open_as(d, path, &as, e);
+}
+
+int datadir_join(struct datadir *d, const char *path, const struct ident *with, struct err *e)
+{
+    CHECK(!member_key_equal(with->key, (struct member_key){{0}}));
+    return open_as(d, path, with, e);
 }
 
 void datadir_close(struct datadir *d)

@@ -4,7 +4,8 @@
  * that two never do. One thread.
  *
  * A fresh directory gets its key and role at once; cluster and member are set once, when the
- * cluster has accepted it. */
+ * cluster has accepted it. A daemon that has several directories has one identity, the same in
+ * each. */
 #ifndef COMMON_IDENT_H
 #define COMMON_IDENT_H
 
@@ -39,6 +40,18 @@ struct datadir {
  * names its pid); ERR_INVALID: it belongs to another role, or is neither empty nor ours;
  * ERR_VERSION: a newer format; ERR_CORRUPT: a damaged IDENTITY, which is never overwritten. */
 int datadir_open(struct datadir *d, const char *path, const char *role, struct err *e) MUST_CHECK;
+
+/* Opens a further directory of the daemon that has the identity `with`. One that is new gets that
+ * identity, and so does one that has the key but was not told yet that a cluster has accepted it
+ * (a crash between two of them). ERR_WRONG_CLUSTER: it belongs to another cluster or daemon; else
+ * as datadir_open(), except that it must be there: ERR_NOT_FOUND. */
+int datadir_join(struct datadir *d, const char *path, const struct ident *with,
+                 struct err *e) MUST_CHECK;
+
+/* What IDENTITY says; nothing is locked or made. ERR_NOT_FOUND: there is none, nor perhaps the
+ * directory. */
+int datadir_peek(const char *path, struct ident *ret, struct err *e) MUST_CHECK;
+
 void datadir_close(struct datadir *d); /* accepts NULL, zeroed and closed */
 
 /* Binds the directory to a cluster and member, durably, the first time; later calls only compare.

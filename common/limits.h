@@ -36,6 +36,7 @@ enum {
     CHUNK_RESERVE_BYTES = 16 * 1024 * 1024,        /* of disk, ahead of the writer */
     CHUNK_WRITEBACK_BYTES = 8 * 1024 * 1024,       /* write-back is started in such steps */
     CHUNK_DISK_FREE_BYTES_MIN = 256 * 1024 * 1024, /* left for the index when chunks fill a disk */
+    DISK_COUNT_MAX = 64,                           /* data directories of one chunkserver */
     APPEND_WINDOW_BYTES = 8 * 1024 * 1024,         /* received by a stream, not yet written */
     DATA_MESSAGE_BYTES_MAX = 1024 * 1024, /* of payload; ends at a block boundary unless last */
 

@@ -60,6 +60,7 @@ void chunkservers_free(struct chunkservers *c)
     }
     for (size_t i = 0; i < c->count; i++) {
         record_deinit(&c->servers[i]->record);
+        (void)chunkserver_set_failed_disks(c->servers[i], NULL, 0);
         free(c->servers[i]);
     }
     free(c->servers);
@@ -185,6 +186,30 @@ void chunkserver_set_load(struct chunkserver *server, const struct chunkserver_l
     server->streams = load->streams;
     server->moved_bytes /= 2;
     server->allocated /= 2; /* its free space shows the older half of them by now */
+}
+
+bool chunkserver_set_failed_disks(struct chunkserver *server, char *const *texts, size_t count)
+{
+    bool more = count > server->failed_disk_count;
+    for (size_t i = 0; i < server->failed_disk_count; i++) {
+        free(server->failed_disks[i]);
+    }
+    free(server->failed_disks);
+    server->failed_disks = count > 0 ? xcalloc(count, sizeof(char *)) : NULL;
+    server->failed_disk_count = count;
+    for (size_t i = 0; i < count; i++) {
+        server->failed_disks[i] = xstrdup(texts[i]);
+    }
+    return more;
+}
+
+char **chunkserver_copy_failed_disks(const struct chunkserver *server, struct arena *arena)
+{
+    char **texts = arena_alloc(arena, (server->failed_disk_count + 1) * sizeof(*texts));
+    for (size_t i = 0; i < server->failed_disk_count; i++) {
+        texts[i] = arena_strdup(arena, server->failed_disks[i]);
+    }
+    return texts;
 }
 
 struct chunkserver *chunkservers_expire(struct chunkservers *c, time_ms now)

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/arena.h"
 #include "common/err.h"
 #include "common/ids.h"
 #include "fsmaster/command.h" /* struct server_record */
@@ -46,6 +47,8 @@ struct chunkserver {
     uint32_t copies_out;  /* and from it */
     uint32_t host;        /* label as a number, from 1 */
     uint32_t rack;
+    char **failed_disks; /* data directories that it goes on without, as it says; owned */
+    size_t failed_disk_count;
     bool told_done; /* out of service, and the log says that it can be stopped */
     size_t place;   /* in the array */
 };
@@ -86,6 +89,12 @@ void chunkservers_ask_again(struct chunkservers *c, time_ms now);
 int chunkservers_hear(struct chunkservers *c, server_id id, uint64_t start_count, time_ms now,
                       struct chunkserver **ret, bool *ret_revived) MUST_CHECK;
 void chunkserver_set_load(struct chunkserver *server, const struct chunkserver_load *load);
+
+/* Data directories that it goes on without, for a human; copied. True if they are more than it said
+ * before. */
+bool chunkserver_set_failed_disks(struct chunkserver *server, char *const *texts, size_t count);
+/* failed_disk_count texts in the arena; never NULL. */
+char **chunkserver_copy_failed_disks(const struct chunkserver *server, struct arena *arena);
 
 /* A server that has been silent for too long and is DEAD now; NULL: no more. */
 struct chunkserver *chunkservers_expire(struct chunkservers *c, time_ms now);

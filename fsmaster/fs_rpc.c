@@ -621,6 +621,8 @@ static void report_servers(struct server *s, struct arena *arena, Trireme__V1__R
         m->used_bytes = server->used_bytes;
         m->admin = (Trireme__V1__AdminState)server->record.admin;
         m->leaving = leaving_message(s, arena, server);
+        m->failed_disks = chunkserver_copy_failed_disks(server, arena);
+        m->n_failed_disks = server->failed_disk_count;
         a->servers[i] = m;
     }
 }
@@ -912,6 +914,11 @@ static int heartbeat(struct rpc_call *call, void *service)
                                     .chunk_count = q->chunk_count,
                                     .streams = q->streams};
     chunkserver_set_load(server, &load);
+    if (q->n_failed_disks <= DISK_COUNT_MAX &&
+        chunkserver_set_failed_disks(server, q->failed_disks, q->n_failed_disks)) {
+        log_warning("fsmaster", "chunkserver has lost a disk server=%" PRIu64 " disks=%zu: %s",
+                    q->server, q->n_failed_disks, q->failed_disks[q->n_failed_disks - 1]);
+    }
     take_replicas(s, q->server, q->changed, q->n_changed);
     for (size_t i = 0; i < q->n_removed; i++) {
         locations_remove(s->locations, q->server, q->removed[i]->id);

@@ -77,6 +77,17 @@ static void report_leaving(const struct dfs_report *r)
     }
 }
 
+static void report_failed_disks(const struct dfs_report *r)
+{
+    for (size_t i = 0; i < r->server_count; i++) {
+        const struct dfs_server_status *s = &r->servers[i];
+        for (size_t j = 0; j < s->failed_disk_count; j++) {
+            (void)printf("Chunkserver %llu (%s) goes on without a disk: %s\n",
+                         (unsigned long long)s->id, s->host, s->failed_disks[j]);
+        }
+    }
+}
+
 static void report_servers(const struct cli *cli, const struct dfs_report *r)
 {
     static const struct column columns[] = {
@@ -137,6 +148,7 @@ static void report_text(const struct cli *cli, const struct dfs_report *r)
                      (unsigned long long)r->orphans);
     }
     report_leaving(r);
+    report_failed_disks(r);
     if (r->server_count > 0) {
         (void)fputc('\n', stdout);
         report_servers(cli, r);

@@ -210,6 +210,9 @@ static void print_server(const struct dfs_server_status *s)
         (void)printf("live, waits for nothing: heard %s ago, %" PRIu64 " chunks, %s free\n", age,
                      s->chunk_count, format_bytes(s->free_bytes, space));
     }
+    for (size_t i = 0; i < s->failed_disk_count; i++) {
+        (void)printf("    goes on without a disk: %s\n", s->failed_disks[i]);
+    }
 }
 
 /* By host label or address. 1: found, 0: no, -1: it said why not. */

@@ -63,6 +63,11 @@ char *server_leaving_text(const struct dfs_server_status *server)
 void server_state_json(const struct dfs_server_status *server, json_t *to)
 {
     const struct dfs_leaving *l = &server->leaving;
+    json_t *failed = json_array();
+    for (size_t i = 0; i < server->failed_disk_count; i++) {
+        (void)json_array_append_new(failed, json_string(server->failed_disks[i]));
+    }
+    (void)json_object_set_new(to, "failed_disks", failed);
     (void)json_object_set_new(to, "state", json_string(server_state_name(server)));
     if (server->admin == DFS_IN_SERVICE) {
         return;

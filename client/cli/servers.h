@@ -11,7 +11,7 @@
 const char *server_state_name(const struct dfs_server_status *server);
 /* One line without its end: how far it is and what it waits for. The caller frees it. */
 char *server_leaving_text(const struct dfs_server_status *server);
-/* Adds "state", and "leaving" unless it is in service. */
+/* Adds "state" and "failed_disks", and "leaving" unless it is in service. */
 void server_state_json(const struct dfs_server_status *server, json_t *to);
 
 #endif

@@ -16,8 +16,8 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 try:
     import grpc
-    from chunks import (BLOCK, CHUNK, MESSAGE, Append, Server, block_crcs, chunk_pb2, common_pb2, error_name,
-                        fs_pb2, put, random_bytes, wait_until)
+    from chunks import (BLOCK, CHUNK, MESSAGE, Append, FakeMaster, Server, block_crcs, chunk_pb2, common_pb2,
+                        error_name, put, random_bytes, wait_until)
 except ImportError as e:
     print(f"skipped: {e}")
     sys.exit(77)
@@ -495,65 +495,6 @@ class TestScrub(Fixture):
         flip(chunk_file(server, 2), MESSAGE + 77)
         wait_until(lambda: "chunk is damaged chunk=2" in server.log_text(), what="damage found")
         self.assertNotIn("damaged chunk=1", server.log_text())
-
-
-class FakeMaster:
-    """Just enough of a file master to hear reports; forgets everything when asked."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.forget()
-        self.refuse = 0
-        self.full = 0
-        self.wrong_cluster = False
-        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
-        handlers = {name: grpc.unary_unary_rpc_method_handler(
-            getattr(self, name), request_deserializer=request.FromString,
-            response_serializer=lambda m: m.SerializeToString())
-            for name, request in (("RegisterServer", fs_pb2.RegisterRequest), ("Heartbeat", fs_pb2.HeartbeatRequest),
-                                  ("ReportChunks", fs_pb2.ReportChunksRequest))}
-        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("trireme.v1.FsMaster", handlers),))
-        self.address = f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
-        self.server.start()
-
-    def forget(self):
-        with self.lock:
-            self.known, self.chunks, self.page, self.starts = {}, {}, {}, []
-
-    def RegisterServer(self, request, context):
-        with self.lock:
-            self.known[1] = request
-            self.starts.append(request.start_count)
-            return fs_pb2.RegisterReply(cluster_id=("b" if self.wrong_cluster else "a") * 32, server=1, term=1)
-
-    def Heartbeat(self, request, context):
-        with self.lock:
-            if self.refuse > 0:  # the reply is lost: the deltas must come again
-                self.refuse -= 1
-                context.abort(grpc.StatusCode.UNAVAILABLE, "lost")
-            if request.server not in self.known:
-                return fs_pb2.HeartbeatReply(register_again=True)
-            for replica in request.changed:
-                self.chunks[replica.chunk.id] = replica
-            for ref in request.removed:
-                self.chunks.pop(ref.id, None)
-            self.last = request
-            return fs_pb2.HeartbeatReply(term=1)
-
-    def ReportChunks(self, request, context):
-        with self.lock:
-            if request.first:
-                self.page = {}
-            self.page.update((r.chunk.id, r) for r in request.replicas)
-            if request.last:
-                self.chunks = self.page
-                self.full += 1
-            return fs_pb2.ReportChunksReply()
-
-    def sees(self, chunk, **fields):
-        with self.lock:
-            replica = self.chunks.get(chunk)
-            return replica is not None and all(getattr(replica, k) == v for k, v in fields.items())
 
 
 class TestReports(Fixture):

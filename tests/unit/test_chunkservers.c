@@ -53,6 +53,27 @@ static void test_states(void **state)
     chunkservers_free(c);
 }
 
+static void test_failed_disks(void **state)
+{
+    (void)state;
+    struct chunkservers *c = chunkservers_new(1000);
+    struct server_record first = record(1, "a", "r");
+    struct chunkserver *one = chunkservers_put(c, &first, 0);
+    char text[] = "data directory /a: gone";
+    char *texts[] = {text, text};
+    assert_false(chunkserver_set_failed_disks(one, NULL, 0));
+    assert_true(chunkserver_set_failed_disks(one, texts, 1));
+    text[0] = 'D'; /* it has its own copy */
+    assert_string_equal(one->failed_disks[0], "data directory /a: gone");
+    assert_false(chunkserver_set_failed_disks(one, texts, 1));
+    assert_true(chunkserver_set_failed_disks(one, texts, 2));
+    assert_int_equal(one->failed_disk_count, 2);
+    assert_false(chunkserver_set_failed_disks(one, NULL, 0));
+    assert_int_equal(one->failed_disk_count, 0);
+    assert_true(chunkserver_set_failed_disks(one, texts, 1));
+    chunkservers_free(c);
+}
+
 static void test_out_of_service(void **state)
 {
     (void)state;
@@ -121,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states),
+        cmocka_unit_test(test_failed_disks),
         cmocka_unit_test(test_out_of_service),
         cmocka_unit_test(test_labels_and_candidates),
     };

@@ -114,6 +114,65 @@ static void a_killed_first_start_is_completed(void **state)
     datadir_close(&d);
 }
 
+/* file_in() again, for a directory beside the first. */
+static const char *second(void **state)
+{
+    static struct buf path = BUF_INIT;
+    buf_clear(&path);
+    buf_printf(&path, "%s/second", path_of(state));
+    return path.data;
+}
+
+static void further_directories_have_the_same_identity(void **state)
+{
+    struct datadir a;
+    struct datadir b;
+    struct ident seen;
+    struct err e = ERR_INIT;
+    struct cluster_id cluster = cluster_id_random();
+    assert_int_equal(datadir_open(&a, path_of(state), "chunkserver", &e), 0);
+    assert_int_equal(datadir_join(&b, second(state), &a.ident, &e), ERR_NOT_FOUND);
+    assert_int_equal(datadir_peek(second(state), &seen, &e), ERR_NOT_FOUND);
+    assert_int_equal(sys_mkdir_p(second(state), &e), 0);
+    assert_int_equal(datadir_peek(second(state), &seen, &e), ERR_NOT_FOUND);
+    assert_int_equal(datadir_join(&b, second(state), &a.ident, &e), 0);
+    assert_int_equal(datadir_peek(second(state), &seen, &e), 0);
+    assert_true(member_key_equal(seen.key, a.ident.key));
+    assert_false(cluster_id_known(seen.cluster));
+    datadir_close(&b);
+
+    /* A crash before the second was told: it follows. */
+    assert_int_equal(datadir_adopt(&a, cluster, 7, &e), 0);
+    assert_int_equal(datadir_join(&b, second(state), &a.ident, &e), 0);
+    datadir_close(&b);
+    assert_int_equal(datadir_peek(second(state), &seen, &e), 0);
+    assert_true(cluster_id_equal(seen.cluster, cluster));
+    assert_int_equal(seen.member, 7);
+    assert_int_equal(datadir_join(&b, second(state), &a.ident, &e), 0);
+    datadir_close(&b);
+    datadir_close(&a);
+}
+
+static void directories_of_two_servers_do_not_mix(void **state)
+{
+    struct datadir a;
+    struct datadir b;
+    struct err e = ERR_INIT;
+    struct cluster_id cluster = cluster_id_random();
+    assert_int_equal(datadir_open(&a, path_of(state), "chunkserver", &e), 0);
+    assert_int_equal(datadir_open(&b, second(state), "chunkserver", &e), 0);
+    datadir_close(&b);
+    assert_int_equal(datadir_join(&b, second(state), &a.ident, &e), ERR_WRONG_CLUSTER);
+    assert_int_equal(datadir_adopt(&a, cluster, 7, &e), 0);
+    assert_int_equal(datadir_join(&b, second(state), &a.ident, &e), ERR_WRONG_CLUSTER);
+    assert_int_equal(datadir_open(&b, second(state), "chunkserver", &e), 0);
+    assert_int_equal(datadir_adopt(&b, cluster, 8, &e), 0);
+    datadir_close(&b);
+    assert_int_equal(datadir_join(&b, second(state), &a.ident, &e), ERR_WRONG_CLUSTER);
+    assert_non_null(strstr(err_message(&e), "member 8"));
+    datadir_close(&a);
+}
+
 static void damage_and_the_future_are_told_apart(void **state)
 {
     struct datadir d;
@@ -200,6 +259,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_processes_never_share_one, setup, teardown),
         cmocka_unit_test_setup_teardown(strangers_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_killed_first_start_is_completed, setup, teardown),
+        cmocka_unit_test_setup_teardown(further_directories_have_the_same_identity, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(directories_of_two_servers_do_not_mix, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_and_the_future_are_told_apart, setup, teardown),
         cmocka_unit_test(every_flipped_or_missing_byte_is_seen),
         cmocka_unit_test(lines_are_checked_too),

@@ -33,6 +33,8 @@ static void disk_open(struct fixture *f)
     struct err e = ERR_INIT;
     assert_int_equal(chunk_dirs_open(&f->disk.dirs, f->dir.data, &e), 0);
     assert_int_equal(chunk_index_open(f->dir.data, &f->disk.index, &e), 0);
+    assert_int_equal(
+        chunk_index_begin(f->disk.index, chunk_index_start_count(f->disk.index) + 1, &e), 0);
 }
 
 static void disk_close(struct fixture *f)

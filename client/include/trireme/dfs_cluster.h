@@ -35,6 +35,8 @@ struct dfs_server_status {
     uint64_t capacity_bytes, free_bytes, used_bytes, chunk_count;
     enum dfs_admin_state admin;
     struct dfs_leaving leaving; /* unless it is DFS_IN_SERVICE */
+    char **failed_disks;        /* data directories that it goes on without, and why, for people */
+    size_t failed_disk_count;
 };
 struct dfs_report {
     char cluster_id[64];
