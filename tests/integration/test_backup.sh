@@ -3,7 +3,6 @@
 # came after is listed as orphans, kept through restarts and changes of leader, and deleted only when an operator
 # releases it. A lost quorum: two of three directories destroyed, the survivor leads alone and has everything; the group
 # grows to three again; chunkservers follow. Both refuse what they must.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$(dirname "$0")/../lib/kill.sh"
 cluster_up --masters 3 --chunkservers 4 --workers 0

@@ -1,7 +1,6 @@
 #!/bin/bash
 # A chunkserver joins empty: `dfs admin balance' moves copies to it until all are about equally full, with never fewer
 # copies or racks than before, also when the leader dies on the way; then there is nothing to move.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 servers=(--chunkserver-arg=--capacity=256M --fsmaster-arg=--server-dead-ms=2000)
 cluster_up --masters 3 --chunkservers 3 --workers 0 --racks 2 "${servers[@]}"

@@ -2,7 +2,6 @@
 # Chunkservers with two data directories each, in a whole cluster: chunks lie on all of them; one whose disk fails is gone from
 # the file masters' view at once, its chunks are copied anew while its chunkserver goes on, and report and why name it; after a
 # restart it is back, and what was made anew meanwhile is one copy too many; one that is missing at the start is gone likewise.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_up --masters 3 --chunkservers 4 --disks 2 --workers 0 --chunkserver-arg=--failed-disks-max=1 \
     --chunkserver-arg=--trash-time=1s --chunkserver-arg=--http=127.0.0.1:0

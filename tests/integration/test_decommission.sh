@@ -2,7 +2,6 @@
 # Chunkservers out of service: a decommissioned one gets nothing new, is copied elsewhere and then stopped without a
 # chunk short of copies; one in maintenance is stopped without a copy being made, until its time is over. Both outlive
 # restarts of everything, and whoever waits says for what.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_up --masters 3 --chunkservers 5 --workers 0 --racks 2 --fsmaster-arg=--server-dead-ms=3000
 

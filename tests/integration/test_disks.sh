@@ -2,7 +2,6 @@
 # Disks in a whole cluster: one whose flush fails takes its chunkserver along, and no writer notices; rot on one of them is
 # found in the background and replaced from a good copy; after everything was killed at once nothing is missing, copied or
 # deleted; full ones refuse new files, saying so, keep what they have, and take new ones again when there is room.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 arguments=(--chunkserver-arg=--capacity=96M --chunkserver-arg=--scrub-rate=64M --fsmaster-arg=--http=127.0.0.1:0)
 cluster_up --masters 3 --chunkservers 4 --workers 0 "${arguments[@]}"

@@ -1,7 +1,6 @@
 #!/bin/bash
 # kill -9 of any chunkserver at any moment during puts and gets, with four chunkservers and three copies: no command
 # fails, everything acknowledged is byte-identical, and short chunks are copied again.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$(dirname "$0")/../lib/kill.sh"
 rounds=4

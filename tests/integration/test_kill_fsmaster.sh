@@ -1,7 +1,6 @@
 #!/bin/bash
 # kill -9 of the only fsmaster under concurrent puts, mkdirs, renames and deletes, and restart: commands that run wait
 # and go on, every one of them succeeds exactly once, and nothing acknowledged is lost.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$(dirname "$0")/../lib/kill.sh"
 rounds=6

@@ -1,7 +1,6 @@
 #!/bin/bash
 # kill -9 of mrworkers, of tasks and of the mrmaster during jobs of many small splits, and a task that is stopped: every job
 # succeeds with the right output, and what had finished before the mrmaster was killed is kept.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$(dirname "$0")/../lib/kill.sh"
 rounds=1

@@ -1,7 +1,6 @@
 #!/bin/bash
 # kill -9 of any of three fsmasters, three times in four the leader, under puts, renames, removals and MapReduce jobs one
 # after another: nothing acknowledged is lost, every job is right, no command fails.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$(dirname "$0")/../lib/kill.sh"
 rounds=5

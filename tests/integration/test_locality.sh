@@ -1,7 +1,6 @@
 #!/bin/bash
 # Six labelled hosts, two copies, chunks of 4 MiB: at least 90 % of the maps run on a host that has their bytes. The
 # same job, scheduled blind to where bytes are, runs about a third there, so the figure is the scheduler's work.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 cluster_up --chunkservers 6 --workers 6 --hosts 6 --racks 3
 text=$T/text

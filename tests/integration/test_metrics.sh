@@ -3,7 +3,6 @@
 # and each sample can be read. Without promtool (Debian's package prometheus) only the latter is checked. docs/metrics.md has
 # each name, and no other. /healthz and /varz of mrmaster and mrworker say what is so, while jobs run, without a mrmaster,
 # and without file masters.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 
 # On a port of their own each, which their logs tell.

@@ -2,7 +2,6 @@
 # Three file masters: kill -9 of the leader, again and again, under puts, mkdirs, renames and removals: every command
 # succeeds exactly once and nothing acknowledged is lost; all three then agree; all of them killed and started at once go
 # on; a member that lost its disk is nobody until it is added again under its new key.
-# ctest: serial
 . "$(dirname "$0")/../lib/cluster.sh"
 . "$(dirname "$0")/../lib/kill.sh"
 rounds=10
