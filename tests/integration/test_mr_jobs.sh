@@ -404,11 +404,12 @@ sorted_output_is /patient both-sorted
 say "a mrmaster that is told to end while the store is away does not wait for it, and loses nothing"
 begin "${slow[@]}" -o /stopped
 wait_until 20 job_has "$job" 'j["maps"]["done"] > 2'
-kill9 fsmaster1
+pause fsmaster1
 wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer'"
 ended=$(cluster_field mrmaster1 pid)
 kill -TERM "$ended"
 wait_until 60 sh -c "[ ! -e /proc/$ended ] || grep -q '^State:.Z' /proc/$ended/status"
+resume fsmaster1
 cluster_up
 wait $! || fail "$(cat "$T/begun")"
 sorted_output_is /stopped both-sorted
