@@ -422,7 +422,7 @@ static void chain_start_work(struct chain *c)
         return;
     }
     c->job = (struct job){.run = work_run};
-    workpool_submit_reserved(c->server->pool, NULL, &c->job, NULL);
+    workpool_submit_reserved(server_workers(c->server, c->disk), NULL, &c->job, NULL);
 }
 
 /* ---- Upstream ---- */
@@ -772,7 +772,7 @@ static void open_on_owner(void *arg)
     const struct chunk *chunk = server_chunk(s, c->open.chunk.id);
     if (chunk != NULL && chunk->length > 0) {
         c->job = (struct job){.run = load_run};
-        workpool_submit_reserved(s->pool, NULL, &c->job, NULL);
+        workpool_submit_reserved(server_workers(s, c->disk), NULL, &c->job, NULL);
         return;
     }
     struct chunk_record record = {

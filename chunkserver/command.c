@@ -42,7 +42,7 @@ static void command_granted(struct claim *c)
     cmd->disk = server_chunk_disk(cmd->server, chunk);
     cmd->task.run = command_run;
     cmd->task.done = command_done;
-    server_task(cmd->server, &cmd->task, server_owner(cmd->server));
+    server_task(cmd->server, cmd->disk, &cmd->task, server_owner(cmd->server));
 }
 
 void command_start(struct command *cmd, struct server *s, chunk_id id)

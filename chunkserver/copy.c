@@ -118,7 +118,7 @@ static void source_over(struct copy *c)
         c->busy = true;
         c->task.run = finish_run;
         c->task.done = finish_done;
-        server_task(c->server, &c->task, c->loop);
+        server_task(c->server, c->disk, &c->task, c->loop);
         return;
     }
     if (!c->stream_failed) {
@@ -206,7 +206,7 @@ static void pull_message(struct rpc_stream *stream, struct rpc_bytes *bytes)
         c->busy = true;
         c->task.run = write_run;
         c->task.done = write_done;
-        server_task(c->server, &c->task, c->loop);
+        server_task(c->server, c->disk, &c->task, c->loop);
         return;
     }
     rpc_bytes_unref(c->data.data);

@@ -73,7 +73,7 @@ static int check_different(const struct disks *d, const struct disk *disk,
 
 static int open_dir(struct disks *d, struct disk *disk, bool is_new, struct err *e)
 {
-    struct stat status;
+    struct stat status = {0};
     int r = is_new ? sys_mkdir_p(disk->path, e) : 0;
     if (r == 0 && stat(disk->path, &status) < 0) {
         r = errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "it is not there") : err_errno(e, "stat");

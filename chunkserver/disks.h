@@ -20,6 +20,7 @@
 
 struct scrub;
 struct trash;
+struct workpool;
 
 struct disk {
     struct chunk_disk chunks; /* index and directories; not open if it failed at the start */
@@ -28,6 +29,7 @@ struct disk {
     const char *path;         /* as given; borrowed */
     size_t number;            /* place in the list */
     uint64_t file_system;     /* number of its device: directories may share one */
+    struct workpool *pool;    /* threads that work on it alone; NULL: the server's do */
 
     /* The owner's. */
     uint64_t used_bytes; /* by chunks in the table */

@@ -105,7 +105,7 @@ static const struct config_row rows[] = {
      .default_text = "8",
      .min = 1,
      .max = 256,
-     .help = "Threads that read, write and verify chunks."},
+     .help = "Threads that read, write and verify chunks; so many for each data directory."},
     {.key = "tls-ca",
      .type = CONFIG_STRING,
      .offset = AT(tls_ca),
@@ -194,6 +194,9 @@ int main(int argc, char **argv)
     } else {
         started = 1;
         server_run(&server);
+        if (!server_settle(&server)) {
+            _Exit(0); /* nothing that it has acknowledged depends on those threads */
+        }
     }
     daemon_signals_stop(signals);
     server_deinit(&server);

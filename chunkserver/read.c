@@ -264,7 +264,8 @@ static void go_on(struct reader *r)
         finish(r, 0, NULL);
     } else if (rpc_stream_writable(r->stream)) {
         r->away = true;
-        server_task(r->server, &r->task, r->loop);
+        const struct disk *disk = server_chunk_disk(r->server, &r->chunk);
+        server_task(r->server, disk, &r->task, r->loop);
     }
 }
 

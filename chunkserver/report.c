@@ -430,7 +430,7 @@ static void start_page(struct master *m)
     m->scanning = true;
     m->task.run = scan_run;
     m->task.done = scan_done;
-    server_task(m->report->server, &m->task, server_owner(m->report->server));
+    server_task(m->report->server, NULL, &m->task, server_owner(m->report->server));
 }
 
 static void act(void *arg)

@@ -131,7 +131,7 @@ static void scrub_due(void *arg)
 {
     struct scrub *c = arg;
     c->busy = true;
-    server_task(c->server, &c->task, server_owner(c->server));
+    server_task(c->server, c->disk, &c->task, server_owner(c->server));
 }
 
 static void scrub_done(struct task *t)

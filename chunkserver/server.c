@@ -48,11 +48,16 @@ static void task_run(struct job *job)
     rpc_loop_post(t->home, task_done, t);
 }
 
-void server_task(struct server *s, struct task *t, struct rpc_loop *home)
+struct workpool *server_workers(const struct server *s, const struct disk *disk)
+{
+    return disk != NULL && disk->pool != NULL ? disk->pool : s->pool;
+}
+
+void server_task(struct server *s, const struct disk *disk, struct task *t, struct rpc_loop *home)
 {
     t->home = home;
     t->job = (struct job){.run = task_run};
-    workpool_submit_reserved(s->pool, NULL, &t->job, NULL);
+    workpool_submit_reserved(server_workers(s, disk), NULL, &t->job, NULL);
 }
 
 void server_fatal(const char *what, const struct err *e)
@@ -182,9 +187,40 @@ static int find_advertised(struct server *s, struct err *e)
     return 0;
 }
 
+static void start_workers(struct server *s)
+{
+    size_t threads = (size_t)s->options->workers;
+    bool several = s->disks.count > 1;
+    s->pool = workpool_new(several ? "disks" : "disk", threads, SERVER_JOB_COUNT_MAX);
+    for (size_t i = 0; several && i < s->disks.count; i++) {
+        char name[32]; /* the thread keeps 15 bytes of it */
+        (void)snprintf(name, sizeof(name), "disk%zu", i + 1);
+        s->disks.list[i].pool = workpool_new(name, threads, SERVER_JOB_COUNT_MAX);
+    }
+}
+
+static void drain_workers(struct server *s)
+{
+    if (s->pool == NULL) {
+        return;
+    }
+    workpool_drain(s->pool);
+    for (size_t i = 0; s->disks.count > 1 && i < s->disks.count; i++) {
+        workpool_drain(s->disks.list[i].pool);
+    }
+}
+
+static void free_workers(struct server *s)
+{
+    workpool_free(s->pool);
+    for (size_t i = 0; i < s->disks.count; i++) {
+        workpool_free(s->disks.list[i].pool);
+    }
+}
+
 static void start_threads(struct server *s)
 {
-    s->pool = workpool_new("disk", (size_t)s->options->workers, SERVER_JOB_COUNT_MAX);
+    start_workers(s);
     s->loop_count = (size_t)s->options->pollers;
     s->loops = xcalloc(s->loop_count, sizeof(struct rpc_loop *));
     for (size_t i = 0; i < s->loop_count; i++) {
@@ -337,6 +373,35 @@ static void drain_on_owner(void *arg)
     drained_check(s);
 }
 
+static bool disk_is_busy(const struct server *s, const struct disk *disk)
+{
+    return workpool_depth(server_workers(s, disk)) > 0;
+}
+
+static bool any_disk_busy(const struct server *s)
+{
+    bool any = workpool_depth(s->pool) > 0;
+    for (size_t i = 0; i < s->disks.count && !any; i++) {
+        any = disk_is_busy(s, &s->disks.list[i]);
+    }
+    return any;
+}
+
+bool server_settle(struct server *s)
+{
+    while (any_disk_busy(s) && clock_mono_ms() < s->drain_deadline) {
+        clock_sleep_ms(1);
+    }
+    bool settled = !any_disk_busy(s);
+    for (size_t i = 0; i < s->disks.count && !settled; i++) {
+        if (disk_is_busy(s, &s->disks.list[i])) {
+            log_warning("chunkserver", "ending without waiting for a disk that hangs data=%s",
+                        s->disks.list[i].path);
+        }
+    }
+    return settled;
+}
+
 void server_stop(struct server *s)
 {
     rpc_loop_post(server_owner(s), drain_on_owner, s);
@@ -364,9 +429,7 @@ void server_deinit(struct server *s)
     for (size_t i = 1; i < s->loop_count; i++) {
         rpc_loop_join_thread(s->loops[i]);
     }
-    if (s->pool != NULL) {
-        workpool_drain(s->pool);
-    }
+    drain_workers(s);
     report_free(s->report);
     for (size_t i = 0; i < s->disks.count; i++) {
         scrub_free(s->disks.list[i].scrub);
@@ -377,7 +440,7 @@ void server_deinit(struct server *s)
         rpc_loop_free(s->loops[i]);
     }
     free(s->loops);
-    workpool_free(s->pool);
+    free_workers(s);
     rpc_tls_free(s->tls);
     free_table(s);
     disks_close(&s->disks);

@@ -101,7 +101,7 @@ struct server_counters {
 struct server {
     const struct server_options *options;
     struct disks disks;
-    struct workpool *pool;
+    struct workpool *pool;   /* see server_workers() */
     struct rpc_loop **loops; /* [0] is the owner */
     size_t loop_count;
     struct rpc_tls *tls; /* NULL: plain text */
@@ -140,6 +140,9 @@ int server_start(struct server *s, const struct server_options *options, struct 
 void server_run(struct server *s);
 /* Drains: refuses new work, ends streams, stops the owner. Any thread. */
 void server_stop(struct server *s);
+/* After server_run(): waits for the threads at work on disks, at most until the drain's deadline.
+ * False: a disk hangs, the log says which, and server_deinit() would wait, maybe for ever. */
+bool server_settle(struct server *s) MUST_CHECK;
 /* Tells every append stream to end (owner). */
 void server_stop_chains(struct server *s, int code, const char *why);
 void server_deinit(struct server *s); /* accepts zeroed and half-started */
@@ -162,8 +165,12 @@ static inline struct rpc_loop *server_owner(const struct server *s)
 
 /* Runs fn(arg) on the loop: at once if this is its thread, else posted. */
 void server_call(struct rpc_loop *loop, rpc_fn fn, void *arg);
+/* The threads for work on that disk. Where there are several each has its own: one that hangs
+ * without an error holds up what is on it, and nothing else. NULL: for what concerns all of them.
+ * Any thread. */
+struct workpool *server_workers(const struct server *s, const struct disk *disk);
 /* Any thread. Never fails: tasks are bounded by the calls and streams that start them. */
-void server_task(struct server *s, struct task *t, struct rpc_loop *home);
+void server_task(struct server *s, const struct disk *disk, struct task *t, struct rpc_loop *home);
 
 /* ---- Table (owner) ---- */
 

@@ -159,7 +159,7 @@ void server_spread_term(struct server *s)
     s->term_spread = s->term;
     s->term_task.run = term_run;
     s->term_task.done = term_done;
-    server_task(s, &s->term_task, server_owner(s));
+    server_task(s, NULL, &s->term_task, server_owner(s));
 }
 
 /* ---- Start ---- */

@@ -184,7 +184,7 @@ static void damage_done(struct task *t)
 static void damage_granted(struct claim *c)
 {
     struct damage_task *d = CONTAINER_OF(c, struct damage_task, claim);
-    server_task(d->server, &d->task, server_owner(d->server));
+    server_task(d->server, d->disk, &d->task, server_owner(d->server));
 }
 
 void server_chunk_damaged(struct server *s, const struct disk *disk, chunk_id id)

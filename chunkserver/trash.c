@@ -93,7 +93,7 @@ static void trash_due(void *arg)
 {
     struct trash *t = arg;
     t->busy = true;
-    server_task(t->server, &t->task, server_owner(t->server));
+    server_task(t->server, t->disk, &t->task, server_owner(t->server));
 }
 
 struct trash *trash_new(struct server *s, struct disk *disk)

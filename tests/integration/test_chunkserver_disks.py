@@ -15,7 +15,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib"))
 try:
     import grpc
-    from chunks import MESSAGE, Append, FakeMaster, Server, error_name, put, random_bytes, wait_until
+    from chunks import MESSAGE, Append, chunk_pb2, FakeMaster, Server, error_name, put, random_bytes, wait_until
 except ImportError as e:
     print(f"skipped: {e}")
     sys.exit(77)
@@ -361,6 +361,73 @@ class TestMissing(Fixture):
         self.assertTrue(fenced.found)
         self.assertFalse(fenced.clean)
         self.assertEqual(fenced.length, len(data))
+
+
+class TestHanging(Fixture):
+    """A disk that neither answers nor fails: opening one of its chunks blocks, for its file is a FIFO without a writer."""
+
+    def test_the_other_disk_goes_on(self):
+        server = self.server(1, "--workers", "1", disks=2)
+        data = {i: random_bytes(MESSAGE + i) for i in range(1, 7)}
+        for chunk, content in data.items():
+            put([server], chunk, content)
+        hanging, other = (sorted(files(d).items()) for d in server.disks)
+        (fifo_chunk, fifo), (waiting_chunk, _) = hanging[:2]
+        kept = os.path.join(self.directory, "kept")
+        os.rename(fifo, kept)
+        os.mkfifo(fifo)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            stuck = pool.submit(server.read, fifo_chunk)
+            wait_until(lambda: self.opens_fifo(server), what="a thread that hangs in open()")
+            waiting = pool.submit(server.read, waiting_chunk)
+            for chunk, _ in other:
+                self.check(server, chunk, data[chunk])
+            streams = {chunk: self.begin(server, chunk) for chunk in range(100, 110)}  # to either, in turns
+            wait_until(lambda: sum(s.last.sealed for s in streams.values()) >= 3, what="chunks on the other disk")
+            at_once = [chunk for chunk, s in streams.items() if s.last.sealed]
+            self.assertFalse(files(server.disks[0]).keys() & set(at_once))
+            self.assertFalse(stuck.done() or waiting.done(), "the disk did not hang")
+            os.close(os.open(fifo, os.O_WRONLY))
+            with self.assertRaises(grpc.RpcError):
+                stuck.result(30)  # a FIFO has no bytes
+            self.assertEqual(waiting.result(30)[0], data[waiting_chunk])
+        wait_until(lambda: all(s.last.sealed for s in streams.values()), what="the chunks on the one that hung")
+        self.assertTrue(files(server.disks[0]).keys() & streams.keys())
+        os.rename(kept, fifo)
+        self.check(server, fifo_chunk, data[fifo_chunk])
+
+    def test_the_end_does_not_wait_for_it(self):
+        server = self.server(1, "--workers", "1", disks=2)
+        for chunk in (1, 2):
+            put([server], chunk, random_bytes(MESSAGE))
+        (chunk, fifo), = files(server.disks[0]).items()
+        os.remove(fifo)
+        os.mkfifo(fifo)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            stuck = pool.submit(server.read, chunk)
+            wait_until(lambda: self.opens_fifo(server), what="a thread that hangs in open()")
+            self.assertEqual(server.stop(), 0)
+            with self.assertRaises(grpc.RpcError):
+                stuck.result(30)
+        self.assertIn(f"ending without waiting for a disk that hangs data={server.disks[0]}", server.log_text())
+
+    @staticmethod
+    def begin(server, chunk):
+        stream = Append([server], chunk)
+        stream.data(random_bytes(MESSAGE, seed=chunk), 0, MESSAGE)
+        stream.put(chunk_pb2.AppendHeader(offset=MESSAGE, finish=True))
+        return stream
+
+    @staticmethod
+    def opens_fifo(server):
+        """Whether a thread sleeps in openat(2), which no file of a disk makes it do."""
+        number = {"x86_64": "257", "aarch64": "56"}[os.uname().machine]
+        tasks = f"/proc/{server.process.pid}/task"
+        for thread in os.listdir(tasks):
+            with open(f"{tasks}/{thread}/syscall", encoding="ascii") as f:
+                if f.read().split()[0] == number:
+                    return True
+        return False
 
 
 @unittest.skipUnless(shutil.which("strace"), "no strace: disks that fail are not tried")
