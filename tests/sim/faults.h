@@ -21,6 +21,8 @@ bool faults_spare_majority(const struct sim *s);
 bool faults_healthy(const struct sim *s);            /* nothing is at work, all machines are up */
 bool faults_lost(const struct sim *s, raft_key key); /* the disk of this member is gone */
 bool faults_any_lost(const struct sim *s, const struct raft_config *config);
+/* Whether a fault of snapshots must land in this seed, so that members have to need some. */
+bool faults_need_snapshots(uint64_t seed);
 /* A node has become leader. Some isolations of the leader before it wait for that, to strike it too
  * before it has done much (Figure 8 of the paper). */
 void faults_see_leader(struct sim *s, struct node *n);

@@ -304,7 +304,8 @@ static struct plan draw_plan(struct sim *s)
     p.segment_bytes = (uint32_t)sim_between(s, 4, 12) * 4096;
     p.persist_count = (uint32_t)sim_between(s, 10, sim_chance(s, 50) ? 60 : 300);
     p.log_bound = (uint32_t)sim_between(s, 5, sim_chance(s, 50) ? 60 : 500);
-    if (s->options.seed % 10 < 2) { /* the turns of faults that need snapshots (faults.c) */
+    bool needs_snapshots = faults_need_snapshots(s->options.seed);
+    if (needs_snapshots) {
         p.persist_count = MIN(p.persist_count, 40);
         p.log_bound = MIN(p.log_bound, 40);
     }
@@ -312,7 +313,9 @@ static struct plan draw_plan(struct sim *s)
     p.drift_percent = (uint32_t)sim_between(s, 1, sim_chance(s, 30) ? 30 : 10);
     p.fault_ms = sim_chance(s, 15) ? (uint32_t)sim_between(s, 200, 800)
                                    : (uint32_t)sim_between(s, 800, 3500);
-    p.admin_ms = sim_chance(s, 15) ? 0 : (uint32_t)sim_between(s, 500, 3000);
+    /* Members that are wiped and added anew are the surest to need a snapshot. */
+    uint32_t no_admin = needs_snapshots ? 0 : 15;
+    p.admin_ms = sim_chance(s, no_admin) ? 0 : (uint32_t)sim_between(s, 500, 3000);
     return p;
 }
 
