@@ -13,7 +13,8 @@
 #include "common/alloc.h"
 #include "common/macros.h"
 
-enum { USAGE = 2 };
+/* What a translation ends in, beside the exit statuses of what was done at once. */
+enum { UNKNOWN = -2, GO_ON = -1, USAGE = 2 };
 
 /* Whose command lines ours are like; mrjob and others choose their own by this number. */
 static const char like_version[] = "3.3.6";
@@ -158,9 +159,10 @@ static int run_streaming(int argc, char **argv)
     self[MAX(length, 0)] = '\0';
     char *slash = strrchr(self, '/');
     char *program = xprintf("%.*s/mr", slash ? (int)(slash - self) : 0, self);
-    struct words w = {xcalloc((size_t)argc + 2, sizeof(char *)), 0};
+    struct words w = {xcalloc((size_t)argc + 3, sizeof(char *)), 0};
     add(&w, "mr");
     add(&w, "run");
+    add(&w, "--hadoop");
     add_rest(&w, argc, argv, 3);
     (void)execv(program, w.items);
     (void)fprintf(stderr, "hadoop jar: %s: %s\n", program, strerror(errno));
@@ -195,8 +197,8 @@ static bool add_quota(struct words *w, int argc, char **argv)
     return false;
 }
 
-/* "-safemode get|wait|leave" is true once a file master has answered, "enter" cannot be had. -1: go
- * on with the words. */
+/* "-safemode get|wait|leave" is true once a file master has answered, "enter" cannot be had.
+ * GO_ON with the words, or an exit status. */
 static int add_safemode(struct words *w, const char *what)
 {
     static const char *const answered[] = {"get", "wait", "leave"};
@@ -204,7 +206,7 @@ static int add_safemode(struct words *w, const char *what)
         if (strcmp(what, answered[i]) == 0) {
             add(w, "report");
             add(w, "--safemode");
-            return -1;
+            return GO_ON;
         }
     }
     if (strcmp(what, "enter") == 0) {
@@ -218,6 +220,53 @@ static int add_safemode(struct words *w, const char *what)
     return USAGE;
 }
 
+/* "hdfs dfsadmin ...". As add_safemode(), or UNKNOWN. */
+static int add_dfsadmin(struct words *w, int argc, char **argv)
+{
+    const char *request = argc > 2 ? argv[2] : "";
+    if (strcmp(request, "-report") == 0) {
+        add(w, "report");
+        add(w, "--hadoop");
+        add_rest(w, argc, argv, 3);
+        return GO_ON;
+    }
+    if (add_quota(w, argc, argv)) {
+        return GO_ON;
+    }
+    if (strcmp(request, "-refreshNodes") == 0) {
+        (void)fputs("dfsadmin: no file says which chunkservers are to leave: `dfs admin "
+                    "decommission SERVER', `dfs admin maintenance SERVER' and `dfs admin "
+                    "recommission SERVER' do\n",
+                    stderr);
+        return 1;
+    }
+    if (strcmp(request, "-safemode") == 0) {
+        return add_safemode(w, argc > 3 ? argv[3] : "");
+    }
+    return UNKNOWN;
+}
+
+/* What only hdfs has. As add_dfsadmin(). */
+static int add_hdfs(struct words *w, int argc, char **argv)
+{
+    if (strcmp(argv[1], "dfsadmin") == 0) {
+        return add_dfsadmin(w, argc, argv);
+    }
+    if (strcmp(argv[1], "balancer") == 0) {
+        add(w, "admin");
+        add(w, "balance");
+        add_rest(w, argc, argv, 2);
+        return GO_ON;
+    }
+    if (strcmp(argv[1], "fsck") == 0) {
+        add(w, "fsck");
+        add(w, "--hadoop");
+        add_rest(w, argc, argv, 2);
+        return GO_ON;
+    }
+    return UNKNOWN;
+}
+
 /* ---- Both programs -------------------------------------------------------------------------- */
 
 static struct words line; /* the process's command line, for as long as it lives */
@@ -227,7 +276,7 @@ int hadoop_translate(enum hadoop_name name, int *argc, char ***argv)
     char **in = *argv;
     const char *word = *argc > 1 ? in[1] : "";
     bool is_hdfs = name == HADOOP_HDFS;
-    int status = -1;
+    int status = GO_ON;
     line = (struct words){xcalloc((size_t)*argc * 3 + 4, sizeof(char *)), 0};
     add(&line, "dfs");
     if (strcmp(word, "dfs") == 0 || (!is_hdfs && strcmp(word, "fs") == 0)) {
@@ -236,34 +285,12 @@ int hadoop_translate(enum hadoop_name name, int *argc, char ***argv)
         status = print_version();
     } else if (!is_hdfs && strcmp(word, "jar") == 0) {
         status = run_streaming(*argc, in);
-    } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && *argc > 2 &&
-               strcmp(in[2], "-report") == 0) {
-        add(&line, "report");
-        add(&line, "--hadoop");
-        add_rest(&line, *argc, in, 3);
-    } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && add_quota(&line, *argc, in)) {
-        status = -1;
-    } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && *argc > 2 &&
-               strcmp(in[2], "-refreshNodes") == 0) {
-        (void)fputs("dfsadmin: no file says which chunkservers are to leave: `dfs admin "
-                    "decommission SERVER', `dfs admin maintenance SERVER' and `dfs admin "
-                    "recommission SERVER' do\n",
-                    stderr);
-        status = 1;
-    } else if (is_hdfs && strcmp(word, "dfsadmin") == 0 && *argc > 2 &&
-               strcmp(in[2], "-safemode") == 0) {
-        status = add_safemode(&line, *argc > 3 ? in[3] : "");
-    } else if (is_hdfs && strcmp(word, "balancer") == 0) {
-        add(&line, "admin");
-        add(&line, "balance");
-        add_rest(&line, *argc, in, 2);
-    } else if (is_hdfs && strcmp(word, "fsck") == 0) {
-        add(&line, "fsck");
-        add(&line, "--hadoop");
-        add_rest(&line, *argc, in, 2);
     } else if (word[0] == '\0' || strcmp(word, "help") == 0 || strcmp(word, "--help") == 0) {
         status = print_usage(name, word[0] ? stdout : stderr);
     } else {
+        status = is_hdfs ? add_hdfs(&line, *argc, in) : UNKNOWN;
+    }
+    if (status == UNKNOWN) {
         (void)fprintf(stderr, "%s: `%s' is not something that Trireme has under this name\n",
                       is_hdfs ? "hdfs" : "hadoop", word);
         status = print_usage(name, stderr);

@@ -98,6 +98,9 @@ static const struct config_row rows[] = {
     {ROW("kill-on-interrupt", CONFIG_BOOL, kill_on_interrupt),
      .help = "Ctrl-C kills the job. Without this it goes on."},
     {ROW("json", CONFIG_BOOL, json), .help = "Print the job's last state on stdout as JSON."},
+    {ROW("hadoop", CONFIG_BOOL, hadoop),
+     .help = "Say how it goes in Hadoop's log lines, as `hadoop jar' does, for programs that read "
+             "them."},
     {ROW("quiet", CONFIG_BOOL, quiet), .letter = 'q', .help = "No progress and no counters."},
     CLUSTER_ROWS(struct run_options),
     {.key = "master",

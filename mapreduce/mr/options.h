@@ -41,6 +41,7 @@ struct run_options {
     bool detach;
     bool kill_on_interrupt;
     bool json;
+    bool hadoop;
     struct cluster_options cluster;
     int64_t parallel;
     struct config_list cmdenv;

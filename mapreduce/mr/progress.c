@@ -8,14 +8,15 @@
 
 #include "common/clock.h"
 #include "common/parse.h"
+#include "mapreduce/mr/hadoop_lines.h"
 #include "mapreduce/mr_pack.h"
 
 enum { ETA_PERMILLE_MIN = 30, ETA_AFTER_MS = 1000 }; /* before that it would be a guess */
 
-void progress_init(struct progress *p, bool quiet)
+void progress_init(struct progress *p, enum progress_style style)
 {
-    *p = (struct progress){.quiet = quiet,
-                           .terminal = isatty(STDERR_FILENO) == 1,
+    *p = (struct progress){.style = style,
+                           .terminal = style == PROGRESS_OURS && isatty(STDERR_FILENO) == 1,
                            .shown = BUF_INIT,
                            .arena = ARENA_INIT};
 }
@@ -69,16 +70,32 @@ static void show_terminal(struct progress *p, const struct buf *text)
 
 static void show_plain(struct progress *p, const struct buf *text)
 {
+    bool hadoop = p->style == PROGRESS_HADOOP;
     time_ms now = clock_mono_ms();
     bool same =
         text->length == p->shown.length && memcmp(text->data, p->shown.data, text->length) == 0;
     if (now < p->plain_ms || same) {
         return;
     }
-    p->plain_ms = now + PROGRESS_PLAIN_MS;
+    p->plain_ms = now + (hadoop ? HADOOP_LINES_POLL_MS : PROGRESS_PLAIN_MS);
     buf_clear(&p->shown);
     buf_append(&p->shown, text->data, text->length);
-    (void)fprintf(stderr, "%s\n", text->data);
+    if (hadoop) {
+        hadoop_lines_progress(text->data);
+    } else {
+        (void)fprintf(stderr, "%s\n", text->data);
+    }
+}
+
+static void add_text(struct progress *p, const struct job_status *status, struct buf *text)
+{
+    time_ms now = clock_mono_ms();
+    p->began_ms = p->began_ms > 0 ? p->began_ms : now;
+    if (p->style == PROGRESS_HADOOP) {
+        hadoop_lines_progress_text(status, text);
+    } else {
+        progress_text(status, progress_eta_ms(status, now - p->began_ms), text);
+    }
 }
 
 void progress_show(void *arg, const struct job_status *status)
@@ -86,13 +103,14 @@ void progress_show(void *arg, const struct job_status *status)
     struct progress *p = arg;
     arena_reset(&p->arena);
     p->seen = job_status_copy(status, &p->arena, &p->last, NULL) == 0;
-    if (p->quiet || job_state_ended(status->state) || status->state < JOB_STATE_RUNNING) {
-        return; /* the end has words of its own */
+    bool ended = job_state_ended(status->state); /* which has words of its own */
+    if (p->style == PROGRESS_QUIET || status->state < JOB_STATE_RUNNING ||
+        (ended && (p->style != PROGRESS_HADOOP || status->state != JOB_STATE_SUCCEEDED))) {
+        return;
     }
-    time_ms now = clock_mono_ms();
-    p->began_ms = p->began_ms > 0 ? p->began_ms : now;
     struct buf text = BUF_INIT;
-    progress_text(status, progress_eta_ms(status, now - p->began_ms), &text);
+    add_text(p, status, &text);
+    p->plain_ms = ended ? 0 : p->plain_ms; /* all is done: Hadoop says so at once */
     if (p->terminal) {
         show_terminal(p, &text);
     } else {

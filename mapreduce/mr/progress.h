@@ -1,5 +1,6 @@
 /* How a job goes, on stderr: on a terminal one line that is written over, elsewhere a plain line at
- * most every PROGRESS_PLAIN_MS. Keeps the last state that it was shown. One thread. */
+ * most every PROGRESS_PLAIN_MS; or in Hadoop's lines. Keeps the last state that it was shown. One
+ * thread. */
 #ifndef MAPREDUCE_MR_PROGRESS_H
 #define MAPREDUCE_MR_PROGRESS_H
 
@@ -11,8 +12,10 @@
 
 enum { PROGRESS_PLAIN_MS = 10 * 1000 };
 
+enum progress_style { PROGRESS_QUIET, PROGRESS_OURS, PROGRESS_HADOOP };
+
 struct progress {
-    bool quiet;
+    enum progress_style style;
     bool terminal;
     bool line_open;         /* the terminal's line is to be ended */
     time_ms began_ms;       /* mono: when it was first seen running; 0: not yet */
@@ -23,7 +26,7 @@ struct progress {
     bool seen;
 };
 
-void progress_init(struct progress *p, bool quiet);
+void progress_init(struct progress *p, enum progress_style style);
 void progress_deinit(struct progress *p);
 /* mr_client_status_fn, with the progress as arg. */
 void progress_show(void *arg, const struct job_status *status);

@@ -14,6 +14,7 @@
 #include "common/rng.h"
 #include "mapreduce/master_store.h"
 #include "mapreduce/mr/client.h"
+#include "mapreduce/mr/hadoop_lines.h"
 #include "mapreduce/mr/progress.h"
 #include "mapreduce/mr/sample.h"
 #include "mapreduce/mr/show.h"
@@ -123,9 +124,22 @@ static int submit(struct run *r, struct err *e)
 
 /* ---- How it goes and ends ---- */
 
+static void show_submitted(const struct run *r)
+{
+    if (r->o->hadoop && !r->o->quiet) {
+        hadoop_lines_submitted(r->id);
+    } else if (!r->o->quiet) {
+        (void)fprintf(stderr, "%s submitted\n", r->id);
+    }
+}
+
 static void show_success(const struct run *r, const struct job_status *s)
 {
     char took[FORMAT_TEXT_BYTES];
+    if (r->o->hadoop) {
+        hadoop_lines_succeeded(s, r->o->output);
+        return;
+    }
     (void)fprintf(stderr, "%s succeeded in %s: %" PRIu32 " maps, %" PRIu32 " reduces\n", s->job,
                   format_duration(show_elapsed_ms(s), took), s->maps, s->reduces);
     show_locality(stderr, s);
@@ -149,6 +163,10 @@ static void show_failure(struct run *r, const struct job_status *s)
 {
     char took[FORMAT_TEXT_BYTES];
     const char *attempt = failed_attempt(s, &r->arena);
+    if (r->o->hadoop) {
+        hadoop_lines_failed(s, attempt);
+        return;
+    }
     if (s->failure[0] != '\0') {
         (void)fprintf(stderr, "%s\n", s->failure);
     }
@@ -198,7 +216,9 @@ static int watch(struct run *r)
 {
     struct err e = ERR_INIT;
     struct progress progress;
-    progress_init(&progress, r->o->quiet);
+    progress_init(&progress, r->o->quiet    ? PROGRESS_QUIET
+                             : r->o->hadoop ? PROGRESS_HADOOP
+                                            : PROGRESS_OURS);
     int code = mr_client_watch(r->client, r->id, progress_show, &progress, &e);
     progress_end(&progress);
     bool interrupted = code == ERR_CANCELLED && cluster_interrupted();
@@ -238,10 +258,11 @@ int run_cluster(const struct run_command *command)
     } else if (r.o->detach) {
         (void)printf("%s\n", r.id);
     } else {
-        if (!r.o->quiet) {
-            (void)fprintf(stderr, "%s submitted\n", r.id);
-        }
+        show_submitted(&r);
         code = watch(&r);
+    }
+    if (code != 0 && r.o->hadoop && !cluster_interrupted()) {
+        hadoop_lines_end_failed();
     }
     release(&r);
     return code;

@@ -46,11 +46,31 @@ static void print_counter(void *arg, const char *group, const char *name, int64_
     (void)fprintf(p->to, "\t\t%s=%" PRId64 "\n", name, value);
 }
 
-void show_counters(FILE *to, const struct job_status *status)
+void show_counter_lines(FILE *to, const struct job_status *status)
 {
     struct counter_print print = {to, ""};
-    (void)fprintf(to, "Counters:\n");
     visit_counters(status, print_counter, &print);
+}
+
+void show_counters(FILE *to, const struct job_status *status)
+{
+    (void)fprintf(to, "Counters:\n");
+    show_counter_lines(to, status);
+}
+
+static void count_counter(void *arg, const char *group, const char *name, int64_t value)
+{
+    (void)group;
+    (void)name;
+    (void)value;
+    ++*(size_t *)arg;
+}
+
+size_t show_count_counters(const struct job_status *status)
+{
+    size_t count = 0;
+    visit_counters(status, count_counter, &count);
+    return count;
 }
 
 /* ---- Locality and attempts ---- */

@@ -13,8 +13,12 @@ json_t *show_status_json(const struct job_status *status);
 /* Prints it to stdout with a newline, and drops the reference. Returns the exit code. */
 int show_json(json_t *value);
 
-/* "Map-Reduce Framework" and its kin, indented, in the order of the engine's table. */
+/* "Map-Reduce Framework" and its kin, indented, in the order of the engine's table; with a heading.
+ */
 void show_counters(FILE *to, const struct job_status *status);
+/* The same without the heading. */
+void show_counter_lines(FILE *to, const struct job_status *status);
+size_t show_count_counters(const struct job_status *status);
 /* Where tasks ran and bytes came from; two lines. */
 void show_locality(FILE *to, const struct job_status *status);
 /* "3 attempts failed, 1 was lost with its worker"; nothing when all went well. */

@@ -43,6 +43,8 @@ venv/bin/python word_count.py -r hadoop one.txt two.txt >got 2>err || { cat err;
 cmp <(LC_ALL=C sort wanted) <(LC_ALL=C sort got)
 [ "$(wc -l <got)" -gt 1000 ]
 grep -q "Using Hadoop version 3" err
+grep -q "different=[1-9]" err || { cat err; fail "mrjob found no counters of the job"; }
+grep -q "Map input records=[1-9]" err
 
 say "files that lie in the store already, output kept there"
 dfs mkdir -p /in
