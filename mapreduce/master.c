@@ -337,6 +337,7 @@ int mr_master_start(struct mr_master *m, struct err *e)
     if (dfs_connect(&options, &m->dfs, &de) < 0) {
         return err_from_dfs(e, &de, "connect to the store");
     }
+    log_info("mrmaster", "asking the store masters=%s", m->options.masters);
     int r = store_open(m->dfs, &m->fence, e);
     r = r < 0 ? r : roster_load(m, e);
     struct arena arena = ARENA_INIT;

@@ -55,6 +55,8 @@ void rpc_loop_run(struct rpc_loop *loop);
 /* Makes rpc_loop_run() return soon. Any thread, also before it runs. Calls in flight stay; step or
  * run again for them. */
 void rpc_loop_stop(struct rpc_loop *loop);
+/* Whether a thread is in rpc_loop_run(). Any thread; may have changed when it returns. */
+bool rpc_loop_runs(const struct rpc_loop *loop);
 
 /* Starts a thread that does rpc_loop_run(); the join stops it and waits. */
 int rpc_loop_start_thread(struct rpc_loop *loop, const char *name, struct err *e) MUST_CHECK;

@@ -244,6 +244,11 @@ static void nothing(void *arg)
     (void)arg;
 }
 
+bool rpc_loop_runs(const struct rpc_loop *loop)
+{
+    return atomic_load(&loop->drivers) > 0;
+}
+
 void rpc_loop_stop(struct rpc_loop *loop)
 {
     atomic_store_explicit(&loop->stop, true, memory_order_release);

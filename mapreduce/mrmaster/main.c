@@ -168,6 +168,10 @@ static void on_signal(void *context, int signal_number, int count)
     if (count > 1) {
         _Exit(128 + signal_number);
     }
+    if (!p->loop || !rpc_loop_runs(p->loop)) { /* nothing is promised; the store may stay away */
+        log_info("mrmaster", "ended while it did not serve");
+        _Exit(0);
+    }
     rpc_loop_post(p->loop, stop_on_owner, p);
 }
 

@@ -403,15 +403,24 @@ sorted_output_is /patient both-sorted
 
 say "a mrmaster that is told to end while the store is away does not wait for it, and loses nothing"
 begin "${slow[@]}" -o /stopped
+stopped=$!
 wait_until 20 job_has "$job" 'j["maps"]["done"] > 2'
 pause fsmaster1
 wait_until 60 sh -c "mr why $job | grep -q '^Waiting: the store does not answer'"
 ended=$(cluster_field mrmaster1 pid)
 kill -TERM "$ended"
 wait_until 60 sh -c "[ ! -e /proc/$ended ] || grep -q '^State:.Z' /proc/$ended/status"
+
+say "nor does one that is told to end before the store has answered it"
+mrmaster --data "$T/early" --listen 127.0.0.1:0 --masters "$DFS_MASTER" 2>"$T/early.log" &
+early=$!
+wait_until 20 grep -q "asking the store" "$T/early.log" # which is paused
+kill -TERM $early
+wait $early || fail "$(cat "$T/early.log")"
+grep -q "ended while it did not serve" "$T/early.log"
 resume fsmaster1
 cluster_up
-wait $! || fail "$(cat "$T/begun")"
+wait $stopped || fail "$(cat "$T/begun")"
 sorted_output_is /stopped both-sorted
 
 say "done"
