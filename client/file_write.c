@@ -532,17 +532,26 @@ static void tell_watermark(struct file_write *w)
     }
 }
 
+/* What goes down the open chain next, without waiting. */
+static bool send_next(struct file_write *w)
+{
+    struct writer_step step;
+    if (!w->chain || w->core.phase != WRITER_OPEN) {
+        return false;
+    }
+    writer_next(&w->core, &step);
+    return (step.what == WRITER_SEND || step.what == WRITER_FINISH) && step_send(w, &step);
+}
+
 static bool tend(struct lease *lease)
 {
     struct file_write *w = CONTAINER_OF(lease, struct file_write, lease);
     while (rpc_loop_step(w->loop, 0)) {
     }
     if (w->chain && w->core.phase == WRITER_OPEN) {
-        struct writer_step step;
         writer_push(&w->core);
-        do {
-            writer_next(&w->core, &step);
-        } while ((step.what == WRITER_SEND || step.what == WRITER_FINISH) && step_send(w, &step));
+    }
+    while (send_next(w)) {
     }
     tell_watermark(w);
     return is_restless(w);

@@ -323,7 +323,7 @@ int job_library_open(const char *path, struct job_library *ret_library, struct e
         r = check_job(path, job, e);
     }
     struct mr_job *copy = NULL;
-    if (r == 0) {
+    if (r == 0 && job) { /* check_job() has seen it */
         copy = xcalloc(1, sizeof(*copy));
         memcpy(copy, job, MIN((size_t)job->size, sizeof(*copy)));
         r = check_outputs(path, copy->outputs, e);
