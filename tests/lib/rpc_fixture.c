@@ -130,10 +130,3 @@ int rpc_fixture_mute_listener(char *address, size_t address_bytes)
     (void)snprintf(address, address_bytes, "127.0.0.1:%d", ntohs(at.sin_port));
     return fd;
 }
-
-/* c-ares, which gRPC resolves names with, loses the name once per process. */
-const char *__lsan_default_suppressions(void);
-__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void)
-{
-    return "leak:libcares";
-}
