@@ -175,7 +175,7 @@ wait_until 60 healthz starting ok
 kill $starting
 wait $starting
 
-promtool=$("$TRIREME_SOURCE/tests/lib/promtool" 2>"$T/err") ||
+promtool=$(TRIREME_BUILD=$TRIREME_BUILD "$TRIREME_SOURCE/tests/lib/promtool" 2>"$T/err") ||
     skip "what promtool would say of the metrics is not checked: $(cat "$T/err")"
 for file in "$T"/metrics.*; do
     expect 0 "$promtool" check metrics <"$file"
