@@ -1,8 +1,8 @@
 #!/bin/bash
 # /metrics of every daemon is what Prometheus takes: promtool finds nothing to say about names, types, help and units,
 # and each sample can be read. Without promtool (Debian's package prometheus) only the latter is checked. docs/metrics.md has
-# each name, and no other. /healthz and /varz of mrmaster and mrworker say what is so, while jobs run, without a mrmaster,
-# and without file masters.
+# each name, and no other. /healthz and /varz say what is so, while jobs run, without a mrmaster, without file masters,
+# without a leader, and when a main thread hangs.
 . "$(dirname "$0")/../lib/cluster.sh"
 
 # On a port of their own each, which their logs tell.
@@ -107,6 +107,30 @@ assert page["options"]["tls-key"] == {"value": None, "from": "default"}, page["o
 assert page["state"]["active"] and page["state"]["workers"] == 2 and page["state"]["fence_epoch"] == 1, page["state"]
 ' "$MR_MASTER"
 page chunkserver1 /varz | grep -q '"role": "chunkserver"'
+# One leads, and they know who.
+for i in 1 2 3; do
+    page fsmaster$i /varz >"$T/fsmaster$i.json"
+done
+/usr/bin/python3 - "$T" "$DFS_MASTER" <<'END'
+import json, sys
+pages = [json.load(open(f"{sys.argv[1]}/fsmaster{i}.json")) for i in (1, 2, 3)]
+addresses = sys.argv[2].split(",")
+for i, page in enumerate(pages, 1):
+    state = page["state"]
+    assert page["role"] == "fsmaster" and page["address"] == addresses[i - 1] and state["member"] == i, page
+    assert page["options"]["http"] == {"value": "127.0.0.1:0", "from": "flag"}, page["options"]
+    assert page["options"]["replication"]["value"] == "0", "the option as it was given, not what it means"
+    assert [(m["id"], m["address"], m["voter"]) for m in state["members"]] == [
+        (n, a, True) for n, a in enumerate(addresses, 1)], state
+    assert [m["address"] for m in state["members"] if m["leads"]] == [state["leader"]], state
+    assert 0 < state["applied"] <= state["commit"] <= state["last"] and state["trouble"] == "", state
+    assert state["chunkservers"] == 3 and state["cluster"] and not state["keeps_orphans"], state
+assert len({(p["state"]["leader"], p["state"]["term"], p["state"]["cluster"]) for p in pages}) == 1, pages
+leader, = (p["state"] for p in pages if p["state"]["role"] == "leader")
+assert leader["all_reported"] and leader["chunkservers_live"] == 3, leader
+assert all("lag" in m for m in leader["members"]), leader
+assert sorted(p["state"]["role"] for p in pages) == ["follower", "follower", "leader"], pages
+END
 
 # ports: of all daemons that serve HTTP.
 ports()
@@ -148,6 +172,13 @@ shows mrmaster1 'mrmaster_active 1' >"$T/line"
 resume fsmaster1 fsmaster2 fsmaster3
 wait_until 60 healthz mrmaster1 ok
 
+say "a file master without a majority says so"
+wait_until 30 healthz fsmaster1 ok
+pause fsmaster2 fsmaster3
+wait_until 30 healthz fsmaster1 '503 no leader: .*'
+resume fsmaster2 fsmaster3
+wait_until 30 healthz fsmaster1 ok
+
 say "without a mrmaster: the workers say so, and are well when it is back"
 kill9 mrmaster1
 wait_until 30 healthz mrworker1 "503 no mrmaster has this worker; it tries $MR_MASTER"
@@ -174,6 +205,25 @@ resume fsmaster1 fsmaster2 fsmaster3
 wait_until 60 healthz starting ok
 kill $starting
 wait $starting
+
+# hang MEMBER: its main thread, alone, does nothing for 30 s or until the tracer ends.
+hang()
+{
+    local pid
+    pid=$(cluster_field "$1" pid)
+    strace -o /dev/null -p "$pid" -e trace=all -e inject=all:delay_enter=30000000:when=1 2>"$T/strace.$1" &
+    echo $! >"$T/strace.$1.pid"
+    wait_until 20 grep -q attached "$T/strace.$1"
+}
+if command -v strace >/dev/null; then
+    say "a main thread that hangs"
+    hang fsmaster1
+    wait_until 60 healthz fsmaster1 '503 the thread that does the work hangs: silent for [0-9]* s'
+    kill "$(cat "$T/strace.fsmaster1.pid")"
+    wait_until 60 healthz fsmaster1 ok
+else
+    say "no strace: a main thread that hangs is not tried"
+fi
 
 if ! command -v promtool >/dev/null; then
     skip "promtool is not installed (Debian's package prometheus): what it would say is not checked"
