@@ -106,7 +106,19 @@ assert page["options"]["http"] == {"value": "127.0.0.1:0", "from": "flag"}, page
 assert page["options"]["tls-key"] == {"value": None, "from": "default"}, page["options"]
 assert page["state"]["active"] and page["state"]["workers"] == 2 and page["state"]["fence_epoch"] == 1, page["state"]
 ' "$MR_MASTER"
-page chunkserver1 /varz | grep -q '"role": "chunkserver"'
+page chunkserver1 /varz | /usr/bin/python3 -c '
+import json, sys
+page = json.load(sys.stdin)
+assert page["role"] == "chunkserver" and page["version"] and page["address"] == sys.argv[1], page
+assert page["options"]["http"] == {"value": "127.0.0.1:0", "from": "flag"}, page["options"]
+assert page["options"]["capacity"]["from"] == "default", page["options"]
+state, masters = page["state"], sys.argv[2].split(",")
+assert [m["address"] for m in state["masters"]] == masters and len(masters) == 3, state
+assert all(m["registered"] and m["error"] == "" and m["answered_age_ms"] < 10000 for m in state["masters"]), state
+disk, = state["disks"]
+assert disk["path"] == sys.argv[3] and not disk["failed"] and disk["capacity_bytes"] > disk["free_bytes"] > 0, disk
+assert state["chunks"] > 0 and disk["used_bytes"] > 0 and not state["draining"] and state["trouble"] == "", state
+' "$(cluster_field chunkserver1 address)" "$DFS_MASTER" "$(cluster_field chunkserver1 data)"
 # One leads, and they know who.
 for i in 1 2 3; do
     page fsmaster$i /varz >"$T/fsmaster$i.json"
@@ -163,14 +175,20 @@ sed -n 's/^| `\(trireme_[a-z0-9_]*\)` | \([a-z]*\) .*/\1 \2/p' "$TRIREME_SOURCE/
 diff "$T/documented" "$T/served" || fail "docs/metrics.md (<) and what is served (>) differ"
 say "docs/metrics.md has all of them, and no other"
 
-say "without file masters: mrmaster says so, mrworker has its mrmaster all the same"
+say "without file masters: mrmaster and chunkservers say so, mrworker has its mrmaster all the same"
 pause fsmaster1 fsmaster2 fsmaster3
+wait_until 60 healthz chunkserver1 '503 no file master has answered for [1-9][0-9]* s: .*'
+for master in ${DFS_MASTER//,/ }; do
+    grep -qF " $master" "$T/healthz" || fail "$master is not named: $(cat "$T/healthz")"
+done
+[[ $(state chunkserver1 trouble) == "no file master has answered for "* ]] || fail "trouble: $(state chunkserver1 trouble)"
 wait_until 60 healthz mrmaster1 '503 the store does not answer: .*'
 healthz mrworker1 ok
 [[ $(state mrmaster1 trouble) == "the store does not answer: "* ]] || fail "trouble: $(state mrmaster1 trouble)"
 shows mrmaster1 'mrmaster_active 1' >"$T/line"
 resume fsmaster1 fsmaster2 fsmaster3
 wait_until 60 healthz mrmaster1 ok
+wait_until 60 healthz chunkserver1 ok
 
 say "a file master without a majority says so"
 wait_until 30 healthz fsmaster1 ok
@@ -218,9 +236,14 @@ hang()
 if command -v strace >/dev/null; then
     say "a main thread that hangs"
     hang fsmaster1
-    wait_until 60 healthz fsmaster1 '503 the thread that does the work hangs: silent for [0-9]* s'
-    kill "$(cat "$T/strace.fsmaster1.pid")"
-    wait_until 60 healthz fsmaster1 ok
+    hang chunkserver1
+    for member in fsmaster1 chunkserver1; do
+        wait_until 60 healthz $member '503 the thread that does the work hangs: silent for [0-9]* s'
+    done
+    for member in fsmaster1 chunkserver1; do
+        kill "$(cat "$T/strace.$member.pid")"
+        wait_until 60 healthz $member ok
+    done
 else
     say "no strace: a main thread that hangs is not tried"
 fi
