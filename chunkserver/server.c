@@ -282,15 +282,29 @@ static bool disks_idle(const struct server *s)
     return true;
 }
 
+/* Something is in progress still, most likely on a disk that hangs, and nobody waits for it any
+ * longer. Nothing can be taken apart under it, and what is on the disks is always ready for that.
+ */
+__attribute__((noreturn)) static void leave_at_once(const struct server *s, const char *why)
+{
+    log_warning("chunkserver",
+                "ends without waiting any longer, %s: streams=%" PRIu64 " claims=%zu", why,
+                s->stream_count, s->uses.count);
+    _exit(0);
+}
+
 /* Streams and commands are over; the loop may stop. */
 static void drained_check(void *arg)
 {
     struct server *s = arg;
     bool idle = s->stream_count == 0 && s->uses.count == 0 && report_idle(s->report) &&
                 disks_idle(s) && !s->term_busy;
-    if (idle || clock_mono_ms() >= s->drain_deadline) {
+    if (idle) {
         rpc_loop_stop(server_owner(s));
         return;
+    }
+    if (clock_mono_ms() >= s->drain_deadline) {
+        leave_at_once(s, "the time for it is over");
     }
     rpc_timer_set(server_owner(s), &s->drain_timer, clock_mono_ms() + DRAIN_CHECK_MS, drained_check,
                   s);
@@ -300,8 +314,7 @@ static void drain_on_owner(void *arg)
 {
     struct server *s = arg;
     if (s->draining) {
-        rpc_loop_stop(server_owner(s)); /* asked twice: now */
-        return;
+        leave_at_once(s, "told so twice");
     }
     log_info("chunkserver", "draining streams=%" PRIu64, s->stream_count);
     daemon_stopping();

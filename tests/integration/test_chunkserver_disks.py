@@ -511,17 +511,17 @@ class TestFailing(Fixture):
         self.goes_on(server, master, data, server.disks[0])
         master.server.stop(0)
 
-    def test_a_server_that_stops_says_so(self):
-        """A flush that takes long keeps it from ending at once."""
-        server = self.server(1, "--http", "127.0.0.1:0")
+    def stopping(self, delay_us):
+        """A server that was told to stop and waits for a flush, which takes so long."""
+        server = self.server(1 + len(self.servers), "--http", "127.0.0.1:0")
         data = random_bytes(MESSAGE)
         stream = Append([server], 1)
         stream.write(data)
         stream.wait(lambda a: a.written == len(data))
-        trace = os.path.join(self.directory, "trace")
+        trace = os.path.join(self.directory, f"trace{server.id}")
         tracer = subprocess.Popen(["strace", "-f", "-o", trace, "-p", str(server.process.pid), "-P",
                                    files(server.data)[1], "-e", "trace=fdatasync",
-                                   "-e", "inject=fdatasync:delay_enter=3000000"],
+                                   "-e", f"inject=fdatasync:delay_enter={delay_us}"],
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.addCleanup(self.let_go, tracer)
         while b"attached" not in (line := tracer.stderr.readline()):
@@ -534,10 +534,23 @@ class TestFailing(Fixture):
                 return "fdatasync(" in f.read()
         wait_until(flushes, what="the flush")
         server.process.send_signal(signal.SIGTERM)
+        self.addCleanup(stream.close)
         wait_until(lambda: server.page("/healthz") == (503, "chunkserver stops\n"), what="the page that says so")
+        return server
+
+    def test_a_server_that_stops_says_so(self):
+        server = self.stopping(3000000)
         self.assertTrue(json.loads(server.page("/varz")[1])["state"]["draining"])
         self.assertEqual(server.process.wait(20), 0)
-        stream.close()
+        self.assertNotIn("without waiting", server.log_text())
+
+    def test_a_server_that_stops_does_not_wait_for_ever(self):
+        late, twice = self.stopping(15000000), self.stopping(15000000)
+        twice.process.send_signal(signal.SIGTERM)
+        self.assertEqual(twice.process.wait(40), 0)
+        self.assertIn("ends without waiting any longer, told so twice: ", twice.log_text())
+        self.assertEqual(late.process.wait(40), 0)
+        self.assertIn("ends without waiting any longer, the time for it is over: ", late.log_text())
 
     def test_fence_delete_and_copy_answer_with_an_error(self):
         for what in ("fence", "seal", "delete", "copy"):
