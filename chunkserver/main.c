@@ -9,6 +9,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/rpc/daemon_page.h"
 #include "common/rpc/rpc.h"
 
 #define AT(field) offsetof(struct server_options, field)
@@ -173,6 +174,8 @@ int main(int argc, char **argv)
     static struct server server;
     static struct server_options options;
     struct config config;
+    struct daemon_page page = {
+        .role = "chunkserver", .config = &config, .program = &program, .options = &options};
     int code = config_start(&config, &program, &options, argc, argv);
     if (code >= 0) {
         return code;
@@ -188,7 +191,7 @@ int main(int argc, char **argv)
     struct daemon_signals *signals = daemon_signals_start(on_signal, &server);
     rpc_init();
     code = 0;
-    if (server_start(&server, &options, &e) < 0) {
+    if (server_start(&server, &options, &page, &e) < 0) {
         log_error("chunkserver", "cannot start: %s", err_message(&e));
         code = 1;
     } else {

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "chunkserver/health.h"
 #include "chunkserver/report_rpc.h"
 #include "chunkserver/server.h"
 #include "common/alloc.h"
@@ -19,6 +20,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/metrics.h"
 
 /* Changes of chunks, each id once: the value says whether the chunk was removed. */
 struct removal {
@@ -32,12 +34,13 @@ struct master {
     struct rpc_timer timer;
     struct rpc_pending *pending; /* the call in flight; NULL: none */
     bool registered;
-    bool complained;  /* an error was logged since the last success */
-    bool want_full;   /* a full report is due or under way */
-    bool scanning;    /* a worker fetches the ids of a page */
-    bool first, last; /* of the page under way */
-    bool again;       /* the list begins anew when what is on its way has been answered */
-    chunk_id after;   /* pages so far end here */
+    time_ms answered_ms; /* mono; last good answer, 0: none yet */
+    struct err failure;  /* of the latest call; the first in a row is logged. Code 0: none */
+    bool want_full;      /* a full report is due or under way */
+    bool scanning;       /* a worker fetches the ids of a page */
+    bool first, last;    /* of the page under way */
+    bool again;          /* the list begins anew when what is on its way has been answered */
+    chunk_id after;      /* pages so far end here */
     uint64_t sequence;
     struct map changed; /* id -> &here or struct removal */
     struct map sent;    /* the same, of the heartbeat in flight */
@@ -184,12 +187,19 @@ static bool call_over(struct master *m, const struct report_reply *reply)
 {
     rpc_pending_unref(m->pending);
     m->pending = NULL;
-    if (reply->code < 0 && !m->complained && !m->report->stopped) {
+    if (reply->code == 0) {
+        m->answered_ms = clock_mono_ms();
+        gauge_set(m->report->server->counters.masters_answered, (int64_t)(clock_wall_ms() / 1000));
+        m->failure = (struct err)ERR_INIT;
+        return true;
+    }
+    if (m->failure.code == 0 && !m->report->stopped) {
         log_warning("chunkserver", "file master does not answer address=%s error=%s: %s",
                     m->address, err_name(reply->code), reply->text);
     }
-    m->complained = reply->code < 0;
-    return reply->code == 0;
+    (void)err_set(&m->failure, reply->code, "%s",
+                  reply->text[0] != '\0' ? reply->text : err_text(reply->code));
+    return false;
 }
 
 /* Another cluster's master, or a directory that was registered elsewhere: an operator's mistake
@@ -446,6 +456,25 @@ static void act(void *arg)
     } else {
         send_heartbeat(m);
     }
+}
+
+/* ---- Looking ---- */
+
+size_t report_masters(const struct report *r, struct health_master **ret)
+{
+    size_t count = r != NULL ? r->master_count : 0;
+    struct health_master *masters = xcalloc(count + 1, sizeof(*masters));
+    for (size_t i = 0; i < count; i++) {
+        const struct master *m = &r->masters[i];
+        masters[i] = (struct health_master){
+            .address = m->address,
+            .registered = m->registered,
+            .answered_ms = m->answered_ms,
+            .error = m->failure.code < 0 ? err_message(&m->failure) : "",
+        };
+    }
+    *ret = masters;
+    return count;
 }
 
 /* ---- Life ---- */

@@ -8,9 +8,11 @@
 #define CHUNKSERVER_REPORT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "common/ids.h"
 
+struct health_master;
 struct report;
 struct server;
 
@@ -26,5 +28,9 @@ void report_free(struct report *r); /* accepts NULL */
 void report_all(struct report *r);
 void report_changed(struct report *r, chunk_id id);          /* r may be NULL: still loading */
 void report_removed(struct report *r, struct chunk_ref ref); /* likewise */
+
+/* How it stands with each master. The caller frees *ret; the strings in it live until the owner
+ * goes on. Returns their count. r may be NULL: none yet. */
+size_t report_masters(const struct report *r, struct health_master **ret);
 
 #endif

@@ -18,7 +18,6 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/daemon.h"
-#include "common/http.h"
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/metrics.h"
@@ -109,6 +108,8 @@ static void make_metrics(struct server *s)
     c->chunks = metrics_gauge(m, "chunkserver_chunks", NULL, "Chunks on this server.");
     c->failed_disks = metrics_gauge(m, "chunkserver_failed_disks", NULL,
                                     "Data directories out of use because their disk failed.");
+    c->masters_answered = metrics_gauge(m, "chunkserver_masters_answered_timestamp_seconds", NULL,
+                                        "When a file master last answered; 0: never.");
     c->streams =
         metrics_gauge(m, "chunkserver_streams", NULL, "Appends, reads and copies in progress.");
 }
@@ -243,6 +244,7 @@ static int start_pollers(struct server *s, struct err *e)
 static void became_ready(struct server *s)
 {
     struct err e = ERR_INIT;
+    server_page_report(s);
     if (daemon_ready((int)s->options->ready_fd, s->advertised, &e) < 0) {
         log_warning("chunkserver", "cannot tell that we are ready: %s", err_message(&e));
     }
@@ -250,33 +252,10 @@ static void became_ready(struct server *s)
              s->advertised, s->disks.ident.member, s->chunks.count, s->disks.start_count);
 }
 
-static void collect_on_http(void *context)
+int server_start(struct server *s, const struct server_options *options, struct daemon_page *page,
+                 struct err *e)
 {
-    struct server *s = context;
-    rpc_metrics_update(&s->rpc_metrics, s->rpc);
-}
-
-static void varz_on_http(void *context, struct buf *json)
-{
-    const struct server *s = context; /* the address does not change once HTTP is served */
-    buf_append_str(json, "\"role\": \"chunkserver\", \"address\": ");
-    buf_append_json(json, s->advertised);
-}
-
-static int start_http(struct server *s, struct err *e)
-{
-    struct metrics_page page = {.varz = varz_on_http, .collect = collect_on_http, .context = s};
-    rpc_metrics_init(&s->rpc_metrics, s->metrics);
-    int r = metrics_serve(s->metrics, s->options->http, &page, &s->http, e);
-    if (r == 0) {
-        log_info("chunkserver", "metrics port=%d", http_server_port(s->http));
-    }
-    return r;
-}
-
-int server_start(struct server *s, const struct server_options *options, struct err *e)
-{
-    *s = (struct server){.options = options};
+    *s = (struct server){.options = options, .page = page, .started_ms = clock_mono_ms()};
     buf_init(&s->host);
     buf_init(&s->local_socket);
     make_metrics(s);
@@ -308,8 +287,8 @@ int server_start(struct server *s, const struct server_options *options, struct 
     if (r == 0) {
         r = start_pollers(s, e);
     }
-    if (r == 0 && options->http != NULL) {
-        r = start_http(s, e);
+    if (r == 0) {
+        r = server_page_start(s, e);
     }
     if (r == 0) {
         for (size_t i = 0; i < s->disks.count; i++) {
@@ -339,15 +318,29 @@ static bool disks_idle(const struct server *s)
     return true;
 }
 
+/* Something is in progress still, most likely on a disk that hangs, and nobody waits for it any
+ * longer. Nothing can be taken apart under it, and what is on the disks is always ready for that.
+ */
+__attribute__((noreturn)) static void leave_at_once(const struct server *s, const char *why)
+{
+    log_warning("chunkserver",
+                "ends without waiting any longer, %s: streams=%" PRIu64 " claims=%zu", why,
+                s->stream_count, s->uses.count);
+    _exit(0);
+}
+
 /* Streams and commands are over; the loop may stop. */
 static void drained_check(void *arg)
 {
     struct server *s = arg;
     bool idle = s->stream_count == 0 && s->uses.count == 0 && report_idle(s->report) &&
                 disks_idle(s) && !s->term_busy;
-    if (idle || clock_mono_ms() >= s->drain_deadline) {
+    if (idle) {
         rpc_loop_stop(server_owner(s));
         return;
+    }
+    if (clock_mono_ms() >= s->drain_deadline) {
+        leave_at_once(s, "the time for it is over");
     }
     rpc_timer_set(server_owner(s), &s->drain_timer, clock_mono_ms() + DRAIN_CHECK_MS, drained_check,
                   s);
@@ -357,13 +350,13 @@ static void drain_on_owner(void *arg)
 {
     struct server *s = arg;
     if (s->draining) {
-        rpc_loop_stop(server_owner(s)); /* asked twice: now */
-        return;
+        leave_at_once(s, "told so twice");
     }
     log_info("chunkserver", "draining streams=%" PRIu64, s->stream_count);
     daemon_stopping();
     s->draining = true;
     s->drain_deadline = clock_mono_ms() + DRAIN_MS;
+    server_page_report(s);
     report_stop(s->report);
     for (size_t i = 0; i < s->disks.count; i++) {
         scrub_stop(s->disks.list[i].scrub);
@@ -420,7 +413,7 @@ void server_deinit(struct server *s)
     if (s->options == NULL) {
         return;
     }
-    http_server_stop(s->http);
+    server_page_stop(s);
     local_read_stop(s->local_read);
     if (s->rpc != NULL) {
         rpc_server_drain(s->rpc, clock_mono_ms());

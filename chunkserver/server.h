@@ -22,7 +22,6 @@
 #include "common/list.h"
 #include "common/map.h"
 #include "common/rpc/rpc.h"
-#include "common/rpc/rpc_metrics.h"
 #include "common/rpc/rpc_server.h"
 #include "common/workpool.h"
 
@@ -30,7 +29,8 @@ struct chain;
 struct report;
 struct local_read;
 struct metrics;
-struct http_server;
+struct daemon_page;
+struct health_disk;
 
 /* As main() reads them. */
 struct server_options {
@@ -95,7 +95,7 @@ struct chunk_waiter {
 struct server_counters {
     struct counter *appended_bytes, *read_bytes, *sealed_chunks, *failed_appends, *damaged_blocks,
         *copied_chunks, *deleted_chunks, *local_reads;
-    struct gauge *chunks, *streams, *failed_disks;
+    struct gauge *chunks, *streams, *failed_disks, *masters_answered;
 };
 
 struct server {
@@ -108,8 +108,7 @@ struct server {
     struct rpc_pool *channels;
     struct rpc_server *rpc;
     struct metrics *metrics;
-    struct rpc_metrics rpc_metrics; /* the HTTP thread's */
-    struct http_server *http;       /* NULL: none */
+    struct daemon_page *page; /* main()'s */
     struct server_counters counters;
     char advertised[LIMIT_ADDRESS_BYTES_MAX];
     struct buf host;         /* label */
@@ -130,12 +129,16 @@ struct server {
     struct rpc_timer drain_timer; /* looks whether all is over */
     struct report *report;
     struct local_read *local_read;
+    time_ms started_ms;          /* mono */
+    struct rpc_timer page_timer; /* tells how we are */
 };
 
 /* ---- Life ---- */
 
-/* Opens the data directories, loads the table, listens. */
-int server_start(struct server *s, const struct server_options *options, struct err *e) MUST_CHECK;
+/* Opens the data directories, loads the table, listens. page: with role and options; main()'s,
+ * until server_deinit(). */
+int server_start(struct server *s, const struct server_options *options, struct daemon_page *page,
+                 struct err *e) MUST_CHECK;
 /* Runs the owner until server_stop() and what follows from it is done. */
 void server_run(struct server *s);
 /* Drains: refuses new work, ends streams, stops the owner. Any thread. */
@@ -155,6 +158,14 @@ void server_fatal(const char *what, const struct err *e) __attribute__((noreturn
  * that, and then this returns. Its chunks are gone from the table soon after, and reported as such;
  * whoever was at work on it answers with an error. Any thread. */
 void server_disk_failed(struct server *s, struct disk *disk, const char *what, const struct err *e);
+
+/* ---- What it shows ---- */
+
+/* Serves the HTTP pages if there is an address for them, and lets the owner tell how it is. */
+int server_page_start(struct server *s, struct err *e) MUST_CHECK;
+/* The same at once, when much has changed (owner). */
+void server_page_report(struct server *s);
+void server_page_stop(struct server *s); /* also when it was never started */
 
 /* ---- Threads ---- */
 
@@ -199,6 +210,8 @@ int server_space_check(const struct server *s, const struct disk *disk, uint64_t
                        struct err *e) MUST_CHECK;
 /* Of all disks together. */
 void server_space(const struct server *s, uint64_t *ret_capacity, uint64_t *ret_free);
+/* What people are told of one of them; the strings are the disk's. */
+void server_disk_health(const struct server *s, const struct disk *disk, struct health_disk *ret);
 
 /* The indexes learn of server.term, in the background: whichever of the disks is lost, the others
  * still refuse an older one. With one disk there is nothing to do. */

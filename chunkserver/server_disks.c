@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/statvfs.h>
 
+#include "chunkserver/health.h"
 #include "chunkserver/report.h"
 #include "chunkserver/scrub.h"
 #include "chunkserver/server.h"
@@ -78,6 +79,20 @@ int server_choose_disk(struct server *s, const struct disk_need *need, struct di
     return 0;
 }
 
+void server_disk_health(const struct server *s, const struct disk *disk, struct health_disk *ret)
+{
+    struct disk_offer offer = offer_of(disk);
+    uint64_t limit = s->options->capacity_bytes;
+    *ret = (struct health_disk){
+        .path = disk->path,
+        .failed = offer.failed,
+        .failure = disk->failure.code < 0 ? err_message(&disk->failure) : "",
+        .capacity_bytes = limit > 0 && !offer.failed ? limit : offer.capacity_bytes,
+        .free_bytes = disk_room(&offer, limit),
+        .used_bytes = disk->used_bytes,
+    };
+}
+
 /* ---- Failures ---- */
 
 struct disk_failure {
@@ -101,6 +116,7 @@ static void failed_on_owner(void *arg)
     log_error("chunkserver", "going on without a disk data=%s chunks=%zu left=%zu", f->disk->path,
               before - s->chunks.count, s->chunks.count);
     report_all(s->report);
+    server_page_report(s);
     free(f);
 }
 

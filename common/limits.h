@@ -87,6 +87,7 @@ enum {
     /* Times. */
     HEARTBEAT_MS = 1000,
     SERVER_DEAD_MS = 10 * 1000,       /* no heartbeat for so long: its copies count as lost */
+    MASTERS_SILENT_MS = 10 * 1000,    /* the other end of that: no file master has answered */
     LEASE_SOFT_MS = 60 * 1000,        /* a writer's lease without renewal */
     SESSION_LIFE_MS = 10 * 60 * 1000, /* of cluster time, without a request */
     TRASH_KEEP_MS = 24 * 3600 * 1000, /* what rm removes is kept so long at least, unless said */
@@ -122,6 +123,8 @@ enum {
     CONFIG_FILE_BYTES_MAX = 1024 * 1024, /* anything larger is not a configuration file */
     HTTP_CONNECTION_COUNT_MAX = 64,      /* scrapers and people, not load */
     HTTP_IDLE_SECONDS = 15,
+    OWNER_REPORT_MS = 1000,    /* an owner thread tells /healthz and /varz how it is so often ... */
+    OWNER_HUNG_MS = 10 * 1000, /* ... and hangs after so long without: it never blocks like that */
 
     /* MapReduce jobs: what one submission may ask for. */
     JOB_INPUT_COUNT_MAX = 10000,   /* paths given; each may be a directory */
@@ -233,6 +236,9 @@ enum {
 
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
               "a client must give up before its session is forgotten");
+static_assert(OWNER_HUNG_MS >= 5 * OWNER_REPORT_MS, "a busy owner does not hang");
+static_assert(MASTERS_SILENT_MS > HEARTBEAT_MS + REPORT_CALL_MS + REPORT_RETRY_MS,
+              "one call without an answer is no trouble");
 static_assert(3 * APPEND_ALIVE_MS < HOP_SILENT_MS, "two lost signs of life name nobody");
 static_assert(APPEND_TICK_MS < APPEND_ALIVE_MS, "signs of life go out at ticks");
 static_assert(CHUNK_BYTES_MIN % CHUNK_BLOCK_BYTES == 0, "chunks are whole blocks");

@@ -17,6 +17,7 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/config.h"
+#include "common/limits.h"
 #include "common/macros.h"
 
 enum {
@@ -62,7 +63,7 @@ struct family {
 struct metrics {
     pthread_mutex_t lock; /* protects the lists, not the values, and the report */
     struct family *families;
-    struct metrics_page page; /* what /healthz and /varz add */
+    struct metrics_page page; /* what /varz adds */
     time_ms started_ms;
     char *trouble; /* of the latest report, as the next three; NULL: none */
     char *state;   /* NULL: none */
@@ -373,6 +374,22 @@ void metrics_report(struct metrics *m, const struct metrics_report *report)
     free(old_state);
 }
 
+void metrics_take_report(struct metrics *m, struct buf *trouble, struct buf *members, bool last)
+{
+    struct buf state = BUF_INIT;
+    buf_printf(&state, "{%s%s\"trouble\": ", members->data, members->length > 0 ? ", " : "");
+    buf_append_json(&state, trouble->data);
+    buf_append_byte(&state, '}');
+    metrics_report(m, &(struct metrics_report){
+                          .trouble = trouble->length > 0 ? trouble->data : NULL,
+                          .state = state.data,
+                          .valid_ms = last ? 0 : OWNER_HUNG_MS,
+                      });
+    buf_deinit(&state);
+    buf_deinit(trouble);
+    buf_deinit(members);
+}
+
 static void collect(struct metrics *m)
 {
     if (m->page.collect != NULL) {
@@ -410,12 +427,7 @@ static void on_healthz(void *context, const struct http_request *request, struct
 {
     struct metrics *m = context;
     (void)request;
-    bool healthy = m->page.healthy == NULL || m->page.healthy(m->page.context, &reply->body);
-    if (healthy) {
-        buf_clear(&reply->body);
-        healthy = report_is_good(m, &reply->body);
-    }
-    if (healthy) {
+    if (report_is_good(m, &reply->body)) {
         buf_append_str(&reply->body, "ok\n");
     } else {
         reply->status = 503;

@@ -58,10 +58,8 @@ void metrics_render_prometheus(struct metrics *m, struct buf *out);
  * ...} */
 void metrics_render_json(struct metrics *m, struct buf *out);
 
-/* What /healthz and /varz add to the metrics. All run on the HTTP thread, one at a time; NULL for
- * none. */
+/* What /varz adds to the metrics. Both run on the HTTP thread, one at a time; NULL for none. */
 struct metrics_page {
-    bool (*healthy)(void *context, struct buf *why); /* false answers 503 with why */
     void (*varz)(void *context, struct buf *json); /* appends `"key": value, ...` without braces */
     void (*collect)(
         void *context); /* before metrics are shown: brings up to date what others count */
@@ -77,6 +75,12 @@ struct metrics_report {
                          hangs; 0: it may be silent */
 };
 void metrics_report(struct metrics *m, const struct metrics_report *report);
+
+/* The same as owners of daemons do it, each OWNER_REPORT_MS and when much has changed. `trouble` is
+ * empty when all is well; `members` are those of the state, `"key": value, ...` without braces, and
+ * "trouble" is added to them. Both are empty afterwards. An owner that is silent for OWNER_HUNG_MS
+ * hangs, unless this is `last`: the daemon comes to its end. */
+void metrics_take_report(struct metrics *m, struct buf *trouble, struct buf *members, bool last);
 
 /* Serves /metrics, /healthz and /varz (see http.h for address, port and errors), and makes the
  * metric build_info. page may be NULL, else is copied. */

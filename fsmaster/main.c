@@ -9,6 +9,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/rpc/daemon_page.h"
 #include "common/rpc/rpc.h"
 #include "fsmaster/rescue.h"
 #include "fsmaster/server.h"
@@ -334,7 +335,7 @@ static int rescue_run(const struct server_options *o)
 
 /* ---- Serving --------------------------------------------------------------------------------- */
 
-static int run(const struct server_options *options)
+static int run(const struct server_options *options, struct daemon_page *page)
 {
     struct err e = ERR_INIT;
     enum log_level level = LOG_LEVEL_INFO;
@@ -346,7 +347,7 @@ static int run(const struct server_options *options)
     struct daemon_signals *signals = daemon_signals_start(on_signal, NULL); /* before threads */
     rpc_init();
     struct server *s = NULL;
-    if (server_start(options, &s, &e) < 0) {
+    if (server_start(options, page, &s, &e) < 0) {
         log_error("fsmaster", "cannot start: %s", err_message(&e));
         return 1;
     }
@@ -366,12 +367,14 @@ int main(int argc, char **argv)
 {
     struct config config;
     struct server_options options;
+    struct daemon_page page = {
+        .role = "fsmaster", .config = &config, .program = &program, .options = &options};
     int exit_code = config_start(&config, &program, &options, argc, argv);
     if (exit_code >= 0) {
         return exit_code;
     }
     bool rescues = options.recover_quorum || (options.restore && options.restore[0]);
-    exit_code = rescues ? rescue_run(&options) : run(&options);
+    exit_code = rescues ? rescue_run(&options) : run(&options, &page);
     config_deinit(&config);
     return exit_code;
 }

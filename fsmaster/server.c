@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/parse.h"
+#include "common/rpc/daemon_page.h"
 #include "common/sys.h"
 #include "fsmaster/rescue.h"
 #include "fsmaster/server_admin.h"
@@ -61,7 +62,10 @@ void server_look_ready(struct server *s)
     struct err e = ERR_INIT;
     bool follows = s->status.leader[0] && strcmp(s->status.leader, s->address) != 0;
     bool led = s->totals.cluster_id[0] != '\0' && (s->status.is_leader || follows);
-    gauge_set(s->metrics.led, led);
+    if (led != (gauge_value(s->metrics.led) == 1)) {
+        gauge_set(s->metrics.led, led);
+        server_page_report(s);
+    }
     if (s->ready || !led) {
         return;
     }
@@ -165,28 +169,6 @@ static void make_metrics(struct server_metrics *x)
     }
 }
 
-static bool healthy_on_http(void *context, struct buf *why)
-{
-    const struct server *s = context;
-    if (gauge_value(s->metrics.led) == 1) {
-        return true;
-    }
-    buf_append_str(why, "no leader");
-    return false;
-}
-
-static void collect_on_http(void *context)
-{
-    struct server *s = context;
-    rpc_metrics_update(&s->rpc_metrics, s->rpc);
-}
-
-static void varz_on_http(void *context, struct buf *json)
-{
-    const struct server *s = context; /* the address does not change once HTTP is served */
-    buf_printf(json, "\"role\": \"fsmaster\", \"address\": \"%s\"", s->address);
-}
-
 /* ---- Start: steps ---------------------------------------------------------------------------- */
 
 static void stop_now(struct mail *mail)
@@ -198,6 +180,7 @@ static void stop_now(struct mail *mail)
     s->stopping = true;
     s->stop_by_ms = clock_mono_ms() + DRAIN_MS;
     server_reads_close(s);
+    server_page_report(s);
     consensus_close(s->consensus); /* another member takes over while we still answer */
 }
 
@@ -308,21 +291,6 @@ static int listen_at(struct server *s, struct err *e)
     return r;
 }
 
-static int start_http(struct server *s, struct err *e)
-{
-    if (!s->options.http || !s->options.http[0]) {
-        return 0;
-    }
-    struct metrics_page page = {
-        .healthy = healthy_on_http, .varz = varz_on_http, .collect = collect_on_http, .context = s};
-    rpc_metrics_init(&s->rpc_metrics, s->metrics.registry);
-    int r = metrics_serve(s->metrics.registry, s->options.http, &page, &s->http, e);
-    if (r == 0) {
-        log_info("fsmaster", "metrics port=%d", http_server_port(s->http));
-    }
-    return r;
-}
-
 static int start_tls(struct server *s, struct err *e)
 {
     const struct server_options *o = &s->options;
@@ -372,10 +340,12 @@ static void fill_defaults(struct server *s)
     }
 }
 
-int server_start(const struct server_options *options, struct server **ret, struct err *e)
+int server_start(const struct server_options *options, struct daemon_page *page,
+                 struct server **ret, struct err *e)
 {
     struct server *s = xcalloc(1, sizeof(*s));
     s->options = *options;
+    s->page = page;
     s->datadir.lock_fd = -1;
     fill_defaults(s);
     make_soft_state(s);
@@ -387,7 +357,7 @@ int server_start(const struct server_options *options, struct server **ret, stru
     r = r < 0 ? r : backup_start(s, e);
     r = r < 0 ? r : listen_at(s, e);
     r = r < 0 ? r : server_start_consensus(s, failed, e);
-    r = r < 0 ? r : start_http(s, e);
+    r = r < 0 ? r : server_page_start(s, e);
     if (r < 0) {
         server_free(s);
         return r;
@@ -428,6 +398,7 @@ static void tick(struct server *s, time_ms now)
     mutates_retry(s, now);
     backup_tick(s, now);
     server_reads_tick(s, now);
+    server_page_tick(s, now);
     gauge_set(s->metrics.mailbox, (int64_t)mailbox_depth(s->mailbox));
     gauge_set(s->metrics.workers, (int64_t)workpool_depth(s->workers));
     if (s->stopping) {
@@ -502,7 +473,7 @@ void server_free(struct server *s)
     if (!s) {
         return;
     }
-    http_server_stop(s->http);
+    daemon_page_stop(s->page);
     if (s->consensus) {
         server_reads_close(s);
         consensus_close(s->consensus);

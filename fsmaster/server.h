@@ -45,12 +45,14 @@ struct server_options {
     bool accept_loss;    /* of main: do it */
 };
 
+struct daemon_page;
 struct server;
 
 /* Opens the data directory and the log, and listens. The first start on an empty directory forms a
- * cluster, or waits for those that will. Release with server_free(). */
-int server_start(const struct server_options *options, struct server **ret,
-                 struct err *e) MUST_CHECK;
+ * cluster, or waits for those that will. page: with role and options; main()'s, until
+ * server_free(), which releases. */
+int server_start(const struct server_options *options, struct daemon_page *page,
+                 struct server **ret, struct err *e) MUST_CHECK;
 
 /* Serves on the calling thread, the owner, until server_stop() has drained everything or nothing
  * can go on. 0, or why not, in e. */

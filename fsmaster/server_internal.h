@@ -2,6 +2,7 @@
  * but for functions named _on_worker.
  *
  *   server.c           start, loop, drain
+ *   server_page.c      how it is, for people
  *   server_raft.c      its place among the members
  *   server_apply.c     effects of applied entries on the soft state
  *   server_commands.c  entries: the server's own, and clients' requests with placement
@@ -28,7 +29,6 @@
 #include "common/metrics.h"
 #include "common/rng.h"
 #include "common/rpc/rpc.h"
-#include "common/rpc/rpc_metrics.h"
 #include "common/rpc/rpc_server.h"
 #include "common/workpool.h"
 #include "fsmaster/chunk_rpc.h"
@@ -90,8 +90,8 @@ struct server {
     struct rpc_server *rpc;
     struct chunk_caller chunk_caller; /* with its pool of channels */
     struct rpc_tls *tls;
-    struct http_server *http;
-    struct rpc_metrics rpc_metrics; /* the HTTP thread's */
+    struct daemon_page *page; /* main()'s */
+    time_ms reported_ms;      /* what the owner says there was said last */
     struct server_metrics metrics;
     char address[LIMIT_ADDRESS_BYTES_MAX]; /* advertised */
     const char *superuser;
@@ -154,6 +154,12 @@ void server_job_start(struct server *s, struct job *job, void (*run)(struct job 
 void server_job_end(struct server *s);
 /* Tells whoever started us that we serve, once this member leads or knows who does. */
 void server_look_ready(struct server *s);
+
+/* ---- server_page.c ---- */
+
+int server_page_start(struct server *s, struct err *e) MUST_CHECK;
+void server_page_tick(struct server *s, time_ms now);
+void server_page_report(struct server *s); /* at once */
 
 /* ---- server_raft.c ---- */
 

@@ -10,7 +10,6 @@
 #include "mapreduce/master_internal.h"
 
 enum {
-    REPORT_VALID_MS = 10 * 1000, /* ten ticks: the owner never blocks for so long */
     STORE_SILENT_MS = 15 * 1000, /* three questions for the fence without an answer */
 };
 
@@ -201,17 +200,15 @@ void master_say_trouble(const struct mr_master *m, struct buf *out)
     }
 }
 
-static void say_state(const struct mr_master *m, const char *trouble, struct buf *out)
+static void say_state(const struct mr_master *m, struct buf *out)
 {
     const struct master_metrics *x = &m->metrics;
     buf_printf(out,
-               "{\"active\": %s, \"fence_epoch\": %" PRIu64 ", \"jobs_not_ended\": %zu, "
+               "\"active\": %s, \"fence_epoch\": %" PRIu64 ", \"jobs_not_ended\": %zu, "
                "\"workers\": %" PRId64 ", \"workers_awaited\": %zu, \"slots\": %" PRId64
-               ", \"slots_used\": %" PRId64 ", \"trouble\": ",
+               ", \"slots_used\": %" PRId64,
                m->draining ? "false" : "true", m->fence, m->live_jobs, gauge_value(x->workers),
                m->awaited, gauge_value(x->slots), gauge_value(x->slots_used));
-    buf_append_json(out, trouble);
-    buf_append_byte(out, '}');
 }
 
 void master_metrics_tick(struct mr_master *m)
@@ -224,12 +221,6 @@ void master_metrics_tick(struct mr_master *m)
     gauge_set(x->active, !m->draining);
     gauge_set(x->fence, (int64_t)m->fence);
     master_say_trouble(m, &trouble);
-    say_state(m, trouble.data, &state);
-    metrics_report(x->registry, &(struct metrics_report){
-                                    .trouble = trouble.length > 0 ? trouble.data : NULL,
-                                    .state = state.data,
-                                    .valid_ms = m->draining ? 0 : REPORT_VALID_MS,
-                                });
-    buf_deinit(&trouble);
-    buf_deinit(&state);
+    say_state(m, &state);
+    metrics_take_report(x->registry, &trouble, &state, m->draining);
 }

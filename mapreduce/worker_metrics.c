@@ -11,7 +11,6 @@
 #include "mapreduce/worker_internal.h"
 
 enum {
-    REPORT_VALID_MS = 10 * 1000,  /* twenty beats: the owner never blocks for so long */
     MASTER_SILENT_MS = 10 * 1000, /* mrmaster says something every 2 s (MR_TELL_MS) */
 };
 
@@ -145,10 +144,10 @@ void worker_say_trouble(const struct mr_worker_process *w, struct buf *out)
     }
 }
 
-static void say_state(const struct mr_worker_process *w, const char *trouble, struct buf *out)
+static void say_state(const struct mr_worker_process *w, struct buf *out)
 {
     const char *separator = "";
-    buf_printf(out, "{\"connected\": %s, \"mrmaster\": ", w->heard ? "true" : "false");
+    buf_printf(out, "\"connected\": %s, \"mrmaster\": ", w->heard ? "true" : "false");
     buf_append_json(out, w->names[w->current]);
     buf_printf(out, ", \"slots\": %" PRIu32 ", \"attempts\": [", w->options.slots);
     LIST_FOR_EACH(node, &w->tasks)
@@ -160,9 +159,7 @@ static void say_state(const struct mr_worker_process *w, const char *trouble, st
             separator = ", ";
         }
     }
-    buf_append_str(out, "], \"trouble\": ");
-    buf_append_json(out, trouble);
-    buf_append_byte(out, '}');
+    buf_append_byte(out, ']');
 }
 
 static int64_t running_count(const struct mr_worker_process *w)
@@ -187,12 +184,6 @@ void worker_metrics_tick(struct mr_worker_process *w)
     gauge_set(x->ready, (int64_t)ready_count(w));
     gauge_set(x->jobs, (int64_t)w->jobs.count);
     worker_say_trouble(w, &trouble);
-    say_state(w, trouble.data, &state);
-    metrics_report(x->registry, &(struct metrics_report){
-                                    .trouble = trouble.length > 0 ? trouble.data : NULL,
-                                    .state = state.data,
-                                    .valid_ms = w->leaving ? 0 : REPORT_VALID_MS,
-                                });
-    buf_deinit(&trouble);
-    buf_deinit(&state);
+    say_state(w, &state);
+    metrics_take_report(x->registry, &trouble, &state, w->leaving);
 }

@@ -10,10 +10,10 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "common/rpc/daemon_page.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
 #include "common/sys.h"
-#include "mapreduce/daemon_page.h"
 #include "mapreduce/master.h"
 
 struct options {

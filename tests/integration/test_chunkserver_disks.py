@@ -3,6 +3,7 @@
 directory that is missing and comes back, one that is full, one whose disk fails."""
 import concurrent.futures
 import glob
+import json
 import os
 import shutil
 import signal
@@ -430,6 +431,70 @@ class TestHanging(Fixture):
         return False
 
 
+class TestHealth(Fixture):
+    """What /healthz and /varz say of disks. Of file masters: test_metrics.sh."""
+
+    http = ("--http", "127.0.0.1:0")
+
+    def says(self, server, wanted):
+        """The owner reports once a second. wanted is "ok" or the reason."""
+        answer = (200, "ok\n") if wanted == "ok" else (503, wanted + "\n")
+        try:
+            wait_until(lambda: server.page("/healthz") == answer)
+        except AssertionError:
+            self.assertEqual(server.page("/healthz"), answer)
+
+    def state(self, server):
+        return json.loads(server.page("/varz")[1])["state"]
+
+    def test_a_missing_disk(self):
+        server = self.server(1, *self.http, disks=2)
+        put([server], 1, random_bytes(MESSAGE))
+        self.says(server, "ok")
+        wait_until(lambda: self.state(server)["chunks"] == 1)
+        state = self.state(server)
+        self.assertEqual((state["chunks"], state["streams"], state["draining"], state["masters"], state["trouble"]),
+                         (1, 0, False, [], ""))
+        self.assertEqual([d["path"] for d in state["disks"]], server.disks)
+        self.assertEqual(sum(d["used_bytes"] for d in state["disks"]), MESSAGE)
+        self.assertTrue(all(d["capacity_bytes"] > d["free_bytes"] > 0 and not d["failed"] for d in state["disks"]))
+
+        missing = server.disks[1]
+        server.kill()
+        os.rename(missing, missing + ".away")
+        server.args += ["--failed-disks-max", "1"]
+        server.start()
+        trouble = (f"a disk failed, data directory {missing}: it is not there "
+                   "(repair or replace it, then restart the server)")
+        self.says(server, trouble)
+        state = self.state(server)
+        self.assertEqual(state["trouble"], trouble)
+        self.assertEqual([d["failed"] for d in state["disks"]], [False, True])
+        self.assertEqual(state["disks"][1]["failure"], f"data directory {missing}: it is not there")
+        server.kill()
+        os.rename(missing + ".away", missing)
+        server.start()
+        self.says(server, "ok")
+
+    def test_full_disks(self):
+        server = self.server(1, *self.http, "--capacity", "65M", disks=2)
+        for chunk in (1, 2, 3, 4):  # in turns; those with room for 64 MiB first
+            wait_until(lambda chunk=chunk: self.state(server)["chunks"] == chunk - 1)
+            self.assertEqual(server.page("/healthz"), (200, "ok\n"))
+            self.assertTrue(put([server], chunk, random_bytes(MESSAGE)).sealed)
+        self.says(server, "full: no disk has room for a chunk of 64 MiB, 63 MiB at most")
+        self.assertEqual([d["free_bytes"] for d in self.state(server)["disks"]], [63 * MESSAGE] * 2)
+        server.delete((4, 1))
+        self.says(server, "ok")
+
+    def test_options(self):
+        server = self.server(1, *self.http, disks=2)
+        page = json.loads(server.page("/varz")[1])
+        self.assertEqual((page["role"], page["address"]), ("chunkserver", server.address))
+        self.assertEqual(page["options"]["data"], {"value": ",".join(server.disks), "from": "flag"})
+        self.assertEqual(page["options"]["workers"], {"value": "8", "from": "default"})
+
+
 @unittest.skipUnless(shutil.which("strace"), "no strace: disks that fail are not tried")
 class TestFailing(Fixture):
     """A disk fails while the server runs: every flush of some of its files gives EIO."""
@@ -494,10 +559,14 @@ class TestFailing(Fixture):
 
     def test_the_server_goes_on_without_a_disk_whose_index_fails(self):
         master = FakeMaster()
-        server, data = self.filled("--failed-disks-max", "1", masters=master.address)
+        server, data = self.filled("--failed-disks-max", "1", "--http", "127.0.0.1:0", masters=master.address)
+        self.assertEqual(server.page("/healthz"), (200, "ok\n"))
         self.break_index(server, server.disks[1])
         data.update(self.put_until_it_fails(server))
         self.goes_on(server, master, data, server.disks[1])
+        status, why = server.page("/healthz")
+        self.assertEqual(status, 503)
+        self.assertRegex(why, f"^a disk failed, data directory {server.disks[1]}: .*nput/output error.*restart")
         master.server.stop(0)
 
     def test_the_server_goes_on_without_a_disk_whose_files_fail(self):
@@ -508,6 +577,47 @@ class TestFailing(Fixture):
         data.update(self.put_until_it_fails(server))
         self.goes_on(server, master, data, server.disks[0])
         master.server.stop(0)
+
+    def stopping(self, delay_us):
+        """A server that was told to stop and waits for a flush, which takes so long."""
+        server = self.server(1 + len(self.servers), "--http", "127.0.0.1:0")
+        data = random_bytes(MESSAGE)
+        stream = Append([server], 1)
+        stream.write(data)
+        stream.wait(lambda a: a.written == len(data))
+        trace = os.path.join(self.directory, f"trace{server.id}")
+        tracer = subprocess.Popen(["strace", "-f", "-o", trace, "-p", str(server.process.pid), "-P",
+                                   files(server.data)[1], "-e", "trace=fdatasync",
+                                   "-e", f"inject=fdatasync:delay_enter={delay_us}"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(self.let_go, tracer)
+        while b"attached" not in (line := tracer.stderr.readline()):
+            self.assertNotEqual(line, b"", "strace did not attach")
+        self.assertEqual(server.page("/healthz"), (200, "ok\n"))
+        stream.data(data, len(data), 0, finish=True)
+
+        def flushes():
+            with open(trace, encoding="utf-8") as f:
+                return "fdatasync(" in f.read()
+        wait_until(flushes, what="the flush")
+        server.process.send_signal(signal.SIGTERM)
+        self.addCleanup(stream.close)
+        wait_until(lambda: server.page("/healthz") == (503, "chunkserver stops\n"), what="the page that says so")
+        return server
+
+    def test_a_server_that_stops_says_so(self):
+        server = self.stopping(3000000)
+        self.assertTrue(json.loads(server.page("/varz")[1])["state"]["draining"])
+        self.assertEqual(server.process.wait(20), 0)
+        self.assertNotIn("without waiting", server.log_text())
+
+    def test_a_server_that_stops_does_not_wait_for_ever(self):
+        late, twice = self.stopping(15000000), self.stopping(15000000)
+        twice.process.send_signal(signal.SIGTERM)
+        self.assertEqual(twice.process.wait(40), 0)
+        self.assertIn("ends without waiting any longer, told so twice: ", twice.log_text())
+        self.assertEqual(late.process.wait(40), 0)
+        self.assertIn("ends without waiting any longer, the time for it is over: ", late.log_text())
 
     def test_fence_delete_and_copy_answer_with_an_error(self):
         for what in ("fence", "seal", "delete", "copy"):

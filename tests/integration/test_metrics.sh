@@ -1,8 +1,8 @@
 #!/bin/bash
 # /metrics of every daemon is what Prometheus takes: promtool finds nothing to say about names, types, help and units,
 # and each sample can be read. Without promtool (tests/lib/promtool gets it) only the latter is checked. docs/metrics.md has
-# each name, and no other. /healthz and /varz of mrmaster and mrworker say what is so, while jobs run, without a mrmaster,
-# and without file masters.
+# each name, and no other. /healthz and /varz say what is so, while jobs run, without a mrmaster, without file masters,
+# without a leader, and when a main thread hangs.
 . "$(dirname "$0")/../lib/cluster.sh"
 
 # On a port of their own each, which their logs tell.
@@ -106,7 +106,43 @@ assert page["options"]["http"] == {"value": "127.0.0.1:0", "from": "flag"}, page
 assert page["options"]["tls-key"] == {"value": None, "from": "default"}, page["options"]
 assert page["state"]["active"] and page["state"]["workers"] == 2 and page["state"]["fence_epoch"] == 1, page["state"]
 ' "$MR_MASTER"
-page chunkserver1 /varz | grep -q '"role": "chunkserver"'
+page chunkserver1 /varz | /usr/bin/python3 -c '
+import json, sys
+page = json.load(sys.stdin)
+assert page["role"] == "chunkserver" and page["version"] and page["address"] == sys.argv[1], page
+assert page["options"]["http"] == {"value": "127.0.0.1:0", "from": "flag"}, page["options"]
+assert page["options"]["capacity"]["from"] == "default", page["options"]
+state, masters = page["state"], sys.argv[2].split(",")
+assert [m["address"] for m in state["masters"]] == masters and len(masters) == 3, state
+assert all(m["registered"] and m["error"] == "" and m["answered_age_ms"] < 10000 for m in state["masters"]), state
+disk, = state["disks"]
+assert disk["path"] == sys.argv[3] and not disk["failed"] and disk["capacity_bytes"] > disk["free_bytes"] > 0, disk
+assert state["chunks"] > 0 and disk["used_bytes"] > 0 and not state["draining"] and state["trouble"] == "", state
+' "$(cluster_field chunkserver1 address)" "$DFS_MASTER" "$(cluster_field chunkserver1 data)"
+# One leads, and they know who.
+for i in 1 2 3; do
+    page fsmaster$i /varz >"$T/fsmaster$i.json"
+done
+/usr/bin/python3 - "$T" "$DFS_MASTER" <<'END'
+import json, sys
+pages = [json.load(open(f"{sys.argv[1]}/fsmaster{i}.json")) for i in (1, 2, 3)]
+addresses = sys.argv[2].split(",")
+for i, page in enumerate(pages, 1):
+    state = page["state"]
+    assert page["role"] == "fsmaster" and page["address"] == addresses[i - 1] and state["member"] == i, page
+    assert page["options"]["http"] == {"value": "127.0.0.1:0", "from": "flag"}, page["options"]
+    assert page["options"]["replication"]["value"] == "0", "the option as it was given, not what it means"
+    assert [(m["id"], m["address"], m["voter"]) for m in state["members"]] == [
+        (n, a, True) for n, a in enumerate(addresses, 1)], state
+    assert [m["address"] for m in state["members"] if m["leads"]] == [state["leader"]], state
+    assert 0 < state["applied"] <= state["commit"] <= state["last"] and state["trouble"] == "", state
+    assert state["chunkservers"] == 3 and state["cluster"] and not state["keeps_orphans"], state
+assert len({(p["state"]["leader"], p["state"]["term"], p["state"]["cluster"]) for p in pages}) == 1, pages
+leader, = (p["state"] for p in pages if p["state"]["role"] == "leader")
+assert leader["all_reported"] and leader["chunkservers_live"] == 3, leader
+assert all("lag" in m for m in leader["members"]), leader
+assert sorted(p["state"]["role"] for p in pages) == ["follower", "follower", "leader"], pages
+END
 
 # ports: of all daemons that serve HTTP.
 ports()
@@ -139,14 +175,27 @@ sed -n 's/^| `\(trireme_[a-z0-9_]*\)` | \([a-z]*\) .*/\1 \2/p' "$TRIREME_SOURCE/
 diff "$T/documented" "$T/served" || fail "docs/metrics.md (<) and what is served (>) differ"
 say "docs/metrics.md has all of them, and no other"
 
-say "without file masters: mrmaster says so, mrworker has its mrmaster all the same"
+say "without file masters: mrmaster and chunkservers say so, mrworker has its mrmaster all the same"
 pause fsmaster1 fsmaster2 fsmaster3
+wait_until 60 healthz chunkserver1 '503 no file master has answered for [1-9][0-9]* s: .*'
+for master in ${DFS_MASTER//,/ }; do
+    grep -qF " $master" "$T/healthz" || fail "$master is not named: $(cat "$T/healthz")"
+done
+[[ $(state chunkserver1 trouble) == "no file master has answered for "* ]] || fail "trouble: $(state chunkserver1 trouble)"
 wait_until 60 healthz mrmaster1 '503 the store does not answer: .*'
 healthz mrworker1 ok
 [[ $(state mrmaster1 trouble) == "the store does not answer: "* ]] || fail "trouble: $(state mrmaster1 trouble)"
 shows mrmaster1 'mrmaster_active 1' >"$T/line"
 resume fsmaster1 fsmaster2 fsmaster3
 wait_until 60 healthz mrmaster1 ok
+wait_until 60 healthz chunkserver1 ok
+
+say "a file master without a majority says so"
+wait_until 30 healthz fsmaster1 ok
+pause fsmaster2 fsmaster3
+wait_until 30 healthz fsmaster1 '503 no leader: .*'
+resume fsmaster2 fsmaster3
+wait_until 30 healthz fsmaster1 ok
 
 say "without a mrmaster: the workers say so, and are well when it is back"
 kill9 mrmaster1
@@ -174,6 +223,30 @@ resume fsmaster1 fsmaster2 fsmaster3
 wait_until 60 healthz starting ok
 kill $starting
 wait $starting
+
+# hang MEMBER: its main thread, alone, does nothing for 30 s or until the tracer ends.
+hang()
+{
+    local pid
+    pid=$(cluster_field "$1" pid)
+    strace -o /dev/null -p "$pid" -e trace=all -e inject=all:delay_enter=30000000:when=1 2>"$T/strace.$1" &
+    echo $! >"$T/strace.$1.pid"
+    wait_until 20 grep -q attached "$T/strace.$1"
+}
+if command -v strace >/dev/null; then
+    say "a main thread that hangs"
+    hang fsmaster1
+    hang chunkserver1
+    for member in fsmaster1 chunkserver1; do
+        wait_until 60 healthz $member '503 the thread that does the work hangs: silent for [0-9]* s'
+    done
+    for member in fsmaster1 chunkserver1; do
+        kill "$(cat "$T/strace.$member.pid")"
+        wait_until 60 healthz $member ok
+    done
+else
+    say "no strace: a main thread that hangs is not tried"
+fi
 
 promtool=$(TRIREME_BUILD=$TRIREME_BUILD "$TRIREME_SOURCE/tests/lib/promtool" 2>"$T/err") ||
     skip "what promtool would say of the metrics is not checked: $(cat "$T/err")"

@@ -8,6 +8,7 @@ import ctypes.util
 import os
 import queue
 import random
+import re
 import select
 import shutil
 import signal
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import grpc
 
@@ -109,6 +112,15 @@ class Server:
                 raise AssertionError(f"chunkserver {self.id} does not end on SIGTERM") from None
         self.channel.close()
         return self.process.returncode
+
+    def page(self, path):
+        """(status, text) of what it serves with --http 127.0.0.1:0."""
+        port = re.findall(r" metrics port=(\d+)$", self.log_text(), re.M)[-1]
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as e:
+            return e.code, e.read().decode()
 
     def proto(self):
         return common_pb2.Server(id=self.id, host=f"host{self.id}", address=self.address)

@@ -149,12 +149,6 @@ static void expect(uint16_t port, const char *method, const char *path, const ch
     buf_deinit(&answer);
 }
 
-static bool healthy(void *context, struct buf *why)
-{
-    buf_append_str(why, "no quorum");
-    return *(bool *)context;
-}
-
 static void varz(void *context, struct buf *json)
 {
     (void)context;
@@ -163,8 +157,7 @@ static void varz(void *context, struct buf *json)
 
 static void pages_are_served(void **state)
 {
-    bool is_healthy = true;
-    struct metrics_page page = {.healthy = healthy, .varz = varz, .context = &is_healthy};
+    struct metrics_page page = {.varz = varz};
     struct http_server *server = NULL, *second = NULL;
     struct err e = ERR_INIT;
     struct buf answer = BUF_INIT;
@@ -196,17 +189,6 @@ static void pages_are_served(void **state)
     http_server_stop(server);
     http_server_stop(NULL);
     buf_deinit(&answer);
-}
-
-static void illness_is_told(void **state)
-{
-    bool is_healthy = false;
-    struct metrics_page page = {.healthy = healthy, .context = &is_healthy};
-    struct http_server *server = NULL;
-    assert_int_equal(metrics_serve(*state, "localhost:0", &page, &server, NULL), 0);
-    expect(http_server_port(server), "GET", "/healthz", " 503 ");
-    expect(http_server_port(server), "GET", "/healthz", "\r\n\r\nno quorum\n");
-    http_server_stop(server);
 }
 
 static void collect(void *context)
@@ -245,6 +227,28 @@ static void the_owner_reports(void **state)
     http_server_stop(server);
 }
 
+/* What the owners of daemons say: trouble is both a reason and part of the state. */
+static void trouble_and_state_are_reported_together(void **state)
+{
+    struct buf trouble = BUF_INIT, members = BUF_INIT;
+    struct http_server *server = NULL;
+    assert_int_equal(metrics_serve(*state, "localhost:0", NULL, &server, NULL), 0);
+    uint16_t port = http_server_port(server);
+    buf_append_str(&trouble, "no \"quorum\"");
+    buf_append_str(&members, "\"term\": 7");
+    metrics_take_report(*state, &trouble, &members, false);
+    assert_int_equal(trouble.length, 0);
+    assert_int_equal(members.length, 0);
+    expect(port, "GET", "/healthz", " 503 ");
+    expect(port, "GET", "/healthz", "\r\n\r\nno \"quorum\"\n");
+    expect(port, "GET", "/varz",
+           "\"state\": {\"term\": 7, \"trouble\": \"no \\\"quorum\\\"\"}, \"metrics\"");
+    metrics_take_report(*state, &trouble, &members, true);
+    expect(port, "GET", "/healthz", "\r\n\r\nok\n");
+    expect(port, "GET", "/varz", "\"state\": {\"trouble\": \"\"}, \"metrics\"");
+    http_server_stop(server);
+}
+
 static void show_name(void *context, const struct http_request *request, struct http_reply *reply)
 {
     const char *name = http_query(request, "name");
@@ -273,7 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(quantiles_are_near, setup, teardown),
         cmocka_unit_test_setup_teardown(threads_lose_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(pages_are_served, setup, teardown),
-        cmocka_unit_test_setup_teardown(illness_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(trouble_and_state_are_reported_together, setup, teardown),
         cmocka_unit_test_setup_teardown(the_owner_reports, setup, teardown),
         cmocka_unit_test(routes_and_queries),
     };

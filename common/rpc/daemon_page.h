@@ -1,20 +1,21 @@
-/* The HTTP pages of mrmaster and mrworker: /metrics with those of the RPC server, /healthz, and
- * /varz with role, address and options. What the daemon's owner has to say comes by
- * metrics_report(). Main thread. */
-#ifndef MAPREDUCE_DAEMON_PAGE_H
-#define MAPREDUCE_DAEMON_PAGE_H
+/* The HTTP pages of every daemon: /metrics with those of its RPC server, /healthz, and /varz with
+ * role, address and options. What the daemon's owner has to say of its health and its state comes
+ * by metrics_take_report(). Main thread. */
+#ifndef COMMON_RPC_DAEMON_PAGE_H
+#define COMMON_RPC_DAEMON_PAGE_H
 
 #include "common/config.h"
 #include "common/err.h"
 #include "common/rpc/rpc_metrics.h"
 
-/* The first six are set by the caller before the start and stay as they are until the stop. */
+/* The first six are set before the start, by main() and whoever knows the address and the server,
+ * and stay as they are until the stop. */
 struct daemon_page {
     const char *role;            /* "mrmaster" */
-    const char *address;         /* of its RPC service */
     const struct config *config; /* with the next two: the options */
     const struct config_program *program;
     const void *options;
+    const char *address; /* of its RPC service */
     const struct rpc_server *server;
     struct rpc_metrics rpc;   /* the HTTP thread's */
     struct http_server *http; /* NULL: not started */

@@ -1,5 +1,5 @@
 /* See daemon_page.h. */
-#include "mapreduce/daemon_page.h"
+#include "common/rpc/daemon_page.h"
 
 #include "common/log.h"
 
