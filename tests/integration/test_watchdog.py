@@ -15,7 +15,7 @@ import unittest
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from group import BUILD  # noqa: E402
+from group import BUILD, wait_until  # noqa: E402
 
 ALLOWED_US = 200000  # a beat each 100 ms
 PATIENCE_S = 60      # for what must come
@@ -154,6 +154,47 @@ class Watchdog(unittest.TestCase):
         for daemon in daemons:
             with self.subTest(daemon.data):
                 self.leave(daemon)
+
+    @unittest.skipUnless(shutil.which("strace"), "no strace")
+    def test_removal_on_a_disk_that_hangs(self):
+        """mrworker removes the files of tasks and jobs, but not by its main thread: that goes on beating, and jobs run."""
+        fsmaster = self.start("fsmaster", "--single").ready()
+        masters = ("--masters", fsmaster.address)
+        self.start("chunkserver", *masters).ready()
+        mrmaster = self.start("mrmaster", *masters).ready()
+        mrworker = self.start("mrworker", *masters, "--mrmaster", mrmaster.address).ready()
+        where = ("--master", fsmaster.address)
+
+        def run(*command):
+            done = subprocess.run([os.path.join(BUILD, "bin", command[0]), *command[1:]], capture_output=True, text=True,
+                                  timeout=PATIENCE_S)
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+        def job(output):
+            run("mr", "run", "--quiet", "--mrmaster", mrmaster.address, *where, "--mapper", "cat", "--reducer", "cat",
+                "-i", "/in", "-o", output)
+        run("dfs", "put", *where, __file__, "/in")
+        marker = os.path.join(self.directory, "strace")
+        with open(marker, "wb") as log:
+            strace = subprocess.Popen(["strace", "-f", "-o", "/dev/null", "-p", str(mrworker.process.pid),
+                                       "-e", "trace=unlink,unlinkat,rmdir",
+                                       "-e", "inject=unlink,unlinkat,rmdir:delay_enter=600000000"], stderr=log)
+        self.addCleanup(strace.wait)
+        self.addCleanup(strace.kill)
+
+        def attached():
+            with open(marker, encoding="utf-8") as log:
+                return "attached" in log.read()
+        wait_until(attached, "strace is there")
+        removed = os.path.join(mrworker.data, "jobs", "removed-0")
+        job("/first")
+        wait_until(lambda: os.path.isdir(removed), "something is being removed")
+        job("/second")
+        mrworker.beats(SOME)
+        self.assertTrue(os.path.isdir(removed), "the disk did not hang")
+        strace.terminate()
+        strace.wait()
+        wait_until(lambda: not os.path.exists(removed), "it is removed")
 
     def test_watched_while_it_waits(self):
         """Before it is ready, too: a chunkserver that no file master has accepted yet beats, and says what it waits for."""
