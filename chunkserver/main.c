@@ -191,6 +191,7 @@ int main(int argc, char **argv)
     struct daemon_signals *signals = daemon_signals_start(on_signal, &server);
     rpc_init();
     code = 0;
+    daemon_status("reading the indexes");
     if (server_start(&server, &options, &page, &e) < 0) {
         log_error("chunkserver", "cannot start: %s", err_message(&e));
         code = 1;

@@ -296,6 +296,7 @@ int server_start(struct server *s, const struct server_options *options, struct 
                 s->disks.list[i].scrub = scrub_new(s, &s->disks.list[i]);
             }
         }
+        daemon_status("waiting for a file master to accept this server");
         s->report = report_new(s, became_ready);
     }
     return r;
@@ -305,7 +306,9 @@ int server_start(struct server *s, const struct server_options *options, struct 
 
 void server_run(struct server *s)
 {
+    rpc_watchdog_start(&s->watchdog, server_owner(s));
     rpc_loop_run(server_owner(s));
+    rpc_watchdog_stop(&s->watchdog);
 }
 
 static bool disks_idle(const struct server *s)
@@ -353,6 +356,7 @@ static void drain_on_owner(void *arg)
         leave_at_once(s, "told so twice");
     }
     log_info("chunkserver", "draining streams=%" PRIu64, s->stream_count);
+    rpc_watchdog_stop(&s->watchdog);
     daemon_stopping();
     s->draining = true;
     s->drain_deadline = clock_mono_ms() + DRAIN_MS;

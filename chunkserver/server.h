@@ -23,6 +23,7 @@
 #include "common/map.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
+#include "common/rpc/rpc_watchdog.h"
 #include "common/workpool.h"
 
 struct chain;
@@ -103,6 +104,7 @@ struct server {
     struct disks disks;
     struct workpool *pool;   /* see server_workers() */
     struct rpc_loop **loops; /* [0] is the owner */
+    struct rpc_watchdog watchdog;
     size_t loop_count;
     struct rpc_tls *tls; /* NULL: plain text */
     struct rpc_pool *channels;

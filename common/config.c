@@ -74,6 +74,17 @@ static const struct config_row *row_by_key(const struct config_program *p, const
     return NULL;
 }
 
+/* As the file may call it. */
+static const struct config_row *row_by_file_key(const struct config_program *p, const char *key)
+{
+    const struct config_row *row = row_by_key(p, key);
+    for (size_t i = 0; row == NULL && i < p->row_count; i++) {
+        const char *shared = p->rows[i].shared_key;
+        row = shared != NULL && strcmp(shared, key) == 0 ? &p->rows[i] : NULL;
+    }
+    return row;
+}
+
 static const struct config_row *row_by_letter(const struct config_program *p, char letter)
 {
     for (size_t i = 0; i < p->row_count; i++) {
@@ -469,10 +480,11 @@ static bool is_our_section(const struct config_program *p, const char *section)
     return strlen(section) == length && strncmp(p->name, section, length) == 0;
 }
 
-static int take_file_row(struct file_reader *f, const struct config_row *row, const char *text)
+static int take_file_row(struct file_reader *f, const struct config_row *row, const char *key,
+                         const char *text)
 {
     struct parse *p = f->parse;
-    const char *where = arena_printf(&p->config->arena, "%s:%u: %s", f->name, f->line, row->key);
+    const char *where = arena_printf(&p->config->arena, "%s:%u: %s", f->name, f->line, key);
     bool *seen = &f->seen[row - p->program->rows];
     if (*seen && row->type != CONFIG_LIST && row->type != CONFIG_REPEAT) {
         return err_set(p->e, ERR_INVALID, "%s is set twice", where);
@@ -494,9 +506,9 @@ static int take_file_line(struct file_reader *f, const char *section, const char
     if (!ours && !all) {
         return 0;
     }
-    const struct config_row *row = row_by_key(p->program, key);
+    const struct config_row *row = row_by_file_key(p->program, key);
     if (row != NULL && takes_file(row)) {
-        return take_file_row(f, row, text);
+        return take_file_row(f, row, key, text);
     }
     if (all && one_of(key, shared_keys, ARRAY_COUNT(shared_keys))) {
         return 0;

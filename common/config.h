@@ -74,9 +74,10 @@ struct config_row {
     const char *default_text; /* as a user would type it; NULL leaves zero */
     const char *help;         /* sentences; wrapped for the terminal */
     const char *env;          /* NULL: TRIREME_<KEY>; another name such as "DFS_MASTER" */
-    const char *choices;      /* CONFIG_STRING: "error|warning|info|debug"; NULL: anything */
-    int64_t min, max;         /* numbers; both 0: no bounds */
-    unsigned flags;           /* enum config_flags */
+    const char *shared_key; /* in the file also this, which daemons call it below [all]; or NULL */
+    const char *choices;    /* CONFIG_STRING: "error|warning|info|debug"; NULL: anything */
+    int64_t min, max;       /* numbers; both 0: no bounds */
+    unsigned flags;         /* enum config_flags */
 };
 
 struct config_program {

@@ -14,12 +14,15 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "common/alloc.h"
 #include "common/buf.h"
 #include "common/check.h"
+#include "common/macros.h"
+#include "common/parse.h"
 #include "common/sys.h"
 
 struct daemon_signals {
@@ -112,16 +115,36 @@ int daemon_ready(int ready_fd, const char *address, struct err *e)
         sys_close(&ready_fd);
         buf_deinit(&line);
     }
-    return r < 0 ? r : daemon_notify("READY=1", e);
+    if (r == 0) {
+        struct buf state = BUF_INIT;
+        buf_printf(&state, "READY=1\nSTATUS=serving at %s", address);
+        r = daemon_notify(state.data, DAEMON_NOTIFY_SURELY, e);
+        buf_deinit(&state);
+    }
+    return r;
 }
 
 void daemon_stopping(void)
 {
-    int ignored = daemon_notify("STOPPING=1", NULL);
+    int ignored = daemon_notify("STOPPING=1\nSTATUS=finishing what is in progress",
+                                DAEMON_NOTIFY_SURELY, NULL);
     (void)ignored; /* we end in any case */
 }
 
-int daemon_notify(const char *state, struct err *e)
+void daemon_status(const char *text)
+{
+    struct buf state = BUF_INIT;
+    buf_printf(&state, "STATUS=%s", text);
+    int ignored = daemon_notify(state.data, DAEMON_NOTIFY_NOW, NULL);
+    (void)ignored; /* only for people, who have the log as well */
+    buf_deinit(&state);
+}
+
+/* ---- systemd's protocol ---- */
+
+enum { NOTIFY_WAIT_S = 5 }; /* a systemd that hangs must not keep us from serving, or from ending */
+
+int daemon_notify(const char *state, enum daemon_notify_how how, struct err *e)
 {
     const char *path = getenv("NOTIFY_SOCKET");
     struct sockaddr_un to = {.sun_family = AF_UNIX};
@@ -141,11 +164,52 @@ int daemon_notify(const char *state, struct err *e)
         return err_errno(e, "socket");
     }
     socklen_t to_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
-    ssize_t sent =
-        sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, to_length);
-    int r = sent < 0 ? err_errno(e, "notify %s", path) : 0;
+    int flags = MSG_NOSIGNAL | (how == DAEMON_NOTIFY_NOW ? MSG_DONTWAIT : 0);
+    const struct timeval patience = {.tv_sec = NOTIFY_WAIT_S};
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    ssize_t sent = sendto(fd, state, strlen(state), flags, (struct sockaddr *)&to, to_length);
+    int r = 0;
+    if (sent < 0) {
+        r = errno == EAGAIN ? err_set(e, ERR_BUSY, "notify %s: systemd does not read it", path)
+                            : err_errno(e, "notify %s", path);
+    }
     sys_close(&fd);
     return r;
+}
+
+void daemon_notify_child(void)
+{
+    static const char *const names[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        (void)unsetenv(names[i]); /* fails on a bad name only */
+    }
+}
+
+/* ---- systemd's watchdog ---- */
+
+int daemon_watchdog_every(const char *usec, const char *pid, uint64_t self, time_ms *ret_every_ms,
+                          struct err *e)
+{
+    enum { BEATS = 2, USEC_PER_MS = 1000 }; /* sd_watchdog_enabled(3) asks for half */
+    uint64_t allowed_us = 0;
+    uint64_t watched = self;
+    int r = usec != NULL ? parse_u64(usec, &allowed_us, e) : 0;
+    if (r < 0) {
+        return err_wrap(e, r, "WATCHDOG_USEC");
+    }
+    r = pid != NULL ? parse_u64(pid, &watched, e) : 0;
+    if (r < 0) {
+        return err_wrap(e, r, "WATCHDOG_PID");
+    }
+    bool ours = allowed_us > 0 && watched == self;
+    *ret_every_ms = ours ? MAX(allowed_us / BEATS / USEC_PER_MS, 1) : 0;
+    return 0;
+}
+
+time_ms daemon_watchdog_next(time_ms every_ms, time_ms now, bool heard)
+{
+    enum { SOONER = 10 };
+    return now + (heard ? every_ms : MAX(every_ms / SOONER, 1));
 }
 
 int daemon_exit_status(const struct err *e)

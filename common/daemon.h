@@ -4,13 +4,17 @@
  *     signals = daemon_signals_start(on_signal, server);     first, before any thread exists
  *     ... start, listen ...
  *     daemon_ready(options.ready_fd, address);
- *     ... run until on_signal made the owner drain ...
- *     daemon_stopping();  ... drain ...  daemon_signals_stop(signals);
+ *     ... run, with rpc_watchdog_start() on the owner's loop, until on_signal made the owner drain
+ * ... rpc_watchdog_stop();  daemon_stopping();  ... drain ...  daemon_signals_stop(signals);
  */
 #ifndef COMMON_DAEMON_H
 #define COMMON_DAEMON_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "common/err.h"
+#include "common/ids.h" /* time_ms */
 
 struct daemon_signals;
 
@@ -33,14 +37,42 @@ void daemon_signals_child(void);
 int daemon_ready(int ready_fd, const char *address, struct err *e) MUST_CHECK;
 void daemon_stopping(void); /* STOPPING=1 */
 
+/* One line for people, which `systemctl status` shows until the next one: what a start waits for.
+ * Any thread; never waits. daemon_ready() and daemon_stopping() say their own. */
+void daemon_status(const char *text);
+
 /* How a daemon ends that cannot go on: 3 when its disk failed (ERR_IO, ERR_NO_SPACE, ERR_CORRUPT),
  * so that nothing starts it on that disk again before somebody has looked (the unit files say so):
  * after a failed flush what is read back need not be what the disk has. Else 1. */
 enum { DAEMON_EXIT_FAILED = 1, DAEMON_EXIT_DISK = 3 };
 int daemon_exit_status(const struct err *e);
 
+/* ---- systemd's protocol ---- */
+
+enum daemon_notify_how {
+    DAEMON_NOTIFY_SURELY, /* waits for room, some seconds: what systemd should hear */
+    DAEMON_NOTIFY_NOW,    /* ERR_BUSY when there is none at the moment: what is said again anyhow */
+};
+
 /* One message to systemd's NOTIFY_SOCKET, such as "STATUS=waiting for quorum". Nothing happens
- * without systemd. */
-int daemon_notify(const char *state, struct err *e) MUST_CHECK;
+ * without systemd. Any thread. */
+int daemon_notify(const char *state, enum daemon_notify_how how, struct err *e) MUST_CHECK;
+
+/* In a forked child that is none of the daemon's: what it starts shall not think that systemd
+ * listens to it, or waits for its beats. Changes the environment: with one thread only. */
+void daemon_notify_child(void);
+
+/* ---- systemd's watchdog (WatchdogSec= in the units): who says nothing for so long is ended and
+ * started anew. The beats themselves: common/rpc/rpc_watchdog.h. ---- */
+
+/* How often process `self` has to say something: half of the time that systemd allows in
+ * $WATCHDOG_USEC, given here, NULL if not set. 0: nobody waits for that, for $WATCHDOG_PID names
+ * another process, say. ERR_INVALID: no numbers. Pure. */
+int daemon_watchdog_every(const char *usec, const char *pid, uint64_t self, time_ms *ret_every_ms,
+                          struct err *e) MUST_CHECK;
+
+/* When the next beat is due after one at `now`. One that was not heard is said again soon, several
+ * times before systemd loses patience. Pure. */
+time_ms daemon_watchdog_next(time_ms every_ms, time_ms now, bool heard);
 
 #endif

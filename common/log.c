@@ -7,13 +7,16 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/clock.h"
 #include "common/macros.h"
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
+static const char *const journal_prefixes[] = {"<3>", "<4>", "<6>", "<7>"}; /* syslog's numbers */
 
 /* A line that stderr does not take is lost: there is nowhere to report it. */
 static void write_to_stderr(void *context, const char *line, size_t length)
@@ -23,16 +26,32 @@ static void write_to_stderr(void *context, const char *line, size_t length)
     (void)written;
 }
 
+/* systemd names the socket that it gave us as stderr; somebody may have put another file there. */
+static bool stderr_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    struct stat stat;
+    char own[64];
+    if (stream == NULL || fstat(STDERR_FILENO, &stat) < 0) {
+        return false;
+    }
+    (void)snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)stat.st_dev, (uintmax_t)stat.st_ino);
+    return strcmp(stream, own) == 0;
+}
+
 static pthread_mutex_t sink_lock = PTHREAD_MUTEX_INITIALIZER;
 static log_sink_fn sink = write_to_stderr;
 static void *sink_context;
 static atomic_int threshold = LOG_LEVEL_WARNING;
+static atomic_bool to_journal;
 
 void log_init(enum log_level level, log_sink_fn new_sink, void *context)
 {
     pthread_mutex_lock(&sink_lock);
     sink = new_sink != NULL ? new_sink : write_to_stderr;
     sink_context = context;
+    atomic_store_explicit(&to_journal, new_sink == NULL && stderr_is_journal(),
+                          memory_order_relaxed);
     pthread_mutex_unlock(&sink_lock);
     log_set_level(level);
 }
@@ -102,8 +121,9 @@ void log_event(enum log_level level, const char *module, const char *format, ...
         0) { /* an argument that cannot be shown; the format itself still says what happened */
         (void)snprintf(text, sizeof(text), "%s", format);
     }
-    (void)snprintf(head, sizeof(head), "%s %s %s: ", clock_format_utc(clock_wall_ms(), when),
-                   level_names[level], module);
+    bool prefixed = atomic_load_explicit(&to_journal, memory_order_relaxed);
+    (void)snprintf(head, sizeof(head), "%s%s %s %s: ", prefixed ? journal_prefixes[level] : "",
+                   clock_format_utc(clock_wall_ms(), when), level_names[level], module);
     size_t length = append_escaped(line, 0, head);
     length = append_escaped(line, length, text);
     line[length++] = '\n';

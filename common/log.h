@@ -7,7 +7,10 @@
  * Libraries do not log errors, they return them; the place that handles an error logs it, once. The
  * text says what happened, the values follow as key=value. Control characters in a line (a peer's
  * string may hold some) are escaped, so that an event is always one line; lines beyond
- * LOG_LINE_BYTES_MAX are cut with "...". */
+ * LOG_LINE_BYTES_MAX are cut with "...".
+ *
+ * Where stderr is systemd's journal, "<3>" to "<7>" stand before a line, as sd-daemon(3) says: the
+ * journal takes the level from it, for `journalctl -p`, and does not show it. */
 #ifndef COMMON_LOG_H
 #define COMMON_LOG_H
 
@@ -23,8 +26,8 @@ enum { LOG_LINE_BYTES_MAX = 4096 };
 /* Gets one whole line with its newline. Calls do not overlap. It must not log. */
 typedef void (*log_sink_fn)(void *context, const char *line, size_t length);
 
-/* Before threads start. sink NULL is stderr, one write() per line. Without log_init(): warnings and
- * errors to stderr. */
+/* Before threads start. sink NULL is stderr, one write() per line, or the journal behind it.
+ * Without log_init(): warnings and errors to stderr. */
 void log_init(enum log_level level, log_sink_fn sink, void *context);
 
 /* "error", "warning", "info", "debug". ERR_INVALID for another name; e says which there are. */

@@ -347,6 +347,7 @@ static int run(const struct server_options *options, struct daemon_page *page)
     struct daemon_signals *signals = daemon_signals_start(on_signal, NULL); /* before threads */
     rpc_init();
     struct server *s = NULL;
+    daemon_status("reading the state and the log");
     if (server_start(options, page, &s, &e) < 0) {
         log_error("fsmaster", "cannot start: %s", err_message(&e));
         return 1;

@@ -176,6 +176,7 @@ static void stop_now(struct mail *mail)
     struct server *s = CONTAINER_OF(mail, struct server, stop_mails[0]);
     log_info("fsmaster", "draining");
     s->stop_count = 1;
+    rpc_watchdog_stop(&s->watchdog);
     daemon_stopping();
     s->stopping = true;
     s->stop_by_ms = clock_mono_ms() + DRAIN_MS;
@@ -418,6 +419,10 @@ int server_run(struct server *s, struct err *e)
 {
     time_ms next = clock_mono_ms();
     mailbox_own(s->mailbox);
+    if (!s->ready) {
+        daemon_status("waiting for a leader, which takes a majority of the file masters");
+    }
+    rpc_watchdog_start(&s->watchdog, s->loop);
     while (s->failure.code == 0 && !is_drained(s)) {
         run_owner(s, MIN(next, consensus_next_ms(s->consensus)));
         time_ms now = clock_mono_ms();
@@ -429,6 +434,7 @@ int server_run(struct server *s, struct err *e)
             next = now + OWNER_TICK_MS;
         }
     }
+    rpc_watchdog_stop(&s->watchdog);
     if (s->failure.code < 0) {
         *e = s->failure;
         return s->failure.code;

@@ -30,6 +30,7 @@
 #include "common/rng.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
+#include "common/rpc/rpc_watchdog.h"
 #include "common/workpool.h"
 #include "fsmaster/chunk_rpc.h"
 #include "fsmaster/chunkservers.h"
@@ -87,6 +88,7 @@ struct server {
     struct mailbox *mailbox;
     struct workpool *workers;
     struct rpc_loop *loop; /* the owner drives it */
+    struct rpc_watchdog watchdog;
     struct rpc_server *rpc;
     struct chunk_caller chunk_caller; /* with its pool of channels */
     struct rpc_tls *tls;

@@ -161,6 +161,7 @@ static void spawner_process(int fd, char *const *argv)
 {
     struct children children = {0};
     sigset_t mask;
+    daemon_notify_child();
     close_from(STDERR_FILENO + 1, fd); /* the data directory's lock, say: it is the worker's */
     (void)sigfillset(&mask);
     (void)sigprocmask(SIG_SETMASK, &mask, NULL); /* the worker ends us, by closing its end */

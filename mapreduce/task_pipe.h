@@ -38,6 +38,7 @@ enum task_frame_kind {
  * DATA/jobs/JOB/files/NAME       library and side files, complete before any task of the job is
  * assigned here DATA/jobs/JOB/maps/ATTEMPT     a finished map output DATA/jobs/JOB/work/ATTEMPT/
  * working directory of a running attempt, with links to files/; removed by the worker at its end
+ * DATA/jobs/removed-N            what is being removed
  * DATA/logs/JOB/ATTEMPT          everything the attempt wrote to stderr, the task's own messages
  * included */
 enum task_path {

@@ -109,7 +109,9 @@ struct mr_worker_process {
     struct worker_options options;
     struct fd_watcher *watcher;
     struct fd_watch *spawner_watch; /* NULL once it has ended */
-    struct workpool *pool;
+    struct workpool *pool;          /* what may take long on a disk or in the store */
+    struct strand removals; /* on it, one after the other: fetches do not wait for them all */
+    uint64_t next_removal;
     struct dfs *dfs;
     char *addresses; /* of mrmasters, cut at the commas */
     struct rpc_channel *channels[WORKER_MRMASTER_COUNT_MAX];
@@ -182,6 +184,8 @@ void worker_forget_maps(struct mr_worker_process *w);
 void worker_job_free(struct worker_job *job);
 /* A page of news of maps: noted with their jobs, and told to the reduces that run. */
 void worker_take_maps(struct mr_worker_process *w, const struct map_done *list, size_t count);
+/* What is at the path is gone at once and removed later, not by the owner. */
+void worker_remove_tree(struct mr_worker_process *w, const char *path);
 /* Drops assignments that wait for files. */
 void worker_drop_waiting(struct mr_worker_process *w, const char *attempt);
 

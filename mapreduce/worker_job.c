@@ -1,5 +1,8 @@
 /* Jobs on a worker: their library and side files are fetched once, checked against the submission's
  * CRC, and are complete before the first task sees them. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +38,43 @@ static void load_run(struct job *work)
     rpc_loop_post(load->w->options.loop, load_done, load);
 }
 
+/* ---- Removing, likewise: a large job's outputs may take a slow disk minutes ---- */
+
+struct removal {
+    struct job work;
+    char *path;
+};
+
+static void removal_run(struct job *work)
+{
+    struct removal *removal = CONTAINER_OF(work, struct removal, work);
+    struct err e = ERR_INIT;
+    if (sys_remove_tree(removal->path, &e) < 0) {
+        log_warning("mrworker", "files stay until the next start error=\"%s\"", err_message(&e));
+    }
+    free(removal->path);
+    free(removal);
+}
+
 /* ---- On the loop ---- */
+
+void worker_remove_tree(struct mr_worker_process *w, const char *path)
+{
+    struct removal *removal = xcalloc(1, sizeof(*removal));
+    removal->work.run = removal_run;
+    removal->path = xprintf("%s/jobs/removed-%" PRIu64, w->options.data, w->next_removal++);
+    if (rename(path, removal->path) == 0) {
+        workpool_submit_reserved(w->pool, &w->removals, &removal->work, NULL);
+        return;
+    }
+    if (errno != ENOENT) { /* which means: never made, or in a tree that goes already */
+        struct err e = ERR_INIT;
+        (void)err_errno(&e, "rename %s", path);
+        log_warning("mrworker", "files stay until the next start error=\"%s\"", err_message(&e));
+    }
+    free(removal->path);
+    free(removal);
+}
 
 void worker_job_free(struct worker_job *job)
 {
@@ -79,11 +118,8 @@ static void release_waiting(struct mr_worker_process *w, struct worker_job *job)
 static void remove_directory(struct mr_worker_process *w, const char *id)
 {
     struct buf path = BUF_INIT;
-    struct err e = ERR_INIT;
     task_path(TASK_PATH_JOB, w->options.data, id, NULL, &path);
-    if (sys_remove_tree(path.data, &e) < 0) {
-        log_warning("mrworker", "files of a job stay job=%s error=\"%s\"", id, err_message(&e));
-    }
+    worker_remove_tree(w, path.data);
     buf_deinit(&path);
 }
 

@@ -113,11 +113,8 @@ static void report_death(struct task *task)
 static void remove_work_directory(const struct task *task)
 {
     struct buf path = BUF_INIT;
-    struct err e = ERR_INIT;
     task_path(TASK_PATH_WORK, task->w->options.data, task->job, task->attempt, &path);
-    if (sys_remove_tree(path.data, &e) < 0) {
-        log_warning("mrworker", "working directory stays error=\"%s\"", err_message(&e));
-    }
+    worker_remove_tree(task->w, path.data);
     buf_deinit(&path);
 }
 

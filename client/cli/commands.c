@@ -17,7 +17,7 @@
 static const struct config_row common_rows[] = {
     {.type = CONFIG_HEADING, .key = "", .help = "The cluster"},
     {ROW("master", CONFIG_STRING, master), .value_name = "HOST:PORT[,...]", .env = "DFS_MASTER",
-     .help = "File masters."},
+     .shared_key = "masters", .help = "File masters."},
     {ROW("user", CONFIG_STRING, user), .value_name = "NAME", .env = "DFS_USER",
      .help = "Act as this user. Default: the login name. With TLS the certificate says who you "
              "are, and only the superuser can act as somebody else."},

@@ -39,6 +39,7 @@ static const struct config_row rows[] = {
      .offset = offsetof(struct replay_flags, cluster.master),
      .value_name = "HOST:PORT,...",
      .env = "DFS_MASTER",
+     .shared_key = "masters",
      .help = "The store's file masters."},
 };
 

@@ -13,6 +13,7 @@
 #include "common/rpc/daemon_page.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
+#include "common/rpc/rpc_watchdog.h"
 #include "common/sys.h"
 #include "mapreduce/master.h"
 
@@ -147,6 +148,7 @@ struct process {
     struct daemon_signals *signals;
     struct rpc_tls *tls;
     struct rpc_loop *loop;
+    struct rpc_watchdog watchdog;
     struct rpc_server *server;
     struct mr_master *master;
     struct daemon_page page;
@@ -241,7 +243,11 @@ static int start(struct process *p, struct err *e)
         set_address(p);
         r = start_page(p, e);
     }
-    return r < 0 ? r : mr_master_start(p->master, e);
+    if (r == 0) {
+        daemon_status("asking the file masters for the jobs");
+        r = mr_master_start(p->master, e);
+    }
+    return r;
 }
 
 static int run(struct process *p, struct err *e)
@@ -252,7 +258,9 @@ static int run(struct process *p, struct err *e)
         r = daemon_ready((int)p->options.ready_fd, p->address.data, e);
     }
     if (r == 0) {
+        rpc_watchdog_start(&p->watchdog, p->loop);
         rpc_loop_run(p->loop);
+        rpc_watchdog_stop(&p->watchdog);
         daemon_stopping();
     }
     return r;

@@ -17,6 +17,7 @@
 #include "common/rpc/daemon_page.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
+#include "common/rpc/rpc_watchdog.h"
 #include "common/sys.h"
 #include "mapreduce/spawner.h"
 #include "mapreduce/task_pipe.h"
@@ -177,7 +178,8 @@ struct process {
     struct daemon_signals *signals;
     struct spawner spawner;
     struct rpc_tls *tls;
-    struct rpc_loop *loop;  /* control: all state */
+    struct rpc_loop *loop; /* control: all state */
+    struct rpc_watchdog watchdog;
     struct rpc_loop *serve; /* map outputs and logs */
     struct rpc_server *server;
     struct mr_worker_process *worker;
@@ -344,6 +346,7 @@ static void leave(void *arg)
 static void stop_on_owner(void *arg)
 {
     struct process *p = arg;
+    rpc_watchdog_stop(&p->watchdog);
     daemon_stopping();
     worker_leave(p->worker);
     leave(p);
@@ -399,10 +402,13 @@ static int run(struct process *p, struct err *e)
     }
     r = r < 0 ? r : start_server(p, e);
     r = r < 0 ? r : start_page(p, e);
+    daemon_status("waiting for a mrmaster to accept this worker");
     r = r < 0 ? r : start_worker(p, e);
     if (r == 0) {
         log_info("mrworker", "serving address=%s", p->address.data);
+        rpc_watchdog_start(&p->watchdog, p->loop);
         rpc_loop_run(p->loop);
+        rpc_watchdog_stop(&p->watchdog);
     }
     return r;
 }

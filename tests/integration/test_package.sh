@@ -158,6 +158,11 @@ for daemon in $daemons; do
 done
 seq 1 20000 >in
 dfs mkdir -p /in
+sed "s|^masters = .*|masters = $DFS_MASTER|; s|^mrmaster = .*|mrmaster = $MR_MASTER|" "$root/etc/trireme/trireme.conf" >shared.conf
+for command in 'dfs ls /' 'mr workers'; do # commands know the cluster from the settings of the daemons
+    # shellcheck disable=SC2086
+    env -u DFS_MASTER -u MR_MASTER TRIREME_CONFIG=shared.conf $command >/dev/null || fail "$command without its variables"
+done
 dfs put in /in/numbers
 same_in_store in /in/numbers
 mr run --quiet --lib "$root/usr/lib/$library/trireme/wordcount.so" -i /in -o /counted

@@ -259,6 +259,31 @@ static void says_where_a_value_is_from(void **state)
     environment[0] = NULL;
 }
 
+/* A command has one master to give, the file's [all] has `masters` for everybody. */
+static void the_file_may_use_the_name_that_daemons_have(void **state)
+{
+    static const struct config_row one[] = {{.key = "master",
+                                             .type = CONFIG_STRING,
+                                             .offset = offsetof(struct options, data),
+                                             .env = "DFS_MASTER",
+                                             .shared_key = "masters",
+                                             .help = "File masters."}};
+    const struct config_program command = {
+        .name = "dfs", .summary = "work with files", .rows = one, .row_count = 1};
+    struct fixture *f = *state;
+    write_file(f, "[all]\nmasters = a:1,b:1\n");
+    assert_int_equal(parse(f, &command, ""), 0);
+    assert_string_equal(f->options.data, "a:1,b:1");
+    assert_non_null(
+        strstr(config_where(&f->config, &command, "master"), "trireme.conf:2: masters"));
+    assert_int_equal(parse(f, &command, "--master c:1"), 0);
+    assert_string_equal(f->options.data, "c:1");
+    write_file(f, "[dfs]\nmaster = d:1\n");
+    assert_int_equal(parse(f, &command, ""), 0);
+    assert_string_equal(f->options.data, "d:1");
+    assert_int_equal(parse(f, &command, "--masters e:1"), ERR_INVALID); /* in the file only */
+}
+
 static void errors_name_their_place(void **state)
 {
     struct fixture *f = *state;
@@ -551,6 +576,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(words_after_one_dash, setup, teardown),
         cmocka_unit_test_setup_teardown(help_needs_nothing_else, setup, teardown),
         cmocka_unit_test(help_is_a_page),
+        cmocka_unit_test_setup_teardown(the_file_may_use_the_name_that_daemons_have, setup,
+                                        teardown),
         cmocka_unit_test(help_gives_way_to_a_letter),
         cmocka_unit_test(the_reference_page_has_every_option),
         cmocka_unit_test(the_man_page_is_of_roff),

@@ -1,8 +1,10 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -62,34 +64,149 @@ static void ready_is_written_once_and_closed(void **state)
     assert_true(daemon_ready(1000, "127.0.0.1:9000", NULL) < 0);
 }
 
-static void systemd_is_told(void **state)
+/* A socket as systemd has one; its path is in NOTIFY_SOCKET. */
+static int notify_socket(struct buf *directory)
 {
-    struct buf path = BUF_INIT;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char text[64] = {0};
-    (void)state;
-    assert_int_equal(sys_make_temp_dir("test-daemon", &path, NULL), 0);
-    size_t dir_length = path.length;
-    buf_append_str(&path, "/notify");
-    memcpy(address.sun_path, path.data, path.length + 1);
-    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    assert_int_equal(sys_make_temp_dir("test-daemon", directory, NULL), 0);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", directory->data);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    setenv("NOTIFY_SOCKET", path.data, 1);
-    assert_int_equal(daemon_ready(-1, "x", NULL), 0);
-    assert_int_equal(recv(fd, text, sizeof(text), 0), 7);
-    assert_string_equal(text, "READY=1");
-    daemon_stopping();
-    assert_int_equal(recv(fd, text, sizeof(text), 0), 10);
-    assert_string_equal(text, "STOPPING=1");
-    setenv("NOTIFY_SOCKET", "relative", 1);
-    assert_int_equal(daemon_notify("READY=1", NULL), ERR_INVALID);
-    setenv("NOTIFY_SOCKET", "/nobody/listens", 1);
-    assert_true(daemon_notify("READY=1", NULL) < 0);
+    setenv("NOTIFY_SOCKET", address.sun_path, 1);
+    return fd;
+}
+
+static void notify_socket_end(int fd, struct buf *directory)
+{
     unsetenv("NOTIFY_SOCKET");
     close(fd);
-    path.data[dir_length] = 0;
-    assert_int_equal(sys_remove_tree(path.data, NULL), 0);
-    buf_deinit(&path);
+    assert_int_equal(sys_remove_tree(directory->data, NULL), 0);
+    buf_deinit(directory);
+}
+
+/* The next message, which is there already. */
+static void receive(int fd, const char *wanted)
+{
+    char text[128] = {0};
+    assert_true(recv(fd, text, sizeof(text) - 1, 0) > 0);
+    assert_string_equal(text, wanted);
+}
+
+static void receive_nothing(int fd)
+{
+    char text[128];
+    assert_int_equal(recv(fd, text, sizeof(text), 0), -1);
+    assert_int_equal(errno, EAGAIN);
+}
+
+static void systemd_is_told(void **state)
+{
+    struct buf directory = BUF_INIT;
+    int fd = notify_socket(&directory);
+    (void)state;
+    assert_int_equal(daemon_ready(-1, "x", NULL), 0);
+    receive(fd, "READY=1\nSTATUS=serving at x");
+    daemon_status("waiting");
+    receive(fd, "STATUS=waiting");
+    daemon_stopping();
+    receive(fd, "STOPPING=1\nSTATUS=finishing what is in progress");
+    setenv("NOTIFY_SOCKET", "relative", 1);
+    assert_int_equal(daemon_notify("READY=1", DAEMON_NOTIFY_SURELY, NULL), ERR_INVALID);
+    setenv("NOTIFY_SOCKET", "/nobody/listens", 1);
+    assert_true(daemon_notify("READY=1", DAEMON_NOTIFY_SURELY, NULL) < 0);
+    daemon_status("nobody hears it");
+    notify_socket_end(fd, &directory);
+}
+
+static void what_is_said_again_does_not_wait(void **state)
+{
+    struct buf directory = BUF_INIT;
+    int fd = notify_socket(&directory);
+    struct err e = ERR_INIT;
+    int sent = 0;
+    int r = 0;
+    (void)state;
+    while ((r = daemon_notify("WATCHDOG=1", DAEMON_NOTIFY_NOW, &e)) == 0) {
+        sent++; /* until the socket is full: how many that are is the kernel's setting */
+    }
+    assert_int_equal(r, ERR_BUSY);
+    daemon_status("no room for this either");
+    for (int i = 0; i < sent; i++) {
+        receive(fd, "WATCHDOG=1");
+    }
+    receive_nothing(fd);
+    notify_socket_end(fd, &directory);
+}
+
+static void a_child_is_not_what_systemd_hears(void **state)
+{
+    struct buf directory = BUF_INIT;
+    int fd = notify_socket(&directory);
+    (void)state;
+    setenv("WATCHDOG_USEC", "1000000", 1);
+    setenv("WATCHDOG_PID", "1", 1);
+    daemon_notify_child();
+    assert_null(getenv("WATCHDOG_USEC"));
+    assert_null(getenv("WATCHDOG_PID"));
+    assert_int_equal(daemon_notify("READY=1", DAEMON_NOTIFY_SURELY, NULL), 0);
+    receive_nothing(fd);
+    notify_socket_end(fd, &directory);
+}
+
+/* ---- Watchdog ---- */
+
+static time_ms every(const char *usec, const char *pid)
+{
+    time_ms ms = 4711;
+    assert_int_equal(daemon_watchdog_every(usec, pid, 77, &ms, NULL), 0);
+    return ms;
+}
+
+static void a_beat_is_due_twice_in_the_time_that_systemd_allows(void **state)
+{
+    (void)state;
+    assert_int_equal(every("60000000", "77"), 30000);
+    assert_int_equal(every("60000000", NULL), 30000); /* set by hand: for whoever reads it */
+    assert_int_equal(every("1500000", "77"), 750);
+    assert_int_equal(every("1", "77"), 1); /* absurd, but no busy loop */
+    assert_int_equal(daemon_watchdog_next(30000, 1000, true), 31000);
+}
+
+static void nobody_waits_for_the_beats_of_others(void **state)
+{
+    (void)state;
+    assert_int_equal(every(NULL, NULL), 0);
+    assert_int_equal(every(NULL, "77"), 0);
+    assert_int_equal(every("0", "77"), 0);
+    assert_int_equal(every("60000000", "78"), 0); /* inherited from a daemon that started us */
+}
+
+static void an_unheard_beat_is_said_again_before_systemd_loses_patience(void **state)
+{
+    (void)state;
+    time_ms now = 5000;
+    time_ms gives_up = now + 2 * every("60000000", "77");
+    int tries = 0;
+    while (now < gives_up) {
+        time_ms next = daemon_watchdog_next(every("60000000", "77"), now, false);
+        assert_true(next > now);
+        now = next;
+        tries++;
+    }
+    assert_int_equal(tries, 20);
+    assert_int_equal(daemon_watchdog_next(1, 7, false), 8);
+}
+
+static void nonsense_in_the_environment_is_named(void **state)
+{
+    struct err e = ERR_INIT;
+    time_ms ms = 4711;
+    (void)state;
+    assert_int_equal(daemon_watchdog_every("soon", "77", 77, &ms, &e), ERR_INVALID);
+    assert_non_null(strstr(err_message(&e), "WATCHDOG_USEC"));
+    assert_int_equal(daemon_watchdog_every("60000000", "me", 77, &ms, &e), ERR_INVALID);
+    assert_non_null(strstr(err_message(&e), "WATCHDOG_PID"));
+    assert_int_equal(ms, 4711);
 }
 
 static void a_failed_disk_has_its_own_exit_status(void **state)
@@ -112,6 +229,12 @@ int main(void)
         cmocka_unit_test(signals_wake_the_owner),
         cmocka_unit_test(ready_is_written_once_and_closed),
         cmocka_unit_test(systemd_is_told),
+        cmocka_unit_test(what_is_said_again_does_not_wait),
+        cmocka_unit_test(a_child_is_not_what_systemd_hears),
+        cmocka_unit_test(a_beat_is_due_twice_in_the_time_that_systemd_allows),
+        cmocka_unit_test(nobody_waits_for_the_beats_of_others),
+        cmocka_unit_test(an_unheard_beat_is_said_again_before_systemd_loses_patience),
+        cmocka_unit_test(nonsense_in_the_environment_is_named),
         cmocka_unit_test(a_failed_disk_has_its_own_exit_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,7 +3,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -130,6 +134,51 @@ static void lines_of_threads_do_not_mix(void **state)
     }
 }
 
+/* What a line looks like on a stderr that is this file, with that in JOURNAL_STREAM. */
+static void read_stderr(FILE *file, const char *journal, char text[256])
+{
+    int kept = dup(STDERR_FILENO);
+    assert_int_equal(dup2(fileno(file), STDERR_FILENO), STDERR_FILENO);
+    setenv("JOURNAL_STREAM", journal, 1);
+    log_init(LOG_LEVEL_DEBUG, NULL, NULL);
+    log_error("x", "a");
+    log_warning("x", "b");
+    log_info("x", "c");
+    log_debug("x", "d");
+    unsetenv("JOURNAL_STREAM");
+    (void)dup2(kept, STDERR_FILENO); /* before anything can fail */
+    close(kept);
+    ssize_t length = pread(fileno(file), text, 255, 0);
+    assert_true(length > 0);
+    text[length] = 0;
+    assert_int_equal(ftruncate(fileno(file), 0), 0);
+    assert_int_equal(lseek(fileno(file), 0, SEEK_SET), 0);
+}
+
+static void the_journal_gets_the_level_of_each_line(void **state)
+{
+    FILE *file = tmpfile();
+    struct stat stat;
+    char journal[64];
+    char text[256];
+    (void)state;
+    assert_non_null(file);
+    assert_int_equal(fstat(fileno(file), &stat), 0);
+    (void)snprintf(journal, sizeof(journal), "%ju:%ju", (uintmax_t)stat.st_dev,
+                   (uintmax_t)stat.st_ino);
+    read_stderr(file, journal, text);
+    assert_string_equal(text, "<3>2001-09-09T01:46:40.123Z error x: a\n"
+                              "<4>2001-09-09T01:46:40.123Z warning x: b\n"
+                              "<6>2001-09-09T01:46:40.123Z info x: c\n"
+                              "<7>2001-09-09T01:46:40.123Z debug x: d\n");
+    read_stderr(file, "0:1", text); /* redirected: JOURNAL_STREAM is inherited, stderr is not */
+    assert_string_equal(text, "2001-09-09T01:46:40.123Z error x: a\n"
+                              "2001-09-09T01:46:40.123Z warning x: b\n"
+                              "2001-09-09T01:46:40.123Z info x: c\n"
+                              "2001-09-09T01:46:40.123Z debug x: d\n");
+    (void)fclose(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,6 +187,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(control_characters_stay_inside_their_line, setup, teardown),
         cmocka_unit_test_setup_teardown(long_lines_are_cut_visibly, setup, teardown),
         cmocka_unit_test(level_names),
+        cmocka_unit_test_setup_teardown(the_journal_gets_the_level_of_each_line, setup, teardown),
         cmocka_unit_test_setup_teardown(lines_of_threads_do_not_mix, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
