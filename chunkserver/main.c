@@ -198,9 +198,6 @@ int main(int argc, char **argv)
     } else {
         started = 1;
         server_run(&server);
-        if (!server_settle(&server)) {
-            _Exit(0); /* nothing that it has acknowledged depends on those threads */
-        }
     }
     daemon_signals_stop(signals);
     server_deinit(&server);

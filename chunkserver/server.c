@@ -329,6 +329,14 @@ __attribute__((noreturn)) static void leave_at_once(const struct server *s, cons
     log_warning("chunkserver",
                 "ends without waiting any longer, %s: streams=%" PRIu64 " claims=%zu", why,
                 s->stream_count, s->uses.count);
+    for (size_t i = 0; i < s->disks.count; i++) {
+        const struct disk *disk = &s->disks.list[i];
+        size_t jobs = workpool_depth(server_workers(s, disk));
+        if (jobs > 0) {
+            log_warning("chunkserver", "at work on a disk that may hang data=%s jobs=%zu",
+                        disk->path, jobs);
+        }
+    }
     _exit(0);
 }
 
@@ -368,35 +376,6 @@ static void drain_on_owner(void *arg)
     }
     server_stop_chains(s, ERR_UNAVAILABLE, "the chunkserver is shutting down");
     drained_check(s);
-}
-
-static bool disk_is_busy(const struct server *s, const struct disk *disk)
-{
-    return workpool_depth(server_workers(s, disk)) > 0;
-}
-
-static bool any_disk_busy(const struct server *s)
-{
-    bool any = workpool_depth(s->pool) > 0;
-    for (size_t i = 0; i < s->disks.count && !any; i++) {
-        any = disk_is_busy(s, &s->disks.list[i]);
-    }
-    return any;
-}
-
-bool server_settle(struct server *s)
-{
-    while (any_disk_busy(s) && clock_mono_ms() < s->drain_deadline) {
-        clock_sleep_ms(1);
-    }
-    bool settled = !any_disk_busy(s);
-    for (size_t i = 0; i < s->disks.count && !settled; i++) {
-        if (disk_is_busy(s, &s->disks.list[i])) {
-            log_warning("chunkserver", "ending without waiting for a disk that hangs data=%s",
-                        s->disks.list[i].path);
-        }
-    }
-    return settled;
 }
 
 void server_stop(struct server *s)

@@ -145,9 +145,6 @@ int server_start(struct server *s, const struct server_options *options, struct 
 void server_run(struct server *s);
 /* Drains: refuses new work, ends streams, stops the owner. Any thread. */
 void server_stop(struct server *s);
-/* After server_run(): waits for the threads at work on disks, at most until the drain's deadline.
- * False: a disk hangs, the log says which, and server_deinit() would wait, maybe for ever. */
-bool server_settle(struct server *s) MUST_CHECK;
 /* Tells every append stream to end (owner). */
 void server_stop_chains(struct server *s, int code, const char *why);
 void server_deinit(struct server *s); /* accepts zeroed and half-started */

@@ -410,7 +410,7 @@ class TestHanging(Fixture):
             self.assertEqual(server.stop(), 0)
             with self.assertRaises(grpc.RpcError):
                 stuck.result(30)
-        self.assertIn(f"ending without waiting for a disk that hangs data={server.disks[0]}", server.log_text())
+        self.assertIn(f"at work on a disk that may hang data={server.disks[0]} jobs=1", server.log_text())
 
     @staticmethod
     def begin(server, chunk):
