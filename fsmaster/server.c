@@ -264,9 +264,13 @@ static int listen_at(struct server *s, struct err *e)
                                              .address = s->address,
                                              .metrics = s->metrics.registry};
     s->transport = raft_transport_new(&between);
-    struct rpc_service services[] = {{fs_service, s},     {raft_admin_service, s},
-                                     {backup_service, s}, {orphans_service, s},
-                                     {admin_service, s},  {raft_stream_service, s->transport}};
+    struct rpc_service services[] = {{fs_service, s},
+                                     {chunkservers_service, s},
+                                     {raft_admin_service, s},
+                                     {backup_service, s},
+                                     {orphans_service, s},
+                                     {admin_service, s},
+                                     {raft_stream_service, s->transport}};
     struct rpc_server_options options = {.addresses = &o->listen,
                                          .address_count = 1,
                                          .tls = s->tls,

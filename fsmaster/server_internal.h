@@ -13,7 +13,8 @@
  *   server_admin.c     chunkservers that an operator has taken out of service
  *   server_balance.c   copies from full servers to empty ones
  *   server_scan.c      soft state from the state on disk, at start
- *   fs_rpc.c           the service table: wire to plain and back
+ *   fs_rpc.c           what clients ask: the service table, wire to plain and back
+ *   chunkservers_rpc.c what chunkservers say of themselves
  *   raft_admin_rpc.c   what operators and peers ask of a member
  *   backup_rpc.c       copies of the state for operators
  *   orphans_rpc.c      replicas that the state does not know
@@ -272,6 +273,10 @@ void scan_free(struct server *s);
 /* ---- fs_rpc.c ---- */
 
 extern const struct rpc_service_row fs_service[];
+
+/* ---- chunkservers_rpc.c ---- */
+
+extern const struct rpc_service_row chunkservers_service[];
 
 /* ---- raft_admin_rpc.c ---- */
 

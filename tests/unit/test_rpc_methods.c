@@ -77,6 +77,7 @@ static void test_fsmaster(void **state)
     (void)state;
     const struct rpc_method *methods[FSMASTER_METHOD_COUNT_MAX];
     size_t count = take_methods(fs_service, methods, 0);
+    count = take_methods(chunkservers_service, methods, count);
     count = take_methods(admin_service, methods, count);
     check_table("proto/fs.proto", methods, count);
     count = take_methods(raft_stream_service, methods, 0);
