@@ -1,17 +1,19 @@
 /* Layout: DATA/chunks/HH/IIIIIIIIIIIIIIII, HH the last byte of the chunk id in hex, so that a
  * directory holds a 256th of the chunks whatever the ids; each is made with its first chunk. A copy
  * in progress has ".copy" appended and a file in the trash ".VERSION"; the index never names the
- * former, and the next attempt empties it.
+ * former, so the next start removes all that a crash has left.
  *
  * Crash argument. A file becomes part of a chunk only by an index entry written after its pwrite
  * returned (a killed process loses nothing) and, for a seal, after fdatasync of the file and fsync
  * of its directory (a power cut loses nothing). Bytes beyond the indexed length are never read. */
 #include "chunkserver/chunk_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -21,7 +23,9 @@
 #include "common/macros.h"
 #include "common/sys.h"
 
-enum { NAME_BYTES = 64 };
+enum { NAME_BYTES = 64, ID_DIGITS = 16 };
+
+static const char copy_suffix[] = ".copy";
 
 static const struct chunk_file_calls real_calls = {
     .pwritev = pwritev,
@@ -83,7 +87,7 @@ int chunk_file_create(struct chunk_dirs *d, chunk_id id, struct chunk_file *ret,
 
 int chunk_file_create_copy(struct chunk_dirs *d, chunk_id id, struct chunk_file *ret, struct err *e)
 {
-    return file_create(d, id, ".copy", ret, e);
+    return file_create(d, id, copy_suffix, ret, e);
 }
 
 int chunk_file_open(const struct chunk_dirs *d, chunk_id id, bool writable, struct chunk_file *ret,
@@ -272,7 +276,7 @@ int chunk_file_adopt_copy(struct chunk_file *f, struct err *e)
 {
     char from[NAME_BYTES];
     char to[NAME_BYTES];
-    name_format(from, f->id, ".copy");
+    name_format(from, f->id, copy_suffix);
     name_format(to, f->id, "");
     if (calls->fdatasync(f->fd) < 0) {
         return err_errno(e, "fdatasync of chunk %" PRIu64, f->id);
@@ -286,7 +290,57 @@ int chunk_file_adopt_copy(struct chunk_file *f, struct err *e)
 void chunk_file_remove_copy(struct chunk_file *f)
 {
     char name[NAME_BYTES];
-    name_format(name, f->id, ".copy");
-    (void)unlinkat(f->dir_fd, name, 0); /* the next attempt empties one that stays */
+    if (f->fd < 0) {
+        return;
+    }
+    name_format(name, f->id, copy_suffix);
+    (void)unlinkat(f->dir_fd, name, 0); /* one that stays goes at the next start */
     chunk_file_close(f);
+}
+
+static bool is_copy_name(const char *name)
+{
+    return strspn(name, "0123456789abcdef") == ID_DIGITS &&
+           strcmp(name + ID_DIGITS, copy_suffix) == 0;
+}
+
+static int remove_copies_in(int dir_fd, size_t *count, struct err *e)
+{
+    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a place of its own */
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (dir == NULL) {
+        int r = err_errno(e, "open a directory of chunks");
+        sys_close(&fd);
+        return r;
+    }
+    int r = 0;
+    const struct dirent *entry;
+    errno = 0;
+    while (r == 0 && (entry = readdir(dir)) != NULL) {
+        if (is_copy_name(entry->d_name)) {
+            r = unlinkat(dir_fd, entry->d_name, 0) < 0 ? err_errno(e, "remove %s", entry->d_name)
+                                                       : 0;
+            *count += r == 0;
+        }
+        errno = 0;
+    }
+    if (r == 0 && errno != 0) {
+        r = err_errno(e, "read a directory of chunks");
+    }
+    (void)closedir(dir); /* was only read */
+    return r;
+}
+
+int chunk_file_remove_copies(const struct chunk_dirs *d, size_t *ret_count, struct err *e)
+{
+    size_t count = 0;
+    int r = 0;
+    for (chunk_id i = 0; r == 0 && i < CHUNK_DIR_COUNT; i++) {
+        int dir_fd = chunk_dirs_find(d, i);
+        r = dir_fd >= 0 ? remove_copies_in(dir_fd, &count, e) : 0;
+    }
+    if (r == 0) {
+        *ret_count = count;
+    }
+    return r;
 }

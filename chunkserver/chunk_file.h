@@ -80,7 +80,11 @@ int chunk_file_bytes(const struct chunk_file *f, uint64_t *ret, struct err *e) M
 int chunk_file_create_copy(struct chunk_dirs *d, chunk_id id, struct chunk_file *ret,
                            struct err *e) MUST_CHECK;
 int chunk_file_adopt_copy(struct chunk_file *f, struct err *e) MUST_CHECK;
-void chunk_file_remove_copy(struct chunk_file *f);
+void chunk_file_remove_copy(struct chunk_file *f); /* accepts closed */
+/* Removes all that copies have left which a crash or a failure kept from their end. At the start,
+ * before there are copies in progress; reads every directory of chunks. */
+int chunk_file_remove_copies(const struct chunk_dirs *d, size_t *ret_count,
+                             struct err *e) MUST_CHECK;
 
 /* The system calls that tests make fail. Installed before threads start; NULL: the real ones. */
 struct chunk_file_calls {

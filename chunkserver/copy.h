@@ -1,6 +1,6 @@
 /* CopyChunk: pulls a sealed chunk from one of its holders, verifies every block, makes it durable
- * and only then enters it into the index. Until then nothing of it counts; a crash leaves a file
- * that the next attempt empties. */
+ * and only then enters it into the index. Until then nothing of it counts. A copy that is given up
+ * takes its file along; one that a crash leaves goes at the next start. */
 #ifndef CHUNKSERVER_COPY_H
 #define CHUNKSERVER_COPY_H
 

@@ -1,6 +1,7 @@
 /* The order of a start: which identity counts (of a directory that a cluster has accepted, else of
  * one that there is, else a new one) -> each directory: made if the server is new, locked, compared
- * -> chunk directories and index -> one start count above all of theirs, written to each.
+ * -> chunk directories, of which unfinished copies are removed, and index -> one start count above
+ * all of theirs, written to each.
  *
  * A directory that is not there is made only when the whole server is new: on a server that has
  * chunks it is a disk that is not mounted. One that is there and empty is a new disk.
@@ -142,6 +143,10 @@ static int open_disk(struct disks *d, struct disk *disk, bool is_new, struct err
     int r = open_dir(d, disk, is_new, e);
     if (r == 0) {
         r = chunk_dirs_open(&disk->chunks.dirs, disk->path, e);
+    }
+    if (r == 0) {
+        r = chunk_file_remove_copies(&disk->chunks.dirs, &disk->copies_removed, e);
+        r = r < 0 ? err_wrap(e, r, "data directory %s", disk->path) : 0;
     }
     if (r == 0) {
         r = chunk_index_open(disk->path, &disk->chunks.index, e);

@@ -30,6 +30,7 @@ struct disk {
     size_t number;            /* place in the list */
     uint64_t file_system;     /* number of its device: directories may share one */
     struct workpool *pool;    /* threads that work on it alone; NULL: the server's do */
+    size_t copies_removed;    /* at the start: files of copies that did not come to their end */
 
     /* The owner's. */
     uint64_t used_bytes; /* by chunks in the table */

@@ -175,8 +175,12 @@ static int move_to_file(struct replica *r, struct err *e)
             code = chunk_file_sync(&r->file, e);
         }
     }
-    if (code < 0) {
+    if (code < 0 && r->is_copy) {
+        chunk_file_remove_copy(&r->file);
+    } else if (code < 0) {
         chunk_file_close(&r->file);
+    }
+    if (code < 0) {
         return code;
     }
     r->record.inlined = false;

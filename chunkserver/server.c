@@ -80,6 +80,10 @@ static int load_disks(struct server *s, struct err *e)
             log_error("chunkserver", "going on without a disk data=%s: %s", disk->path,
                       err_message(&disk->failure));
         }
+        if (disk->copies_removed > 0) {
+            log_info("chunkserver", "unfinished copies removed data=%s count=%zu", disk->path,
+                     disk->copies_removed);
+        }
     }
     gauge_set(s->counters.failed_disks, (int64_t)disk_failures_count(&s->disks.failures));
     return r;

@@ -370,9 +370,77 @@ def flip(path, offset):
         f.write(bytes([byte ^ 0x10]))
 
 
+def unfinished_copies(server):
+    return glob.glob(os.path.join(server.data, "chunks", "*", "*.copy"))
+
+
+class HalfSource:
+    """A holder of sealed chunk 1 that sends its first message of each read, and no more; until `end` is set it says that
+    it is alive and does not end the read."""
+
+    def __init__(self, data):
+        self.data = data
+        self.end = threading.Event()
+        self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+        self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("trireme.v1.Chunkserver", {
+            "Read": grpc.unary_stream_rpc_method_handler(
+                self.read, request_deserializer=chunk_pb2.ReadRequest.FromString,
+                response_serializer=chunk_pb2.ReadMessage.SerializeToString)}),))
+        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+
+    def proto(self):
+        return common_pb2.Server(id=99, host="half", address=f"127.0.0.1:{self.port}")
+
+    def message(self, offset, data):
+        return chunk_pb2.ReadMessage(header=chunk_pb2.ReadHeader(
+            offset=offset, readable=len(self.data), sealed=True, version=1, block_crcs=block_crcs(data, 0, len(data))), data=data)
+
+    def read(self, request, context):
+        yield self.message(0, self.data[:MESSAGE])
+        while not self.end.wait(1):
+            yield self.message(MESSAGE, b"")
+
+    def stop(self):
+        self.end.set()
+        self.server.stop(0).wait()
+
+
 class TestCare(Fixture):
     SERVERS = 4
     ARGS = ("--trash-time", "1s")
+
+    def start_half_copy(self, pool):
+        """-> the source, the command's future. Bytes of the copy are in its file, and more are awaited."""
+        source = HalfSource(random_bytes(3 * MESSAGE))
+        self.addCleanup(source.stop)
+        server = self.servers[3]
+        copying = pool.submit(server.copy, 1, 1, len(source.data), source)
+        wait_until(lambda: [os.path.getsize(f) for f in unfinished_copies(server)] == [MESSAGE], what="half a copy")
+        return source, copying
+
+    def test_copy_that_a_kill_ends_is_removed_at_the_next_start(self):
+        data = random_bytes(2 * MESSAGE)
+        server = self.servers[3]
+        put([server], 2, data)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            _, copying = self.start_half_copy(pool)
+            server.kill()
+            with self.assertRaises(grpc.RpcError):
+                copying.result(30)
+        self.assertEqual(len(unfinished_copies(server)), 1, "the kill came in the midst of a copy")
+        server.start()
+        self.assertEqual(unfinished_copies(server), [])
+        self.assertIn("unfinished copies removed", server.log_text())
+        self.check(server, 2, data)
+
+    def test_copy_that_is_given_up_is_removed(self):
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            source, copying = self.start_half_copy(pool)
+            source.end.set()
+            with self.assertRaises(grpc.RpcError):
+                copying.result(30)
+        self.assertEqual(unfinished_copies(self.servers[3]), [])
 
     def test_copy_from_a_holder(self):
         for chunk, size in ((1, 0), (2, 100), (3, 3 * MESSAGE + 17)):

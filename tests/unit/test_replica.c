@@ -1,6 +1,8 @@
 /* Replicas on a real directory: file, index and CRCs together; a killed process; a disk that fails;
  * a power cut that leaves less than the index says. */
 #include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -371,6 +373,86 @@ static void test_copy_replaces_an_old_replica_at_the_end(void **state)
     replica_deinit(&copy);
 }
 
+/* Whether the file of a copy of the chunk is there; `plant` makes an empty one. */
+static bool copy_is_there(struct fixture *f, chunk_id id, bool plant)
+{
+    struct buf path = BUF_INIT;
+    buf_printf(&path, "%s/chunks/%02x/%016" PRIx64 ".copy", f->dir.data, (unsigned)(id % 256), id);
+    int fd = open(path.data, O_RDONLY | (plant ? O_CREAT : 0), 0600);
+    bool there = fd >= 0;
+    sys_close(&fd);
+    buf_deinit(&path);
+    return there;
+}
+
+static void test_copy_that_is_given_up_leaves_no_file(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct replica whole = fresh(f, 1);
+    write_and_save(f, &whole, 3 * BLOCK);
+    replica_deinit(&whole);
+    struct replica copy = fresh(f, 1);
+    replica_make_copy(&copy);
+    assert_int_equal(append(f, &copy, 2 * BLOCK, &e), 0);
+    assert_true(copy_is_there(f, 1, false));
+    replica_remove_copy(&copy);
+    assert_false(copy_is_there(f, 1, false));
+    replica_deinit(&copy);
+    assert_int_equal(verified(f, 1), 3 * BLOCK);
+}
+
+/* On its way from the index to a file. */
+static void test_copy_that_meets_a_full_disk_leaves_no_file(void **state)
+{
+    struct fixture *f = *state;
+    int code = -1;
+    for (int n = 0; code < 0; n++) {
+        struct err e = ERR_INIT;
+        struct replica copy = fresh(f, 1);
+        replica_make_copy(&copy);
+        assert_int_equal(append(f, &copy, BLOCK / 2, &e), 0);
+        fail_after = n;
+        fail_errno = ENOSPC;
+        chunk_file_install_calls(&failing_calls);
+        code = append(f, &copy, 2 * BLOCK, &e);
+        chunk_file_install_calls(NULL);
+        assert_true(n > 0 || code == ERR_NO_SPACE);
+        replica_remove_copy(&copy);
+        assert_false(copy_is_there(f, 1, false));
+        replica_deinit(&copy);
+    }
+}
+
+static void test_start_removes_what_copies_have_left(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    size_t count = 99;
+    for (chunk_id id = 1; id <= 3; id++) {
+        struct replica r = fresh(f, id);
+        write_and_save(f, &r, 3 * BLOCK);
+        replica_deinit(&r);
+    }
+    struct replica copy = fresh(f, 2);
+    replica_make_copy(&copy);
+    assert_int_equal(append(f, &copy, 2 * BLOCK, &e), 0);
+    replica_deinit(&copy); /* as a crash does: nothing is removed */
+    assert_true(copy_is_there(f, 2, false));
+    assert_true(copy_is_there(f, 3 + 256, true)); /* beside chunk 3 */
+    disk_close(f);
+    disk_open(f);
+    assert_int_equal(chunk_file_remove_copies(&f->disk.dirs, &count, &e), 0);
+    assert_int_equal(count, 2);
+    assert_false(copy_is_there(f, 2, false));
+    assert_false(copy_is_there(f, 3 + 256, false));
+    for (chunk_id id = 1; id <= 3; id++) {
+        assert_int_equal(verified(f, id), 3 * BLOCK);
+    }
+    assert_int_equal(chunk_file_remove_copies(&f->disk.dirs, &count, &e), 0);
+    assert_int_equal(count, 0);
+}
+
 static void test_set_aside_keeps_the_longer_file(void **state)
 {
     struct fixture *f = *state;
@@ -485,6 +567,9 @@ int main(void)
         FIXTURE_TEST(test_every_failing_write_is_told_and_leaves_the_rest_right),
         FIXTURE_TEST(test_failed_sync_makes_nothing_durable),
         FIXTURE_TEST(test_copy_replaces_an_old_replica_at_the_end),
+        FIXTURE_TEST(test_copy_that_is_given_up_leaves_no_file),
+        FIXTURE_TEST(test_copy_that_meets_a_full_disk_leaves_no_file),
+        FIXTURE_TEST(test_start_removes_what_copies_have_left),
         FIXTURE_TEST(test_set_aside_keeps_the_longer_file),
         FIXTURE_TEST(test_groups_write_what_they_bring_along),
         FIXTURE_TEST(test_bytes_stay_in_memory_up_to_the_bounds_of_an_inline_chunk),
