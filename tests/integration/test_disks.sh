@@ -127,14 +127,15 @@ full()
 full || fail "nothing ever gets full"
 tail -n 1 "$T/err" | grep -q "/d/large\.[0-9]*: .*too few live chunkservers in service with room" ||
     { cat "$T/err"; fail "its last word is not what and why"; }
-dfs put --chunk-size 8M "$T/large" /d/stopped 2>"$T/err" &
+# Words of its own: those of the put before are in the other file.
+dfs put --chunk-size 8M "$T/large" /d/stopped 2>"$T/stopped.err" &
 putting=$!
-wait_until 30 grep -q "waiting: too few" "$T/err"
+wait_until 30 grep -q "waiting: too few" "$T/stopped.err"
 kill -TERM $putting
 status=0
 wait $putting || status=$?
-[ "$status" = 130 ] || { cat "$T/err"; fail "status $status of a put that was ended while it waited"; }
-grep -q "interrupted while it waited" "$T/err"
+[ "$status" = 130 ] || { cat "$T/stopped.err"; fail "status $status of a put that was ended while it waited"; }
+grep -q "interrupted while it waited" "$T/stopped.err"
 expect 1 dfs test -e /d/stopped
 wait_until 30 all_good
 for ((i = 1; i <= $(cat "$T/written"); i++)); do
