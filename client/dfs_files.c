@@ -33,7 +33,7 @@ static int create(struct dfs *dfs, const struct fs_op *op, const char *name, str
     struct fs_result result;
     call_begin(&c, dfs);
     int r = fs_mutate(&c, op, &result, e);
-    struct file_write_start start = {.first = &result};
+    struct file_write_start start = {.named = op->path != NULL, .first = &result};
     if (r == 0) {
         start.inode = result.inode;
         start.lease_epoch = result.lease_epoch;
@@ -116,7 +116,8 @@ int dfs_append(struct dfs *dfs, const char *path, struct dfs_file **ret, struct 
     struct file_write_start start = {.inode = got.inode,
                                      .lease_epoch = got.lease_epoch,
                                      .chunk_bytes = got.chunk_bytes,
-                                     .length = got.length};
+                                     .length = got.length,
+                                     .named = true};
     r = check_start(&start, &e);
     if (r == 0 && got.open_chunk.id != 0) {
         r = recover_open(dfs, &got, &start.length, &e);

@@ -22,6 +22,7 @@ struct file_write_start {
     uint64_t lease_epoch;
     uint64_t chunk_bytes;
     uint64_t length;               /* sealed so far */
+    bool named;                    /* readers can open it while it is written */
     const struct fs_result *first; /* its chunk and replicas are the first chunk, copied; NULL or
                                       without a chunk: none is allocated yet */
 };

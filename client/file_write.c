@@ -8,7 +8,12 @@
  * keeper (lease.h) takes in what has come and sends down the chain, if there is one, what the
  * stream had no room for, what fills no message, and the watermark. Only the writer may tell that:
  * what a reader has seen is never given up, and the writer gives up a chunk of which it knows no
- * acknowledged byte. */
+ * acknowledged byte.
+ *
+ * So a file that readers can open has a chain from its first byte on: the keeper begins the one of
+ * a chunk that came with Create (a small file that is closed at once has it in one message), and
+ * dfs_write() asks for every other chunk, which means waiting, and the keeper must not wait. A file
+ * without a name has no readers; its chunks are asked for when they have a message to take. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +58,7 @@ struct file_write {
     struct dfs *dfs;
     struct rpc_loop *loop;
     char *name; /* for error texts */
+    bool named; /* readers can open it */
     inode_id inode;
     uint64_t lease_epoch;
     struct lease lease;
@@ -516,12 +522,20 @@ static int wait_for(struct file_write *w, struct call *c, bool (*enough)(const s
 
 /* ---- Between the user's calls ---------------------------------------------------------------- */
 
+/* Bytes wait for a chain that can be begun without asking anybody. */
+static bool may_begin_first(const struct file_write *w)
+{
+    const struct writer *core = &w->core;
+    return w->named && !w->final.code && core->phase == WRITER_EMPTY && core->base < core->end &&
+           w->first.chunk.id != 0;
+}
+
 /* Bytes are to be sent or acknowledged, or the chain does not know of all that were. */
 static bool is_restless(const struct file_write *w)
 {
     const struct writer *core = &w->core;
-    return w->chain && core->phase == WRITER_OPEN &&
-           (core->acked > w->told || core->base + core->acked < core->end);
+    return may_begin_first(w) || (w->chain && core->phase == WRITER_OPEN &&
+                                  (core->acked > w->told || core->base + core->acked < core->end));
 }
 
 static void tell_watermark(struct file_write *w)
@@ -548,6 +562,10 @@ static bool tend(struct lease *lease)
     struct file_write *w = CONTAINER_OF(lease, struct file_write, lease);
     while (rpc_loop_step(w->loop, 0)) {
     }
+    if (may_begin_first(w)) {
+        writer_push(&w->core); /* so that the bytes go with the opening */
+        (void)use_first(w);
+    }
     if (w->chain && w->core.phase == WRITER_OPEN) {
         writer_push(&w->core);
     }
@@ -570,6 +588,13 @@ static void leave(struct file_write *w, struct call *c)
 }
 
 /* ---- The user's calls ----------------------------------------------------------------------- */
+
+/* Bytes wait and nobody is there to take them: the file's readers would wait for as long as it
+ * takes to fill a message. */
+static bool lacks_chain(const struct file_write *w)
+{
+    return w->named && !w->chain && w->first.chunk.id == 0 && writer_in_flight(&w->core) > 0;
+}
 
 static bool has_room(const struct file_write *w)
 {
@@ -597,6 +622,7 @@ struct file_write *file_write_new(struct dfs *dfs, struct rpc_loop *loop,
     w->name = xstrdup(name);
     w->inode = start->inode;
     w->lease_epoch = start->lease_epoch;
+    w->named = start->named;
     w->progress = start->length;
     list_init(&w->chains);
     if (start->first && start->first->chunk.id != 0 && start->first->replica_count > 0) {
@@ -635,6 +661,9 @@ int file_write_bytes(struct file_write *w, const void *data, size_t length, stru
         if (writer_in_flight(&w->core) >= DATA_MESSAGE_BYTES_MAX) {
             r = go_on(w, &c);
         }
+    }
+    if (r == 0 && lacks_chain(w)) {
+        r = go_on(w, &c);
     }
     leave(w, &c);
     return r < 0 ? failed(w, e) : 0;

@@ -95,6 +95,18 @@ static void tend_all(struct dfs *dfs, time_ms now)
     }
 }
 
+/* With the lock held. */
+static bool has_restless(const struct lease_keeper *k)
+{
+    LIST_FOR_EACH(node, &k->leases)
+    {
+        if (LIST_ENTRY(node, struct lease, link)->restless) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void *keeper_main(void *arg)
 {
     struct dfs *dfs = arg;
@@ -104,7 +116,7 @@ static void *keeper_main(void *arg)
     time_ms look_at = 0;
     sync_enter(&dfs->lock);
     while (!k->stopping) {
-        bool looks = k->streams > 0;
+        bool looks = k->streams > 0 || has_restless(k);
         sync_wait(&dfs->lock, clock_mono_ms() + (looks ? (time_ms)IDLE_MS : (time_ms)RENEW_MS));
         time_ms now = clock_mono_ms();
         tend_all(dfs, now);
@@ -186,6 +198,9 @@ void lease_leave(struct dfs *dfs, struct lease *lease, bool restless)
     time_ms now = clock_mono_ms();
     sync_enter(&dfs->lock);
     lease->in_use = false;
+    if (restless && !lease->restless && dfs->leases.streams == 0) {
+        sync_wake(&dfs->lock); /* the keeper would not look for a while */
+    }
     lease->restless = restless;
     lease->left_ms = now;
     sync_leave(&dfs->lock);

@@ -1,7 +1,8 @@
 /* Writers' leases, kept alive by one thread of the connection, which starts with the first of them.
  * The same thread tends to what goes on while the user's threads do something else: it looks at the
  * connections of paused streams, so that their pings are answered, and it lets a writer that its
- * user has left alone for a while take in its acknowledgements and tell them to the chain. */
+ * user has left alone for a while send what it has, take in its acknowledgements and tell them to
+ * the chain. */
 #ifndef CLIENT_LEASE_H
 #define CLIENT_LEASE_H
 

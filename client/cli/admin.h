@@ -6,6 +6,7 @@
 
 #include "client/cli/cli.h"
 
+bool admin_backup_check(struct cli *cli); /* before the store is asked */
 int admin_backup(struct cli *cli);
 int admin_orphans(struct cli *cli);
 int admin_release_orphans(struct cli *cli);

@@ -119,7 +119,16 @@ struct cli_command {
     size_t arguments_min, arguments_max;
     bool raw;                                 /* prints a file's bytes: no --json */
     const char *(*respell)(const char *flag); /* hadoop's way of writing one; NULL: none */
-    int (*run)(struct cli *cli);              /* returns the exit status */
+    /* What this machine alone can tell, before the store is asked: local files that are not there.
+     * False: it said so, and there is nothing left to do. NULL: nothing is to be told. */
+    bool (*check)(struct cli *cli);
+    int (*run)(struct cli *cli); /* returns the exit status */
+};
+
+/* A list of paths; release with cli_paths_free(). */
+struct cli_paths {
+    char **items;
+    size_t count;
 };
 
 struct cli {
@@ -128,6 +137,8 @@ struct cli {
     struct config config;
     const char **arguments;
     size_t argument_count;
+    struct cli_paths sources; /* of put: local files, patterns replaced; main() frees them */
+    size_t sources_missing;   /* those that are not among them: it has been said */
     const char *master_where; /* "DFS_MASTER" or "--master": who says which store */
     struct dfs *dfs;          /* NULL until cli_connect() */
     bool out_tty;
@@ -190,11 +201,6 @@ enum { CLI_INTERRUPTED = 130 };
 void cli_print_json(json_t *value);
 json_t *cli_stat_json(const char *path, const struct dfs_stat *stat);
 
-/* A list of store paths; release with cli_paths_free(). */
-struct cli_paths {
-    char **items;
-    size_t count;
-};
 void cli_paths_add(struct cli_paths *paths, const char *path);
 void cli_paths_free(struct cli_paths *paths);
 /* Replaces patterns (* ? [...]) by what they match, in order. A pattern without a match is an error

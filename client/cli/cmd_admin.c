@@ -177,20 +177,21 @@ static const struct verb {
     const char *name;
     size_t least, most; /* arguments behind it */
     int (*run)(struct cli *cli);
+    bool (*check)(struct cli *cli); /* as in struct cli_command */
 } verbs[] = {
-    {"raft", "status", 0, 0, status},
-    {"raft", "add", 1, 1, add},
-    {"raft", "promote", 1, 1, promote},
-    {"raft", "remove", 1, 1, remove_member},
-    {"raft", "transfer", 0, 1, transfer},
-    {NULL, "backup", 1, 1, admin_backup},
-    {NULL, "orphans", 0, 0, admin_orphans},
-    {NULL, "release-orphans", 0, 0, admin_release_orphans},
-    {NULL, "quota", 1, ARGUMENTS_MANY, admin_quota},
-    {NULL, "decommission", 1, 1, admin_decommission},
-    {NULL, "maintenance", 1, 1, admin_maintenance},
-    {NULL, "recommission", 1, 1, admin_recommission},
-    {NULL, "balance", 0, 0, admin_balance},
+    {"raft", "status", 0, 0, status, NULL},
+    {"raft", "add", 1, 1, add, NULL},
+    {"raft", "promote", 1, 1, promote, NULL},
+    {"raft", "remove", 1, 1, remove_member, NULL},
+    {"raft", "transfer", 0, 1, transfer, NULL},
+    {NULL, "backup", 1, 1, admin_backup, admin_backup_check},
+    {NULL, "orphans", 0, 0, admin_orphans, NULL},
+    {NULL, "release-orphans", 0, 0, admin_release_orphans, NULL},
+    {NULL, "quota", 1, ARGUMENTS_MANY, admin_quota, NULL},
+    {NULL, "decommission", 1, 1, admin_decommission, NULL},
+    {NULL, "maintenance", 1, 1, admin_maintenance, NULL},
+    {NULL, "recommission", 1, 1, admin_recommission, NULL},
+    {NULL, "balance", 0, 0, admin_balance, NULL},
 };
 
 /* The words of a request, whatever follows them. */
@@ -202,7 +203,8 @@ static bool is_named(const struct cli *cli, const struct verb *verb)
            (!verb->group || strcmp(cli->arguments[1], verb->name) == 0);
 }
 
-static int run_admin(struct cli *cli)
+/* NULL: it said what is wrong. */
+static const struct verb *find_verb(const struct cli *cli)
 {
     for (size_t i = 0; i < ARRAY_COUNT(verbs); i++) {
         const struct verb *verb = &verbs[i];
@@ -211,15 +213,30 @@ static int run_admin(struct cli *cli)
         }
         size_t rest = cli->argument_count - (verb->group ? 2 : 1);
         if (rest >= verb->least && rest <= verb->most) {
-            return verb->run(cli);
+            return verb;
         }
         (void)fprintf(stderr, "dfs admin: %s arguments for %s%s%s; `dfs help admin' shows them\n",
                       rest < verb->least ? "too few" : "too many", verb->group ? verb->group : "",
                       verb->group ? " " : "", verb->name);
-        return USAGE;
+        return NULL;
     }
     (void)fprintf(stderr, "dfs admin: no such request; `dfs help admin' shows what there is\n");
-    return USAGE;
+    return NULL;
+}
+
+static bool check_admin(struct cli *cli)
+{
+    const struct verb *verb = find_verb(cli);
+    if (!verb) {
+        cli->status = USAGE;
+    }
+    return verb && (!verb->check || verb->check(cli));
+}
+
+static int run_admin(struct cli *cli)
+{
+    const struct verb *verb = find_verb(cli);
+    return verb ? verb->run(cli) : USAGE;
 }
 
 /* ---- Page ----------------------------------------------------------------------------------- */
@@ -248,6 +265,7 @@ const struct cli_command cli_admin_page = {
     .summary =
         "chunkservers out of service and back; quotas; the group of file masters and its state",
     ROWS(admin_rows),
+    .check = check_admin,
     .run = run_admin,
     .arguments = "decommission|maintenance|recommission SERVER\n"
                  "       dfs admin [OPTION]... balance\n"

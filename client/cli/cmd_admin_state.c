@@ -104,6 +104,15 @@ static void say_done(const struct backup *b, const struct dfs_backup *about)
     }
 }
 
+bool admin_backup_check(struct cli *cli)
+{
+    const char *target = cli->arguments[1];
+    struct stat st;
+    return (stat(target, &st) == 0 && S_ISDIR(st.st_mode)) ||
+           (local_file_may_write(cli, target, cli->options.force) &&
+            local_file_has_place(cli, target));
+}
+
 int admin_backup(struct cli *cli)
 {
     struct dfs_err e = {0};

@@ -253,6 +253,19 @@ static void download_one(struct cli *cli, struct transfer *t, const char *source
     free(to);
 }
 
+static bool check_get(struct cli *cli)
+{
+    const char *target = cli->arguments[cli->argument_count - 1];
+    if (cli->argument_count == 1 || strcmp(target, "-") == 0 || is_local_directory(target)) {
+        return true;
+    }
+    if (cli->argument_count > 2) {
+        cli_error(cli, target, "%s", strerror(ENOTDIR));
+        return false;
+    }
+    return local_file_has_place(cli, target);
+}
+
 static int run_get(struct cli *cli)
 {
     struct cli_paths sources = {NULL, 0};
@@ -345,6 +358,13 @@ static bool merge_all(struct cli *cli, const struct cli_paths *parts, int fd)
     return ok;
 }
 
+static bool check_getmerge(struct cli *cli)
+{
+    const char *target = cli->arguments[cli->argument_count - 1];
+    return strcmp(target, "-") == 0 ||
+           (local_file_may_write(cli, target, true) && local_file_has_place(cli, target));
+}
+
 /* All or nothing: half of a merged file looks like a whole one. */
 static int run_getmerge(struct cli *cli)
 {
@@ -359,8 +379,7 @@ static int run_getmerge(struct cli *cli)
     for (size_t i = 0; ok && i < sources.count; i++) {
         ok = find_parts(cli, sources.items[i], &parts);
     }
-    ok = ok && (to_stdout ||
-                (local_file_may_write(cli, target, true) && local_file_begin(cli, &to, target)));
+    ok = ok && (to_stdout || local_file_begin(cli, &to, target));
     if (ok && to_stdout) {
         (void)merge_all(cli, &parts, STDOUT_FILENO);
     } else if (ok) {
@@ -393,6 +412,7 @@ static const struct config_row get_rows[] = {
 const struct cli_command cli_get_page = {
     .name = "get",
     .summary = "copy files out of the store",
+    .check = check_get,
     .run = run_get,
     ROWS(get_rows),
     .arguments = "SOURCE... [TARGET]",
@@ -419,6 +439,7 @@ static const struct config_row getmerge_rows[] = {
 const struct cli_command cli_getmerge_page = {
     .name = "getmerge",
     .summary = "copy many files into one local file",
+    .check = check_getmerge,
     .run = run_getmerge,
     ROWS(getmerge_rows),
     .arguments = "SOURCE... TARGET",

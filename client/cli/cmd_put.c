@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,17 +19,30 @@
 #include "common/limits.h"
 #include "common/sys.h"
 
+enum { LOOK_MS = 500 }; /* after the file, while its bytes are awaited */
+
 /* ---- One file ------------------------------------------------------------------------------- */
 
-/* Everything from fd into the file. */
+/* What a pipe has brought shows to readers while it brings no more, also when a chunkserver fails
+ * meanwhile. */
+static int wait_for_bytes(int fd, struct dfs_file *file, struct dfs_err *e)
+{
+    struct pollfd from = {.fd = fd, .events = POLLIN};
+    int r = 0;
+    while (r == 0 && !cli_interrupted() && poll(&from, 1, LOOK_MS) == 0) {
+        r = dfs_write(file, "", 0, e);
+    }
+    return r;
+}
+
+/* Everything from fd into the file. Errors of the store are said of `path`; NULL: they are left to
+ * dfs_close(), which says them again. */
 static bool copy_in(struct cli *cli, int fd, const char *source, struct dfs_file *file,
-                    char *buffer)
+                    const char *path, char *buffer)
 {
     struct dfs_err e = {0};
-    for (;;) {
-        if (cli_interrupted()) {
-            return false;
-        }
+    int r;
+    while ((r = wait_for_bytes(fd, file, &e)) == 0 && !cli_interrupted()) {
         ssize_t n = read(fd, buffer, TRANSFER_BUFFER_BYTES);
         if (n < 0 && errno == EINTR) {
             continue;
@@ -40,13 +54,17 @@ static bool copy_in(struct cli *cli, int fd, const char *source, struct dfs_file
         if (n == 0) {
             return true;
         }
-        if (dfs_write(file, buffer, (size_t)n, &e) < 0 ||
-            (cli->options.sync && dfs_sync(file, &e) < 0)) {
-            cli_dfs_error(cli, source, &e);
-            return false;
+        r = dfs_write(file, buffer, (size_t)n, &e);
+        r = r == 0 && cli->options.sync ? dfs_sync(file, &e) : r;
+        if (r < 0) {
+            break;
         }
         cli_progress_add(cli, (uint64_t)n);
     }
+    if (r < 0 && path) {
+        cli_dfs_error(cli, path, &e);
+    }
+    return false;
 }
 
 /* Refused before any byte is sent; the link checks again. */
@@ -82,7 +100,7 @@ static bool upload_fd(struct cli *cli, int fd, const struct transfer_item *item,
         cli_dfs_error(cli, target, &e);
         return false;
     }
-    if (!copy_in(cli, fd, item->source, file, buffer)) {
+    if (!copy_in(cli, fd, item->source, file, item->source, buffer)) {
         dfs_abandon(file);
         return false;
     }
@@ -228,29 +246,54 @@ static void upload_one(struct cli *cli, struct transfer *t, const char *source, 
     free(to);
 }
 
+/* Without a target the one argument is a source. */
+static size_t count_sources(const struct cli *cli)
+{
+    return cli->argument_count > 1 ? cli->argument_count - 1 : 1;
+}
+
+/* What is not there is said now and left out. */
+static bool check_put(struct cli *cli)
+{
+    struct cli_paths named = {NULL, 0};
+    struct stat st;
+    for (size_t i = 0; i < count_sources(cli); i++) {
+        expand_local(cli->arguments[i], &named);
+    }
+    for (size_t i = 0; i < named.count; i++) {
+        const char *path = named.items[i];
+        if (strcmp(path, "-") == 0 || stat(path, &st) == 0) {
+            cli_paths_add(&cli->sources, path);
+        } else {
+            cli_error(cli, path, "%s", strerror(errno));
+            cli->sources_missing++;
+        }
+    }
+    cli_paths_free(&named);
+    return cli->sources.count > 0;
+}
+
 static int run_put(struct cli *cli)
 {
-    struct cli_paths sources = {NULL, 0};
-    size_t last = cli->argument_count > 1 ? cli->argument_count - 1 : 1;
-    const char *target = cli->argument_count > 1 ? cli->arguments[last] : ".";
-    /* The user's own directory need not exist yet. */
-    bool into = strcmp(target, ".") == 0 || cli_is_directory(cli, target);
-    if (cli->status) {
-        return cli->status;
+    const struct cli_paths *sources = &cli->sources;
+    const char *target = cli->argument_count > 1 ? cli->arguments[count_sources(cli)] : ".";
+    bool into = strcmp(target, ".") == 0; /* the user's own directory need not exist yet */
+    if (!into) {
+        struct dfs_stat stat;
+        int r = cli_stat(cli, target, &stat);
+        if (r < 0) {
+            return cli->status;
+        }
+        into = r > 0 && stat.directory;
     }
-    for (size_t i = 0; i < last; i++) {
-        expand_local(cli->arguments[i], &sources);
-    }
-    if (sources.count > 1 && !into) {
+    if (sources->count + cli->sources_missing > 1 && !into) {
         cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
-        cli_paths_free(&sources);
         return cli->status;
     }
     struct transfer *t = transfer_new(cli, upload);
-    for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
-        upload_one(cli, t, sources.items[i], target, into);
+    for (size_t i = 0; i < sources->count && !cli_interrupted(); i++) {
+        upload_one(cli, t, sources->items[i], target, into);
     }
-    cli_paths_free(&sources);
     return transfer_finish(t, false);
 }
 
@@ -260,16 +303,33 @@ static bool append_one(struct cli *cli, const char *source, struct dfs_file *fil
 {
     struct err e = ERR_INIT;
     if (strcmp(source, "-") == 0) {
-        return copy_in(cli, STDIN_FILENO, "standard input", file, buffer);
+        return copy_in(cli, STDIN_FILENO, "standard input", file, NULL, buffer);
     }
     int fd = sys_open(source, O_RDONLY, 0, &e);
     if (fd < 0) {
         cli_err(cli, NULL, &e);
         return false;
     }
-    bool ok = copy_in(cli, fd, source, file, buffer);
+    bool ok = copy_in(cli, fd, source, file, NULL, buffer);
     sys_close(&fd);
     return ok;
+}
+
+/* A part of what was asked for is not appended because the rest is not there. */
+static bool check_append(struct cli *cli)
+{
+    struct stat st;
+    for (size_t i = 0; i + 1 < cli->argument_count; i++) {
+        const char *source = cli->arguments[i];
+        if (strcmp(source, "-") == 0) {
+            continue;
+        }
+        int number = stat(source, &st) < 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
+        if (number != 0) {
+            cli_error(cli, source, "%s", strerror(number));
+        }
+    }
+    return cli->status == 0;
 }
 
 /* What was appended stays, also when it ends early: a file that has its name is closed, not given
@@ -326,6 +386,7 @@ static const struct config_row put_rows[] = {
 const struct cli_command cli_put_page = {
     .name = "put",
     .summary = "copy local files into the store",
+    .check = check_put,
     .run = run_put,
     ROWS(put_rows),
     .arguments = "SOURCE... TARGET",
@@ -347,19 +408,22 @@ const struct cli_command cli_put_page = {
 
 static const struct config_row append_rows[] = {
     {ONCE("sync", CONFIG_BOOL, sync), .letter = 's',
-     .help = "Make every piece durable, and visible to readers, as soon as it has been read."},
+     .help = "Make every piece durable, and visible to readers, before the next one is read."},
 };
 
 const struct cli_command cli_append_page = {
     .name = "append",
     .summary = "write at the end of a file",
+    .check = check_append,
     .run = run_append,
     ROWS(append_rows),
     .arguments = "SOURCE... TARGET",
     .arguments_min = 2,
     .arguments_max = ARGUMENTS_MANY,
     .description = "Adds local files, or standard input as `-', to the end of TARGET, which is "
-                   "made if it does not exist. One writer at a time. Also called appendToFile.",
+                   "made if it does not exist; nothing is added if one of the local files is not "
+                   "there. What comes in slowly shows to readers as soon as it pauses. One writer "
+                   "at a time. Also called appendToFile.",
     .footer = "Examples:\n"
               "  dfs append today.log /logs/all\n"
               "  journalctl -f | dfs append --sync - /logs/journal",

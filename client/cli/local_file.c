@@ -27,6 +27,25 @@ bool local_file_may_write(struct cli *cli, const char *target, bool force)
     return !S_ISDIR(st.st_mode) && force;
 }
 
+bool local_file_has_place(struct cli *cli, const char *target)
+{
+    struct stat st;
+    size_t length = strlen(target);
+    while (length > 1 && target[length - 1] == '/') {
+        length--;
+    }
+    while (length > 0 && target[length - 1] != '/') {
+        length--;
+    }
+    char *directory = length > 0 ? xstrndup(target, length) : xstrdup(".");
+    bool there = stat(directory, &st) == 0; /* with its slash: a directory and nothing else */
+    if (!there) {
+        cli_error(cli, target, "%s", strerror(errno));
+    }
+    free(directory);
+    return there;
+}
+
 /* ".NAME.SUFFIX" beside the target. */
 static char *name_beside(const char *target, const char *suffix)
 {

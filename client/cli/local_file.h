@@ -17,6 +17,8 @@ struct local_file {
 /* What stands there already is an error unless `force`; a directory always is. False: it said why.
  */
 bool local_file_may_write(struct cli *cli, const char *target, bool force);
+/* Whether the directory that the target is to be in is there. False: it said so. */
+bool local_file_has_place(struct cli *cli, const char *target);
 /* False: it said why, and there is nothing to end. `target` is borrowed. */
 bool local_file_begin(struct cli *cli, struct local_file *f, const char *target);
 /* The same with a name that the next call finds again, with what is in it then. */

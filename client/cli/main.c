@@ -145,10 +145,12 @@ static int run(const struct cli_command *command, int argc, char **argv)
         return status;
     }
     sync_init(&cli.lock);
-    if (cli_connect(&cli)) {
+    bool possible = !command->check || command->check(&cli);
+    if (possible && cli_connect(&cli)) {
         cli.status = command->run(&cli);
     }
     dfs_disconnect(cli.dfs);
+    cli_paths_free(&cli.sources);
     config_deinit(&cli.config);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         cli_error(&cli, NULL, "cannot write to standard output");

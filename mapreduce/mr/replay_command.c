@@ -1,7 +1,9 @@
 /* mr replay: its flags, and what it says. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <trireme/dfs.h>
 
@@ -101,6 +103,21 @@ static int check_attempt(const struct replay_flags *flags, const char *attempt, 
     return r;
 }
 
+/* Said before the cluster is asked; replay_run() makes it. */
+static int check_directory(const char *directory, struct arena *arena, struct err *e)
+{
+    struct stat st;
+    const char *slash = strrchr(directory, '/');
+    size_t length = slash ? (size_t)(slash - directory) + 1 : 0;
+    const char *parent = length > 0 ? arena_strndup(arena, directory, length) : ".";
+    bool exists = lstat(directory, &st) == 0;
+    if (!exists && stat(parent, &st) == 0) {
+        return 0;
+    }
+    errno = exists ? EEXIST : errno;
+    return err_errno(e, "make %s", directory);
+}
+
 static int replay(const struct config *config, const struct replay_flags *flags, struct err *e)
 {
     char heading[MR_COUNTER_NAME_BYTES_MAX + 1] = "";
@@ -115,7 +132,10 @@ static int replay(const struct config *config, const struct replay_flags *flags,
     if (!attempt_name_parse(options.attempt, &name)) {
         return look_bad_attempt(options.attempt, e);
     }
-    int r = check_attempt(flags, options.attempt, e);
+    struct arena arena = ARENA_INIT;
+    int r = check_directory(options.directory, &arena, e);
+    arena_deinit(&arena);
+    r = r < 0 ? r : check_attempt(flags, options.attempt, e);
     r = r < 0 ? r : cluster_open_store(&flags->cluster, &options.dfs, e);
     if (r < 0) {
         return r;

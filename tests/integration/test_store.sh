@@ -267,6 +267,33 @@ exec 7>&-
 wait $append
 same_in_store in /pausing
 
+# Lines far apart, to a new file and to an old one; none is followed by another before it has been seen.
+say "what trickles in shows to readers, and goes on to when a chunkserver is killed in a pause"
+echo "line 0" | dfs put - /trickle.old
+for file in /trickle.new /trickle.old; do
+    mkfifo trickling
+    dfs append - $file <trickling &
+    append=$!
+    exec 7>trickling
+    echo "line 1" >&7
+    wait_until 20 eval "dfs cat $file | grep -q 'line 1'"
+    dfs tail -f $file >followed &
+    tail=$!
+    echo "line 2" >&7
+    wait_until 20 grep -q 'line 2' followed
+    kill $tail
+    victim=chunkserver$(chunks_of $file "chunks[-1]['replicas'][0]['host'].removeprefix('host')")
+    kill9 "$victim"
+    echo "line 3" >&7
+    wait_until 30 eval "dfs cat $file | grep -q 'line 3'"
+    exec 7>&-
+    wait $append || fail "append during a kill of $victim"
+    [ "$(chunks_of $file 'max(c["version"] for c in chunks)')" -gt 1 ] || fail "no chain of $file was broken"
+    [ "$(dfs cat $file | grep -v 'line 0' | tr '\n' ,)" = "line 1,line 2,line 3," ] || fail "$(dfs cat $file)"
+    cluster_up
+    rm trickling
+done
+
 # strike_chain FILE PLACE COMMAND...: a file grows; when bytes of its open chunk are acknowledged, COMMAND strikes the server
 # at this place of the chunk's chain ($victim). The chunk is then sealed at a higher version.
 strike_chain()

@@ -234,7 +234,9 @@ DFS_EXPORT int dfs_append(struct dfs *dfs, const char *path, struct dfs_file **r
 
 /* Takes all `length` bytes or fails. Returns before they are acknowledged: dfs_sync() and
  * dfs_close() wait. A lost replica is dealt with inside (the chunk is sealed, writing goes on in
- * the next); an error here is final for this file. */
+ * the next); an error here is final for this file. Of a file that has a name, readers see what was
+ * written a moment after the writer pauses; should a replica be lost in the pause, after the next
+ * call, which may be a write of 0 bytes. */
 DFS_EXPORT int dfs_write(struct dfs_file *file, const void *data, size_t length, struct dfs_err *e);
 /* All bytes so far are durable on all replicas when it returns. */
 DFS_EXPORT int dfs_sync(struct dfs_file *file, struct dfs_err *e);
