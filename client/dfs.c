@@ -232,6 +232,8 @@ int dfs_connect(const struct dfs_options *options, struct dfs **ret, struct dfs_
     dfs->waiting = o->waiting;
     dfs->waiting_arg = o->waiting_arg;
     int r = set_masters(dfs, either(o->masters, "DFS_MASTER"), &e);
+    const char *where = o->masters && o->masters[0] ? o->masters_where : "DFS_MASTER";
+    dfs->masters_where = where ? xstrdup(where) : NULL;
     if (r == 0) {
         r = set_names(dfs, o, &e);
     }
@@ -264,6 +266,7 @@ void dfs_disconnect(struct dfs *dfs)
     rpc_tls_free(dfs->tls);
     sync_deinit(&dfs->lock);
     free(dfs->session);
+    free(dfs->masters_where);
     free(dfs->user);
     free(dfs->host);
     free(dfs->rack);

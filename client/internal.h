@@ -24,6 +24,7 @@ enum {
 struct dfs {
     char *masters[DFS_MASTER_COUNT_MAX]; /* as configured; owned */
     size_t master_count;
+    char *masters_where; /* who named them: "DFS_MASTER"; NULL: not told */
     char *user;
     char *host;
     char *rack;

@@ -141,16 +141,6 @@ bool master_is_passing(int code)
            code == ERR_UNKNOWN || code == ERR_BUSY || code == ERR_CANCELLED;
 }
 
-/* The last attempt failed with `code` and there is no time for another one. */
-static int gave_up(const struct master_request *request, int code, struct err *e)
-{
-    if (request->changes && request->sent > 0) {
-        return err_wrap(e, ERR_UNKNOWN, "gave up waiting, it may have happened");
-    }
-    return err_wrap(e, code == ERR_TIMEOUT || code == ERR_BUSY ? ERR_TIMEOUT : ERR_UNAVAILABLE,
-                    "gave up waiting for the file master");
-}
-
 /* One attempt with whom we take for the leader, which *ret_address names afterwards. */
 static int ask_leader(struct call *c, struct master_request *request,
                       char ret_address[LIMIT_ADDRESS_BYTES_MAX],
@@ -190,37 +180,96 @@ static bool choose_next(struct call *c, struct pace *pace, const char *address, 
     return hinted && pace->hints++ < HINTS_MAX;
 }
 
-/* What is waited for, in words that stay the same while one after the other is asked. */
-static void tell_waiting(struct call *c, const struct pace *pace, const struct rpc_result *result)
+/* "a:1,b:1 (DFS_MASTER)" */
+static void name_all(const struct dfs *dfs, struct buf *out)
+{
+    for (size_t i = 0; i < dfs->master_count; i++) {
+        buf_printf(out, "%s%s", i > 0 ? "," : "", dfs->masters[i]);
+    }
+    if (dfs->masters_where) {
+        buf_printf(out, " (%s)", dfs->masters_where);
+    }
+}
+
+/* What is waited for, in words that stay the same while one after the other is asked, and while one
+ * says nothing: RPC_NO_ANSWER is no news. */
+static void tell_no_answer(struct call *c, const char *why)
 {
     struct buf what = BUF_INIT;
-    struct buf all = BUF_INIT;
-    size_t count = c->dfs->master_count;
-    for (size_t i = 0; i < count; i++) {
-        buf_printf(&all, "%s%s", i > 0 ? "," : "", c->dfs->masters[i]);
-    }
-    if (result->code == ERR_BUSY) {
-        buf_printf(&what, "the file master is busy");
-    } else if (pace->answered) {
-        buf_printf(&what, "no file master of %s leads", all.data);
-    } else if (count > 1) {
-        buf_printf(&what, "no file master of %s answers", all.data);
-    } else {
-        buf_printf(&what, "the file master at %s does not answer (%s)", all.data, result->text);
+    bool one = c->dfs->master_count == 1;
+    buf_append_str(&what, one ? "the file master at " : "no file master of ");
+    name_all(c->dfs, &what);
+    buf_append_str(&what, one ? " does not answer" : " answers");
+    if (one && strcmp(why, RPC_NO_ANSWER) != 0) {
+        buf_printf(&what, " (%s)", why);
     }
     call_waits(c, what.data);
     buf_deinit(&what);
-    buf_deinit(&all);
+}
+
+void master_tell_silence(struct call *c)
+{
+    tell_no_answer(c, RPC_NO_ANSWER);
+}
+
+static void tell_waiting(struct call *c, const struct pace *pace, const struct rpc_result *result)
+{
+    if (result->code == ERR_BUSY) {
+        call_waits(c, "the file master is busy");
+    } else if (pace->answered) {
+        struct buf what = BUF_INIT;
+        buf_append_str(&what, "no file master of ");
+        name_all(c->dfs, &what);
+        buf_append_str(&what, " leads");
+        call_waits(c, what.data);
+        buf_deinit(&what);
+    } else {
+        tell_no_answer(c, result->cause == ERR_TIMEOUT ? RPC_NO_ANSWER : result->text);
+    }
+}
+
+/* Who said that somebody is there, and what to do about it. */
+static void add_advice(const struct dfs *dfs, struct err *e)
+{
+    struct err last = *e;
+    if (dfs->master_count > 1) {
+        struct buf all = BUF_INIT;
+        name_all(dfs, &all);
+        (void)err_set(e, last.code, "no file master of %s answers, the last one asked: %s",
+                      all.data, err_message(&last));
+        last = *e;
+        buf_deinit(&all);
+    }
+    if (dfs->masters_where) {
+        (void)err_set(e, last.code,
+                      "%s. Is it running? %s says that it is there. See `systemctl status "
+                      "trireme-fsmaster' there, or start a cluster with deploy/devcluster up",
+                      err_message(&last), dfs->masters_where);
+    }
+}
+
+/* The last attempt failed with `code` and there is no time for another one. */
+static int gave_up(struct call *c, const struct master_request *request, const struct pace *pace,
+                   int code, struct err *e)
+{
+    if (e && !pace->answered && code != ERR_BUSY) {
+        add_advice(c->dfs, e);
+    }
+    if (request->changes && request->sent > 0) {
+        return err_wrap(e, ERR_UNKNOWN, "gave up waiting, it may have happened");
+    }
+    return err_wrap(e, code == ERR_TIMEOUT || code == ERR_BUSY ? ERR_TIMEOUT : ERR_UNAVAILABLE,
+                    "gave up waiting for the file master");
 }
 
 /* False: no time is left for another attempt. */
 static bool pause_before_next(struct call *c, struct pace *pace, const struct rpc_result *result)
 {
     pace->answered = pace->answered || result->code == ERR_NOT_LEADER;
-    tell_waiting(c, pace, result);
     if (!call_pause(c, call_jitter(c, pace->backoff))) {
-        return false;
+        return false; /* and is told why, not that it waits */
     }
+    tell_waiting(c, pace, result);
     bool failing_over = clock_mono_ms() < pace->failing_since + FAIL_OVER_MS;
     time_ms most = failing_over ? FAIL_OVER_BACKOFF_MS : BACKOFF_MS_MAX;
     pace->backoff = MIN(pace->backoff * 2, most);
@@ -247,7 +296,7 @@ int master_call(struct call *c, struct master_request *request, struct ProtobufC
             continue;
         }
         if (!pause_before_next(c, &pace, &result)) {
-            return gave_up(request, result.definite ? code : result.cause, e);
+            return gave_up(c, request, &pace, result.definite ? code : result.cause, e);
         }
     }
 }

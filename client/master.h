@@ -27,6 +27,9 @@ void master_choose_near(struct dfs *dfs);
 uint64_t master_seen(struct dfs *dfs);
 void master_see(struct dfs *dfs, uint64_t index);
 
+/* Tells the user (call_waits()) that of all file masters none is even connected. */
+void master_tell_silence(struct call *c);
+
 /* Whether the same request may be answered otherwise soon: it is not the request's fault. */
 bool master_is_passing(int code);
 

@@ -19,7 +19,8 @@ struct race;
 struct runner {
     struct race *race;
     char address[LIMIT_ADDRESS_BYTES_MAX];
-    struct rpc_pending *pending; /* NULL: it never started */
+    struct rpc_channel *channel; /* NULL: it never started, as the next one */
+    struct rpc_pending *pending;
     bool running;
     struct ProtobufCMessage *reply;
     struct rpc_result result;
@@ -59,6 +60,7 @@ static void runner_start(struct race *race, struct runner *runner, const char *a
         race->news = true;
         return;
     }
+    runner->channel = channel;
     struct rpc_request call = {
         .channel = channel,
         .method = race->request->method,
@@ -69,7 +71,6 @@ static void runner_start(struct race *race, struct runner *runner, const char *a
     race->running++;
     runner->pending =
         rpc_call_start_in(race->call->loop, &call, &race->call->arena, runner_done, runner);
-    rpc_channel_unref(channel);
 }
 
 /* A place is free again. What the runner in it may have done stays counted. */
@@ -77,7 +78,9 @@ static void runner_drop(struct race *race, struct runner *runner, bool counted)
 {
     race->request->sent += counted && runner->pending && !runner->result.definite;
     rpc_pending_unref(runner->pending);
+    rpc_channel_unref(runner->channel);
     runner->pending = NULL;
+    runner->channel = NULL;
 }
 
 static bool is_asked(const struct race *race, const char *address)
@@ -115,6 +118,18 @@ static void ask_somebody_else(struct race *race)
         runner_drop(race, place, true);
         runner_start(race, place, address);
     }
+}
+
+/* One that is not even connected will hardly answer soon; one that is may be slow: no news. */
+static bool is_anybody_there(const struct race *race)
+{
+    for (size_t i = 0; i < RUNNER_COUNT_MAX; i++) {
+        const struct runner *runner = &race->runners[i];
+        if (runner->running && rpc_channel_is_connected(runner->channel)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Whether it has ended with something that the first one's silence cannot outweigh. */
@@ -171,6 +186,9 @@ int race_run(struct call *c, struct master_request *request, const char *first,
     while ((won = winner(&race)) == NULL) {
         race.news = false;
         if (!rpc_loop_until(c->loop, &race.news, clock_mono_ms() + SILENCE_MS)) {
+            if (!is_anybody_there(&race)) {
+                master_tell_silence(c);
+            }
             ask_somebody_else(&race);
         }
     }

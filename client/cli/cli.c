@@ -17,9 +17,8 @@
 
 static void clear_line(struct cli *cli)
 {
-    if (cli->waited || cli->progress.shown) {
+    if (cli->progress.shown) {
         (void)fputs("\r\033[K", stderr);
-        cli->waited = false;
         cli->progress.shown = false;
     }
 }
@@ -133,7 +132,8 @@ void cli_progress_end(struct cli *cli, bool silent)
 
 /* ---- Connecting ----------------------------------------------------------------------------- */
 
-/* In whichever thread the call is. */
+/* In whichever thread the call is. A line of its own, on a terminal too: nobody tells us when the
+ * wait is over, and what is printed then must not go on in this line. */
 static void waiting(void *arg, const char *what)
 {
     struct cli *cli = arg;
@@ -143,16 +143,13 @@ static void waiting(void *arg, const char *what)
     }
     (void)format_duration_exact(cli->options.timeout_ms, patience);
     sync_enter(&cli->lock);
-    if (cli->err_tty) {
-        (void)fprintf(stderr, "\r\033[K%s: waiting: %s; gives up after %s (--timeout)",
-                      cli->command->name, what, patience);
-        cli->waited = true;
-    } else if (strcmp(cli->reason, what) != 0) { /* in a log, once for each reason */
+    if (strcmp(cli->reason, what) != 0) { /* once for each reason */
         (void)snprintf(cli->reason, sizeof(cli->reason), "%s", what);
+        clear_line(cli);
         (void)fprintf(stderr, "%s: waiting: %s; gives up after %s (--timeout)\n",
                       cli->command->name, what, patience);
+        (void)fflush(stderr);
     }
-    (void)fflush(stderr);
     sync_leave(&cli->lock);
 }
 
@@ -161,6 +158,7 @@ bool cli_connect(struct cli *cli)
     const struct cli_options *o = &cli->options;
     struct dfs_err e = {0};
     struct dfs_options options = {.masters = o->master,
+                                  .masters_where = cli->master_where,
                                   .user = o->user,
                                   .host = o->host,
                                   .rack = o->rack,

@@ -146,8 +146,7 @@ struct cli {
     struct sync_lock lock;    /* guards what follows while there are workers */
     struct progress progress; /* of the bytes that are copied */
     int status;               /* 0, or 1 once something has failed */
-    char reason[512];         /* why it waited last */
-    bool waited;              /* a line about waiting stands on the terminal */
+    char reason[512];         /* why it waited last: it has been said */
 };
 
 extern const struct cli_command *const cli_commands[];

@@ -135,6 +135,9 @@ struct rpc_channel *rpc_channel_ref(struct rpc_channel *channel);
 void rpc_channel_unref(struct rpc_channel *channel); /* accepts NULL */
 const char *rpc_channel_address(const struct rpc_channel *channel);
 enum rpc_class rpc_channel_class(const struct rpc_channel *channel);
+/* Whether a peer is there, of our protocol: a host that only takes connections is none. Any thread;
+ * may have changed when it returns. */
+bool rpc_channel_is_connected(const struct rpc_channel *channel);
 
 /* Channels by (address, class), opened on demand; at most RPC_POOL_CHANNEL_COUNT_MAX, the longest
  * unused goes. Any thread. */
@@ -163,6 +166,9 @@ struct rpc_method {
     const struct ProtobufCMessageDescriptor *request; /* &trireme__v1__stat_request__descriptor */
     const struct ProtobufCMessageDescriptor *reply;
 };
+
+/* The text of a peer that was not there in time. */
+#define RPC_NO_ANSWER "no answer"
 
 /* How a call ended, as its client knows it. */
 struct rpc_result {

@@ -122,6 +122,11 @@ enum rpc_class rpc_channel_class(const struct rpc_channel *channel)
     return channel->class;
 }
 
+bool rpc_channel_is_connected(const struct rpc_channel *channel)
+{
+    return grpc_channel_check_connectivity_state(channel->channel, 0) == GRPC_CHANNEL_READY;
+}
+
 size_t rpc_channel_message_bytes_max(const struct rpc_channel *channel)
 {
     switch (channel->class) {

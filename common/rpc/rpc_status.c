@@ -125,8 +125,10 @@ static uint64_t position_of(struct span from)
 
 /* What gRPC says of a connection that failed is "failed to connect to all addresses; last error:
  * UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: Connection refused", or as much of
- * a name: the last part alone is for people, and stays the same from one attempt to the next. */
-static void shorten_connect_text(char *text)
+ * a name: the last part alone is for people, and stays the same from one attempt to the next. A
+ * host that says nothing, or takes connections and says nothing, "timed out" in one way or another.
+ */
+static void shorten_connect_text(char *text, size_t text_bytes)
 {
     static const char *const beginnings[] = {"failed to connect to all addresses",
                                              "DNS resolution failed"};
@@ -137,7 +139,9 @@ static void shorten_connect_text(char *text)
     for (char *at = last; at && (at = strstr(at, ": ")) != NULL; at += 2) {
         last = at + 2;
     }
-    if (last) {
+    if (last && strstr(last, "timed out")) {
+        (void)snprintf(text, text_bytes, "%s", RPC_NO_ANSWER);
+    } else if (last) {
         memmove(text, last, strlen(last) + 1);
     }
 }
@@ -158,7 +162,7 @@ void rpc_status_parse(const struct rpc_status_parts *parts, struct rpc_result *r
         ret_result->cause = cause_of(parts->status);
         ret_result->definite = false;
         ret_result->code = ERR_UNKNOWN;
-        shorten_connect_text(ret_result->text);
+        shorten_connect_text(ret_result->text, sizeof(ret_result->text));
     }
     if (ret_result->text[0] == '\0') {
         const char *text = err_text(ret_result->cause);

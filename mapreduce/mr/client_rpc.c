@@ -21,6 +21,7 @@ enum {
     RETRY_MS_MIN = 50,    /* between tries, doubling */
     RETRY_MS_MAX = 1000,
     STEP_MS = 100,             /* how often an interruption is looked for */
+    SILENT_MS = 1000,          /* without a connection; then the user is told */
     LOG_SILENT_MS = 10 * 1000, /* a worker that sends nothing of a log for so long */
 };
 
@@ -103,6 +104,23 @@ static void tell_waiting(struct mr_client *c, const char *why)
     }
 }
 
+/* In words that stay the same while one says nothing: RPC_NO_ANSWER is no news. */
+static void tell_no_answer(struct mr_client *c, const char *why)
+{
+    const struct mr_client_options *o = &c->options;
+    char text[2 * ERR_MSG_BYTES_MAX];
+    if (c->count > 1) {
+        (void)snprintf(text, sizeof(text), "no mrmaster of %s (%s) answers", o->addresses,
+                       o->where);
+    } else {
+        bool news = strcmp(why, RPC_NO_ANSWER) != 0;
+        (void)snprintf(text, sizeof(text), "the mrmaster at %s (%s) does not answer%s%.500s%s",
+                       c->addresses[0], o->where, news ? " (" : "", news ? why : "",
+                       news ? ")" : "");
+    }
+    tell_waiting(c, text);
+}
+
 /* Another mrmaster, or the same one a moment later, may know better. */
 static bool worth_retrying(const struct rpc_result *result)
 {
@@ -128,7 +146,6 @@ static struct retry retry_begin(const struct mr_client *c)
 /* After a failure: waits and goes to the next address; false when patience has ended. */
 static bool retry_wait(struct mr_client *c, struct retry *retry, const struct rpc_result *result)
 {
-    const char *address = c->addresses[c->current];
     time_ms now = clock_mono_ms();
     if (!worth_retrying(result) || now >= retry->deadline || is_interrupted(c)) {
         return false;
@@ -139,16 +156,14 @@ static bool retry_wait(struct mr_client *c, struct retry *retry, const struct rp
         return true; /* the next one at once */
     }
     if (retry->tries / c->count > 3) { /* not for one that is just being restarted */
-        char why[2 * ERR_MSG_BYTES_MAX];
         if (retry->answered) {
-            (void)snprintf(why, sizeof(why), "no mrmaster of %s serves yet", c->options.addresses);
-        } else if (c->count > 1) {
-            (void)snprintf(why, sizeof(why), "no mrmaster of %s answers", c->options.addresses);
+            char why[ERR_MSG_BYTES_MAX];
+            (void)snprintf(why, sizeof(why), "no mrmaster of %s (%s) serves yet",
+                           c->options.addresses, c->options.where);
+            tell_waiting(c, why);
         } else {
-            (void)snprintf(why, sizeof(why), "the mrmaster at %s does not answer (%.500s)", address,
-                           result->text);
+            tell_no_answer(c, result->text);
         }
-        tell_waiting(c, why);
     }
     time_ms until = MIN(now + retry->pause_ms, retry->deadline);
     while (clock_mono_ms() < until && !is_interrupted(c)) {
@@ -171,7 +186,8 @@ static int call_failed(const struct mr_client *c, const struct rpc_result *resul
     if (worth_retrying(result)) {
         return err_set(e, result->code,
                        "mrmaster at %s cannot be reached: %s. Is it running? %s says that it is "
-                       "there",
+                       "there. See `systemctl status trireme-mrmaster' there, or start a cluster "
+                       "with deploy/devcluster up",
                        c->addresses[c->current], result->text, c->options.where);
     }
     return err_set(e, result->code, "%s", result->text[0] ? result->text : err_text(result->code));
@@ -205,6 +221,19 @@ static void on_done(void *arg, const struct rpc_result *result, const ProtobufCM
     }
 }
 
+/* Where nobody is there to take the request, patience is not for one address alone. True: it is
+ * over. */
+static bool is_silence_too_long(struct mr_client *c, const struct rpc_request *request,
+                                time_ms began)
+{
+    time_ms silent_ms = clock_mono_ms() - began;
+    if (silent_ms < SILENT_MS || rpc_channel_is_connected(request->channel)) {
+        return false;
+    }
+    tell_no_answer(c, RPC_NO_ANSWER);
+    return silent_ms >= c->options.patience_ms / (time_ms)c->count;
+}
+
 static void try_call(struct mr_client *c, const struct rpc_request *request, struct finished *f)
 {
     struct err e = ERR_INIT;
@@ -215,13 +244,21 @@ static void try_call(struct mr_client *c, const struct rpc_request *request, str
         (void)snprintf(f->result.text, sizeof(f->result.text), "%s", err_message(&e));
         return;
     }
-    one.deadline = clock_mono_ms() + request->deadline; /* given as a duration */
+    time_ms began = clock_mono_ms();
+    bool silent = false;
+    one.deadline = began + request->deadline; /* given as a duration */
     struct rpc_pending *pending = rpc_call_start_cancellable(c->loop, &one, on_done, f);
     while (!f->done) {
         (void)rpc_loop_step(c->loop, clock_mono_ms() + STEP_MS);
-        if (is_interrupted(c)) {
+        if (!f->done && is_silence_too_long(c, &one, began)) {
+            silent = true;
+        }
+        if (silent || is_interrupted(c)) {
             rpc_pending_cancel(pending);
         }
+    }
+    if (silent && f->result.code < 0) {
+        (void)snprintf(f->result.text, sizeof(f->result.text), "%s", RPC_NO_ANSWER);
     }
     rpc_pending_unref(pending);
     rpc_channel_unref(one.channel);

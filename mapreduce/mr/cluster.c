@@ -121,6 +121,7 @@ int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, st
                        "its file master, or give --master");
     }
     struct dfs_options options = {.masters = o->master,
+                                  .masters_where = o->master_where ? o->master_where : "--master",
                                   .user = o->user, /* libdfs knows who we are otherwise */
                                   .tls_ca = o->tls_ca,
                                   .tls_cert = o->tls_cert,

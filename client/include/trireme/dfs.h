@@ -90,6 +90,8 @@ struct dfs_options {
     void (*waiting)(void *arg, const char *what); /* told once a second why a call waits: "2
                                                      chunkservers needed, 1 live" */
     void *waiting_arg;
+    const char *masters_where; /* who named `masters`, for errors: "--master", "my.conf:3"; NULL:
+                                  not told */
 };
 
 /* Does not wait for the cluster: the first call does. options may be NULL. Caller closes with
