@@ -10,11 +10,22 @@
 #include "mapreduce/mr/run_cluster.h"
 #include "mapreduce/mr/run_local.h"
 
+static void warn_of_unheeded(const struct run_command *command)
+{
+    struct buf text = BUF_INIT;
+    run_command_unheeded(command, &text);
+    if (text.length > 0) {
+        (void)fprintf(stderr, "mr run: %s\n", text.data);
+    }
+    buf_deinit(&text);
+}
+
 static int command_run(int argc, char **argv)
 {
     struct run_command command;
     int code = run_command_parse(&command, argc, argv);
     if (code < 0) {
+        warn_of_unheeded(&command);
         code = command.options.local ? run_local(&command) : run_cluster(&command);
     }
     run_command_deinit(&command);

@@ -437,3 +437,57 @@ int run_command_job(const struct run_command *c, const struct mr_job *native, st
     r = r < 0 ? r : set_reduces(job, o, e);
     return r < 0 ? r : job_resolve(job, e);
 }
+
+/* ---- What changes nothing ---- */
+
+/* Whether the command line has the flag, and not as --no-FLAG. */
+static bool is_given(const struct run_command *c, const char *key)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        if (strcmp(rows[i].key, key) == 0 && c->config.sources[i] == CONFIG_FROM_FLAG) {
+            const void *value = (const char *)&c->options + rows[i].offset;
+            return rows[i].type != CONFIG_BOOL || *(const bool *)value;
+        }
+    }
+    return false;
+}
+
+void run_command_unheeded(const struct run_command *c, struct buf *out)
+{
+    static const char *const of_cluster[] = {"output-replication",
+                                             "task-memory",
+                                             "timeout",
+                                             "attempts",
+                                             "no-speculative",
+                                             "locality-blind",
+                                             "detach",
+                                             "json",
+                                             "mrmaster",
+                                             "kill-on-interrupt",
+                                             "master",
+                                             "user",
+                                             "tls-ca",
+                                             "tls-cert",
+                                             "tls-key"};
+    const char *given[ARRAY_COUNT(of_cluster)];
+    size_t count = 0;
+    if (!c->options.local) {
+        if (is_given(c, "parallel")) {
+            buf_append_str(out, "--parallel changes nothing without --local: on a cluster the "
+                                "workers' slots say how many tasks run at a time");
+        }
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(of_cluster); i++) {
+        if (is_given(c, of_cluster[i])) {
+            given[count++] = of_cluster[i];
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        buf_printf(out, "%s--%s", i == 0 ? "" : i + 1 < count ? ", " : " and ", given[i]);
+    }
+    if (count > 0) {
+        buf_printf(out, " change%s nothing with --local: only a cluster heeds %s",
+                   count > 1 ? "" : "s", count > 1 ? "them" : "it");
+    }
+}

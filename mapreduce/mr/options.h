@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/buf.h"
 #include "common/config.h"
 #include "common/err.h"
 #include "mapreduce/engine/job.h"
@@ -70,6 +71,10 @@ int run_command_library(const struct run_command *c, struct job_library *ret_lib
 
 /* Whether the user said how many reduces there are to be, in any way. */
 bool run_command_says_reduces(const struct run_command *c);
+
+/* Which flags of the command line change nothing, because of --local or without it: a sentence for
+ * people, not an error, since Hadoop's command lines have them. Adds nothing if all are heeded. */
+void run_command_unheeded(const struct run_command *c, struct buf *out);
 
 /* Fills in a zeroed job from the options; the library is opened by the caller and given. The job
  * borrows strings of the command. */

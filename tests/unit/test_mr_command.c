@@ -119,6 +119,40 @@ static void test_other_spellings(void **state)
     parsed_deinit(&p);
 }
 
+static void expect_unheeded(const struct parsed *p, const char *wanted)
+{
+    struct buf text = BUF_INIT;
+    run_command_unheeded(&p->command, &text);
+    assert_string_equal(text.length ? text.data : "", wanted);
+    buf_deinit(&text);
+}
+
+static void test_flags_that_change_nothing_are_named(void **state)
+{
+    (void)state;
+    struct parsed p;
+    assert_int_equal(PARSE(&p, "--local", "--mapper", "cat", "-j", "2", "-q", "--memory", "64M"),
+                     0);
+    expect_unheeded(&p, "");
+    parsed_deinit(&p);
+    assert_int_equal(PARSE(&p, "--local", "--mapper", "cat", "--timeout", "5s"), 0);
+    expect_unheeded(&p, "--timeout changes nothing with --local: only a cluster heeds it");
+    parsed_deinit(&p);
+    assert_int_equal(PARSE(&p, "--local", "--mapper", "cat", "--timeout", "5s", "--no-detach",
+                           "--json", "--attempts", "2", "--task-memory", "64M"),
+                     0);
+    expect_unheeded(&p, "--task-memory, --timeout, --attempts and --json change nothing with "
+                        "--local: only a cluster heeds them");
+    parsed_deinit(&p);
+    assert_int_equal(PARSE(&p, "--mapper", "cat", "--timeout", "5s", "--detach"), 0);
+    expect_unheeded(&p, "");
+    parsed_deinit(&p);
+    assert_int_equal(PARSE(&p, "--mapper", "cat", "-j", "2"), 0);
+    expect_unheeded(&p, "--parallel changes nothing without --local: on a cluster the workers' "
+                        "slots say how many tasks run at a time");
+    parsed_deinit(&p);
+}
+
 /* Neither is taken for letters with a value: -i nputs, -o utputformat, -r educedebug. */
 static void test_words_that_are_none(void **state)
 {
@@ -285,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_hadoop_spellings),
         cmocka_unit_test(test_other_spellings),
+        cmocka_unit_test(test_flags_that_change_nothing_are_named),
         cmocka_unit_test(test_words_that_are_none),
         cmocka_unit_test(test_reduces),
         cmocka_unit_test(test_flags_before_settings),
