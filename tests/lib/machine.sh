@@ -77,8 +77,9 @@ machine_finish()
 {
     local status=$?
     trap - ERR
+    set +e
     if [ $status != 0 ] && [ $status != 77 ] && [ -n "$machine" ]; then
-        inside journalctl --no-pager -n 80 >&2 || true
+        inside journalctl --no-pager -n 80 >&2
     fi
     machine_down
     (exit $status)
