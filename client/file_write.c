@@ -530,12 +530,17 @@ static bool may_begin_first(const struct file_write *w)
            w->first.chunk.id != 0;
 }
 
-/* Bytes are to be sent or acknowledged, or the chain does not know of all that were. */
+/* Bytes are to be sent or acknowledged, or the chain does not know of all that were, or will not
+ * unless somebody steps the loop: what was sent while the stream was busy with the message before
+ * goes out when the loop hears that this one has gone. */
 static bool is_restless(const struct file_write *w)
 {
     const struct writer *core = &w->core;
-    return may_begin_first(w) || (w->chain && core->phase == WRITER_OPEN &&
-                                  (core->acked > w->told || core->base + core->acked < core->end));
+    if (!w->chain) {
+        return may_begin_first(w);
+    }
+    return core->phase == WRITER_FINISHING || core->acked > w->told ||
+           core->base + core->acked < core->end || rpc_stream_queued(w->chain->stream) > 0;
 }
 
 static void tell_watermark(struct file_write *w)
