@@ -173,7 +173,7 @@ for ((round = 1; round <= rounds; round++)); do
     wait $job
     nothing_failed
     [ $kills -ge 1 ] || fail "the job was over before a task was killed"
-    counted failed $kills "$T/tasks$round.json"
+    counted failed 1 "$T/tasks$round.json" # one that had told its end before it was killed has not failed
     job_is_right "/tasks$round"
 
     say "a task is stopped: its time limit ends it, and it runs again"

@@ -405,11 +405,6 @@ static void strike(struct sim *s, enum sim_fault kind)
     }
 }
 
-static bool is_of_snapshots(enum sim_fault kind)
-{
-    return kind == FAULT_INSTALL_CRASH || kind == FAULT_PIECE_DAMAGE;
-}
-
 bool faults_need_snapshots(uint64_t seed)
 {
     uint64_t turn = seed % TURN_COUNT;
@@ -473,12 +468,8 @@ void faults_on_event(struct sim *s, struct event *ev)
     struct faults *f = s->faults;
     uint32_t turn = (uint32_t)(s->options.seed % TURN_COUNT);
     for (uint32_t kind = turn; kind < FAULT_COUNT; kind += TURN_COUNT) {
-        bool absent = s->stats->faults[kind] == 0;
-        if (f->turn % 3 == kind / TURN_COUNT || absent) {
+        if (f->turn % 3 == kind / TURN_COUNT || s->stats->faults[kind] == 0) {
             strike(s, (enum sim_fault)kind);
-        }
-        if (absent && f->turn >= 2 && is_of_snapshots((enum sim_fault)kind)) {
-            begin_wipe(s); /* nobody needed a snapshot so far */
         }
     }
     f->turn++;

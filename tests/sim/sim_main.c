@@ -23,7 +23,8 @@
 
 enum {
     JOBS_MAX = 64,
-    CPU_SECONDS_MAX = 60, /* of one seed; something spins */
+    CPU_SECONDS_MAX = 60,          /* of one seed; something spins */
+    COMMITS_PER_SECOND_LEAST = 20, /* of all seeds together, in health */
     ABSENT_SEEDS = 10,
     FAILURES_SHOWN = 20,
 };
@@ -330,6 +331,19 @@ static void find_commit(char ret_commit[64])
     }
 }
 
+/* So few commits in so much health prove little, whatever each seed had. */
+static bool commits_enough(const struct tally *t)
+{
+    const struct sim_stats *s = &t->sum;
+    if (t->started < ABSENT_SEEDS ||
+        s->healthy_commits * 1000 >= COMMITS_PER_SECOND_LEAST * s->healthy_ms) {
+        return true;
+    }
+    fprintf(stderr, "FAILED: void, %" PRIu64 " commits in %" PRIu64 " ms of health\n",
+            s->healthy_commits, s->healthy_ms);
+    return false;
+}
+
 static int run_many(struct settings *settings)
 {
     struct tally t = {.settings = settings};
@@ -344,7 +358,7 @@ static int run_many(struct settings *settings)
     free(t.landed);
     free(t.hashes);
     (void)munmap(t.shared, bytes);
-    return t.failed > 0 || absent > 0 ? 1 : 0;
+    return t.failed > 0 || absent > 0 || !commits_enough(&t) ? 1 : 0;
 }
 
 /* ---- command line ---- */
