@@ -64,14 +64,40 @@ somebody_is_busy()
     [ -n "$(busy_tasks)" ]
 }
 
-# A task that ends between being found and being killed is no proof: another one is tried. Status 1: the job is over.
+is_stopped()
+{
+    grep -q '^State:.T' "/proc/$1/status" 2>/dev/null
+}
+
+# hold_at_work PID: stops a task whose program runs on, so that it has told no end and tells none. Status 1: it was
+# too late, and the task goes on.
+hold_at_work()
+{
+    local child
+    kill -STOP "$1" 2>/dev/null || return 1
+    until is_stopped "$1"; do
+        ! is_gone "$1" || return 1
+    done
+    for child in $(cat "/proc/$1/task/"*/children 2>/dev/null); do
+        is_gone "$child" || return 0
+    done
+    kill -CONT "$1" 2>/dev/null || true
+    return 1
+}
+
+# A task that has told its end is no proof: another one is tried. Status 1: the job is over.
 kill_a_task()
 {
-    local pids=()
-    until [ ${#pids[@]} -gt 0 ] && strike_pid "${pids[RANDOM % ${#pids[@]}]}" task; do
-        [ -n "$(jobs -r)" ] || return 1
+    local pids=() pid
+    while [ -n "$(jobs -r)" ]; do
         mapfile -t pids < <(busy_tasks)
+        [ ${#pids[@]} -gt 0 ] || continue
+        pid=${pids[RANDOM % ${#pids[@]}]}
+        if hold_at_work "$pid" && strike_pid "$pid" task; then
+            return 0
+        fi
     done
+    return 1
 }
 
 # SIGSTOP to a task that runs a program; $stopped is its process. Status 1: the job is over.
@@ -82,7 +108,7 @@ stop_a_task()
         mapfile -t pids < <(busy_tasks)
         [ ${#pids[@]} -gt 0 ] || continue
         stopped=${pids[RANDOM % ${#pids[@]}]}
-        if kill -STOP "$stopped" 2>/dev/null && grep -q '^State:.T' "/proc/$stopped/status" 2>/dev/null; then
+        if hold_at_work "$stopped"; then
             return 0
         fi
     done
@@ -162,7 +188,7 @@ for ((round = 1; round <= rounds; round++)); do
     job_is_right "/workers$round"
 
     say "tasks are killed, maps and reduces"
-    timed word_count "/tasks$round" &
+    timed word_count "/tasks$round" --no-speculative &
     job=$!
     kills=0
     for ((i = 1; i <= 5; i++)); do
@@ -173,7 +199,7 @@ for ((round = 1; round <= rounds; round++)); do
     wait $job
     nothing_failed
     [ $kills -ge 1 ] || fail "the job was over before a task was killed"
-    counted failed 1 "$T/tasks$round.json" # one that had told its end before it was killed has not failed
+    counted failed $kills "$T/tasks$round.json"
     job_is_right "/tasks$round"
 
     say "a task is stopped: its time limit ends it, and it runs again"
