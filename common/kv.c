@@ -399,7 +399,8 @@ static int snapshot_scan(void *ctx, const struct kv_range *range, kv_visit_fn vi
 
 struct kv_view kv_snapshot_view(struct kv_snapshot *snapshot)
 {
-    return (struct kv_view){snapshot, snapshot_get, snapshot_put, snapshot_del, snapshot_scan};
+    return (struct kv_view){snapshot,     snapshot_get, snapshot_put,
+                            snapshot_put, snapshot_del, snapshot_scan};
 }
 
 /* ---- writing ---- */
@@ -486,6 +487,17 @@ static void batch_put(void *ctx, struct span key, struct span value)
     kv_batch_put(ctx, key, value);
 }
 
+static void batch_put_new(void *ctx, struct span key, struct span value)
+{
+    struct kv_batch *b = ctx;
+    CHECK(b->scanning == 0);
+    if (b->sole) {
+        kv_changes_put_new(b->changes, key, value);
+    } else {
+        kv_changes_put(b->changes, key, value);
+    }
+}
+
 static void batch_del(void *ctx, struct span key)
 {
     kv_batch_del(ctx, key);
@@ -544,7 +556,7 @@ static int batch_scan(void *ctx, const struct kv_range *range, kv_visit_fn visit
 
 struct kv_view kv_batch_view(struct kv_batch *batch)
 {
-    return (struct kv_view){batch, batch_get, batch_put, batch_del, batch_scan};
+    return (struct kv_view){batch, batch_get, batch_put, batch_put_new, batch_del, batch_scan};
 }
 
 static void fill(struct kv_batch *b)

@@ -123,9 +123,8 @@ static struct kv_change *change_of(struct kv_changes *c, struct span key)
     return change ? change : add(c, key);
 }
 
-void kv_changes_put(struct kv_changes *c, struct span key, struct span value)
+static void set_value(struct kv_changes *c, struct kv_change *change, struct span value)
 {
-    struct kv_change *change = change_of(c, key);
     if (value.length > change->value_room) {
         change->value.data = arena_alloc(&c->arena, value.length);
         change->value_room = value.length;
@@ -136,6 +135,21 @@ void kv_changes_put(struct kv_changes *c, struct span key, struct span value)
     change->value.length = value.length;
     change->deleted = false;
     c->bytes += value.length;
+}
+
+void kv_changes_put(struct kv_changes *c, struct span key, struct span value)
+{
+    set_value(c, change_of(c, key), value);
+}
+
+void kv_changes_put_new(struct kv_changes *c, struct span key, struct span value)
+{
+    struct kv_change *change = map_get_bytes(&c->by_key, key.data, key.length);
+    if (!change) {
+        change = add(c, key);
+        change->is_new = true;
+    }
+    set_value(c, change, value);
 }
 
 void kv_changes_del(struct kv_changes *c, struct span key)

@@ -32,10 +32,11 @@ void kv_changes_clear(struct kv_changes *c);
 /* Both copy. Keys have at least one byte. What was found or stood on before is not valid any more.
  */
 void kv_changes_put(struct kv_changes *c, struct span key, struct span value);
+void kv_changes_put_new(struct kv_changes *c, struct span key, struct span value); /* to the map */
 void kv_changes_del(struct kv_changes *c, struct span key);
 
 /* The map below has no such key, nor a change here. A put upon it that is deleted again leaves
- * nothing to write. */
+ * nothing to write, and so does a kv_changes_put_new(). */
 void kv_changes_absent(struct kv_changes *c, struct span key);
 
 const struct kv_change *kv_changes_find(const struct kv_changes *c, struct span key); /* or NULL */

@@ -33,9 +33,11 @@ struct kv_view {
      * untouched. */
     int (*get)(void *ctx, struct span key, struct buf *ret_value);
 
-    /* Both copy what they are given and cannot fail; memory exhaustion aborts. Deleting an absent
-     * key does nothing. */
+    /* These copy what they are given and cannot fail; memory exhaustion aborts. put_new: the caller
+     * knows that there is no such key, and spares whoever would look. Deleting an absent key does
+     * nothing. */
     void (*put)(void *ctx, struct span key, struct span value);
+    void (*put_new)(void *ctx, struct span key, struct span value);
     void (*del)(void *ctx, struct span key);
 
     /* 0 at the end of the range, else what visit returned, or ERR_* of the storage. */
@@ -51,6 +53,11 @@ static inline MUST_CHECK int kv_view_get(const struct kv_view *view, struct span
 static inline void kv_view_put(const struct kv_view *view, struct span key, struct span value)
 {
     view->put(view->ctx, key, value);
+}
+
+static inline void kv_view_put_new(const struct kv_view *view, struct span key, struct span value)
+{
+    view->put_new(view->ctx, key, value);
 }
 
 static inline void kv_view_del(const struct kv_view *view, struct span key)

@@ -9,7 +9,7 @@
 enum {
     /* Versions: refuse newer than ours with ERR_VERSION. */
     TRIREME_DISK_FORMAT = 1, /* every on-disk structure; docs/formats.md */
-    TRIREME_WIRE_VERSION = 1,
+    TRIREME_WIRE_VERSION = 2,
     TRIREME_ABI = 1, /* struct of functions handed to a job's shared object */
 
     /* Names. */
@@ -166,7 +166,7 @@ enum {
 
     /* Raft between file masters. */
     RAFT_LANE_BYTES_MAX = 12 * 1024 * 1024,   /* to one peer, not yet taken by the connection */
-    RAFT_AHEAD_COUNT_MAX = 64,                /* messages of one stream that wait for the owner */
+    RAFT_READ_LATER_MS = 2,                   /* a message may wait so long for an answer's way */
     RAFT_REOPEN_MS_MIN = 20,                  /* back-off of a stream that ended ... */
     RAFT_REOPEN_MS_MAX = 500,                 /* ... doubles up to this */
     RAFT_CACHE_BYTES_MAX = 16 * 1024 * 1024,  /* of the newest entries, kept in memory for peers */

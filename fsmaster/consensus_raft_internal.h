@@ -20,8 +20,9 @@
 #include "fsmaster/entry_cache.h"
 
 enum {
-    APPLIES_MAX = 2,             /* batches that wait for or are in apply */
-    BATCH_COUNT_MAX = 4096,      /* entries of one proposal to Raft, and of one batch */
+    APPLIES_MAX = 2,        /* batches that wait for or are in apply */
+    APPLY_LATE_COUNT = 256, /* entries that a follower applies only after its write in flight */
+    BATCH_COUNT_MAX = 4096, /* entries of one proposal to Raft, and of one batch */
     PROPOSE_BYTES_MAX = 1 << 20, /* of one proposal to Raft, but at least one entry */
     QUEUE_COUNT_MAX = 32768,     /* proposals that wait for a flush; then ERR_BUSY */
     FETCH_BYTES = 1024 * 1024,   /* of the log at a time */

@@ -538,6 +538,9 @@ void session_encode(const struct session_row *session, struct buf *ret_value)
     buf_append_u64le(ret_value, session->used_ms);
     buf_append_u64le(ret_value, session->due_ms);
     put_string(ret_value, session->user);
+    if (session->next_seq != SESSION_SEQ_UNKNOWN) {
+        buf_append_u64le(ret_value, session->next_seq);
+    }
 }
 
 int session_decode(struct span value, struct session_row *ret)
@@ -547,6 +550,9 @@ int session_decode(struct span value, struct session_row *ret)
     ret->used_ms = cursor_u64le(&r.c);
     ret->due_ms = cursor_u64le(&r.c);
     take_chars(&r, ret->user, LIMIT_HOST_BYTES_MAX);
+    bool old = r.c.left == 0;
+    ret->next_seq = old ? SESSION_SEQ_UNKNOWN : cursor_u64le(&r.c);
+    r.c.failed = r.c.failed || (!old && ret->next_seq == SESSION_SEQ_UNKNOWN);
     return reader_finish(&r);
 }
 

@@ -172,7 +172,9 @@ struct session_row {
     time_ms used_ms;                     /* cluster time of the last request */
     time_ms due_ms;                      /* of its ROW_SESSION_DUE: when Tick looks at it */
     char user[LIMIT_HOST_BYTES_MAX + 1]; /* whose it is */
+    uint64_t next_seq; /* no operation from here on was run; SESSION_SEQ_UNKNOWN: an old row */
 };
+#define SESSION_SEQ_UNKNOWN UINT64_MAX
 void session_encode(const struct session_row *session, struct buf *ret_value);
 int session_decode(struct span value, struct session_row *ret) MUST_CHECK;
 

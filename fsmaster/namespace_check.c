@@ -246,7 +246,7 @@ static int check_reply(struct checker *checker, struct span key, struct span val
         return r;
     }
     const struct session_row *session = map_get_u64(&checker->sessions, id);
-    if (!session || seq < session->acked_below ||
+    if (!session || seq < session->acked_below || seq >= session->next_seq ||
         seq - session->acked_below >= SESSION_WINDOW_COUNT_MAX) {
         return BAD("reply %llu of session %llu is outside of its window", ID(seq), ID(id));
     }

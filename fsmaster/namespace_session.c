@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/check.h"
+#include "common/macros.h"
 #include "common/path.h"
 #include "fsmaster/namespace_chunk.h"
 #include "fsmaster/namespace_internal.h"
@@ -69,7 +70,8 @@ static struct ns_session *session_open(struct namespace *ns, session_id id)
         map_put_u64(&ns->sessions, id, session);
     }
     session->deleted = false; /* one that was there before */
-    session->row = (struct session_row){.acked_below = 1, .used_ms = ns->meta.cluster_ms};
+    session->row =
+        (struct session_row){.acked_below = 1, .next_seq = 1, .used_ms = ns->meta.cluster_ms};
     memcpy(session->row.user, ns->caller->user, strlen(ns->caller->user) + 1);
     due_put(ns, session);
     ns->meta.sessions++;
@@ -103,6 +105,7 @@ static void replies_del(struct namespace *ns, session_id id, uint64_t from, uint
 
 /* ---- Replies --------------------------------------------------------------------------------- */
 
+/* Of an operation that was just run, so there is none yet. */
 static void reply_put(struct namespace *ns, uint64_t seq, const struct op_result *result)
 {
     struct reply_row reply = {
@@ -122,7 +125,7 @@ static void reply_put(struct namespace *ns, uint64_t seq, const struct op_result
     }
     struct row_key key = row_key_u64_pair(ROW_REPLY, ns->session, seq);
     reply_encode(&reply, &ns->value);
-    ns_put(ns, &key);
+    kv_view_put_new(ns->view, row_key_span(&key), ns_value(ns));
 }
 
 /* The reply of the first time; ERR_NOT_FOUND when this is the first time. */
@@ -224,7 +227,7 @@ static int run(struct namespace *ns, const struct operation *op, struct op_resul
     return 0;
 }
 
-static int apply_operation(struct namespace *ns, const struct ns_session *session,
+static int apply_operation(struct namespace *ns, struct ns_session *session,
                            const struct operation *op, struct op_result *result)
 {
     uint64_t acked_below = session->row.acked_below;
@@ -236,8 +239,14 @@ static int apply_operation(struct namespace *ns, const struct ns_session *sessio
         refuse(result, ERR_BUSY, "too many operations of the session are not acknowledged");
         return 0;
     }
-    int r = reply_get(ns, op->seq, result);
-    return r == ERR_NOT_FOUND ? run(ns, op, result) : r;
+    bool asks = op->seq < session->row.next_seq; /* else it cannot have been run */
+    int r = asks ? reply_get(ns, op->seq, result) : ERR_NOT_FOUND;
+    if (r != ERR_NOT_FOUND) {
+        return r;
+    }
+    uint64_t next = op->seq < SESSION_SEQ_UNKNOWN ? op->seq + 1 : SESSION_SEQ_UNKNOWN;
+    session->row.next_seq = MAX(session->row.next_seq, next);
+    return run(ns, op, result);
 }
 
 /* ---- Requests -------------------------------------------------------------------------------- */

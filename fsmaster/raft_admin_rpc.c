@@ -340,9 +340,9 @@ const struct rpc_service_row raft_admin_service[] = {
 };
 
 const struct rpc_service_row raft_stream_service[] = {
-    {&raft_method_messages, .stream = &raft_transport_ops,
+    {&raft_method_messages, .stream = &raft_message_stream_ops,
      .message_bytes_max = RPC_RAFT_MESSAGE_BYTES_MAX},
-    {&raft_method_snapshots, .stream = &raft_transport_ops,
+    {&raft_method_snapshots, .stream = &raft_snapshot_stream_ops,
      .message_bytes_max = RPC_BULK_MESSAGE_BYTES_MAX},
     {NULL},
 };

@@ -13,9 +13,9 @@
 #include "common/limits.h"
 #include "common/macros.h"
 
-const struct rpc_method raft_method_messages = {"/trireme.v1.Raft/Messages", RPC_CLIENT_STREAM,
+const struct rpc_method raft_method_messages = {"/trireme.v1.Raft/Messages", RPC_BIDI,
                                                 &trireme__v1__raft_message__descriptor,
-                                                &trireme__v1__raft_end__descriptor};
+                                                &trireme__v1__raft_message__descriptor};
 const struct rpc_method raft_method_snapshots = {"/trireme.v1.Raft/Snapshots", RPC_CLIENT_STREAM,
                                                  &trireme__v1__raft_message__descriptor,
                                                  &trireme__v1__raft_end__descriptor};

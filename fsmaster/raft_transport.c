@@ -1,12 +1,12 @@
-/* Who owns what. A lane is one stream of ours to one peer; the owner makes it, the loop runs it,
- * and its end goes loop -> owner as a mail in a slot that was reserved for it, so the owner knows
- * when nothing of it is left. An inbound is one stream of a peer to us; the loop makes it, each of
- * its messages is a mail to the owner, and the last of its mails says that it is over. Mails of the
- * loop arrive in order and so do functions that the owner posts to the loop: what refers to a lane
- * or an inbound is always handled before what frees it.
+/* A lane is one stream of ours to one peer, an inbound one stream of a peer to us. Messages of all
+ * kinds begin on a lane; answers go back on the inbound that asked, or on a lane when it is gone.
  *
- * Flow control: an inbound asks for the next message while fewer than RAFT_AHEAD_COUNT_MAX wait for
- * the owner, who gives credit back in batches. */
+ * When a stream is read. gRPC tells the sender at once that there is room again (WINDOW_UPDATE)
+ * when somebody waits for the next message, but lets that ride along with whatever is written next
+ * on the connection when nobody does: a packet and a wake-up at the other end less for each
+ * message. So an inbound waits for its next message only when it has answered this one, or after
+ * RAFT_READ_LATER_MS: an answer may be behind a flush. A lane does when it has sent something that
+ * is not answered yet. */
 #include "fsmaster/raft_transport.h"
 
 #include <inttypes.h>
@@ -24,7 +24,7 @@
 #include "common/metrics.h"
 #include "fsmaster/raft_rpc.h"
 
-enum { CREDIT_COUNT = 16, UNREACHABLE_MS = 50 };
+enum { UNREACHABLE_MS = 50 };
 
 enum lane_kind { LANE_MESSAGES, LANE_SNAPSHOTS, LANE_COUNT };
 
@@ -33,7 +33,6 @@ static const struct rpc_method *const lane_methods[] = {
 static const enum rpc_class lane_classes[] = {
     [LANE_MESSAGES] = RPC_RAFT, [LANE_SNAPSHOTS] = RPC_BULK};
 
-/* Loop's, but for the fields that never change. */
 struct lane {
     struct raft_transport *t;
     raft_key key;
@@ -41,12 +40,21 @@ struct lane {
     char address[LIMIT_ADDRESS_BYTES_MAX];
     struct rpc_bytes *hello;
     struct rpc_stream *stream; /* NULL: none now */
+    unsigned unanswered;       /* messages sent on it */
     time_ms open_at_ms;        /* not before */
     time_ms backoff_ms;
     time_ms told_ms; /* when the owner was last told of a loss */
     int failed;      /* code of the last end that was logged */
-    bool ending;     /* the owner has given it up */
-    struct mail gone;
+    bool ending;     /* given up: freed when its stream has closed */
+};
+
+struct inbound {
+    struct raft_transport *t;
+    struct rpc_stream *stream;
+    bool takes_answers;          /* of messages, not of pieces of snapshots */
+    bool finished;               /* its status is on the way */
+    bool owes_read;              /* for the next message nobody waits yet ... */
+    struct rpc_timer read_later; /* ... and not for longer than until this */
 };
 
 struct peer {
@@ -56,17 +64,8 @@ struct peer {
     bool listed;      /* by raft_transport_set_peers() */
     time_ms heard_ms; /* its last message to us */
     struct lane *lanes[LANE_COUNT];
-    struct list link; /* in transport->peers */
-};
-
-struct inbound {
-    struct raft_transport *t;
-    struct rpc_stream *stream; /* loop; NULL: over */
-    unsigned ahead;            /* loop: messages that the owner has not given credit for */
-    bool finished;             /* loop: its status is on the way */
-    unsigned handled;          /* owner: since the last credit */
-    bool refused;              /* owner: the peer was told to go away */
-    struct mail gone;
+    struct inbound *inbound; /* where its messages last came from; NULL: none is open */
+    struct list link;        /* in transport->peers */
 };
 
 struct raft_transport {
@@ -77,7 +76,7 @@ struct raft_transport {
     struct cluster_id cluster;
     struct cluster_id heard;
     struct list peers;
-    unsigned lanes; /* whose `gone` has not come */
+    unsigned lanes; /* not freed yet */
     struct counter *sent, *received, *refused, *dropped;
 };
 
@@ -87,7 +86,19 @@ static struct cluster_id named_cluster(const struct raft_transport *t)
     return cluster_id_known(t->cluster) ? t->cluster : t->heard;
 }
 
-/* ---- Loop to owner ------------------------------------------------------------------------- */
+static struct peer *peer_find(struct raft_transport *t, raft_key key)
+{
+    LIST_FOR_EACH(node, &t->peers)
+    {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        if (peer->short_key == key) {
+            return peer;
+        }
+    }
+    return NULL;
+}
+
+/* ---- Losses ---------------------------------------------------------------------------------- */
 
 struct loss {
     struct mail mail;
@@ -105,7 +116,7 @@ static void lost_on_owner(struct mail *mail)
     free(loss);
 }
 
-/* A hint, so it may itself be lost. */
+/* By mail, because the receiver may be just sending. A hint, so it may itself be lost. */
 static void tell_loss(struct lane *lane)
 {
     time_ms now = clock_mono_ms();
@@ -123,28 +134,127 @@ static void tell_loss(struct lane *lane)
     mailbox_post_reserved(lane->t->options.owner, &loss->mail);
 }
 
-/* ---- Lanes: the loop's side ------------------------------------------------------------------ */
+/* ---- Taking messages ------------------------------------------------------------------------- */
 
-static void lane_gone_on_owner(struct mail *mail)
+static int check(const struct raft_transport *t, const struct raft_unpacked *u, struct err *e)
 {
-    struct lane *lane = CONTAINER_OF(mail, struct lane, gone);
+    char ours[CLUSTER_ID_TEXT_BYTES], theirs[CLUSTER_ID_TEXT_BYTES];
+    if (!member_key_equal(u->envelope.to, t->options.self)) {
+        return err_set(e, ERR_STALE, "the member that was here has another data directory now");
+    }
+    if (cluster_id_known(t->cluster) && !cluster_id_equal(t->cluster, u->envelope.cluster)) {
+        return err_set(e, ERR_WRONG_CLUSTER, "this member is of cluster %s, not %s",
+                       cluster_id_format(t->cluster, ours),
+                       cluster_id_format(u->envelope.cluster, theirs));
+    }
+    if (!cluster_id_known(u->envelope.cluster)) {
+        return err_set(e, ERR_INVALID, "a message of no cluster");
+    }
+    return 0;
+}
+
+static struct peer *peer_put(struct raft_transport *t, struct member_key key, const char *address);
+static void forget_strangers(struct raft_transport *t);
+
+static int take_hello(struct raft_transport *t, const struct raft_unpacked *u, struct err *e)
+{
+    if (u->hello.wire_version != TRIREME_WIRE_VERSION) {
+        return err_set(e, ERR_VERSION, "wire version %" PRIu32 ", here %d", u->hello.wire_version,
+                       TRIREME_WIRE_VERSION);
+    }
+    if (!peer_find(t, raft_key_of(u->envelope.from)) && u->hello.address[0]) {
+        forget_strangers(t);
+        if (list_count(&t->peers) < RAFT_PEER_COUNT_MAX) {
+            peer_put(t, u->envelope.from, u->hello.address)->heard_ms = clock_mono_ms();
+        }
+    }
+    return 0;
+}
+
+/* The peer's answers go to `in` from now on, unless it is NULL. */
+static int take(struct raft_transport *t, const struct raft_unpacked *u, struct inbound *in,
+                struct err *e)
+{
+    struct peer *peer = peer_find(t, raft_key_of(u->envelope.from));
+    int r = check(t, u, e);
+    if (r == 0 && peer && !member_key_equal(peer->key, u->envelope.from)) {
+        r = err_set(e, ERR_INVALID, "a member key that begins like another one's");
+    }
+    if (r < 0 || u->is_hello) {
+        return r < 0 ? r : take_hello(t, u, e);
+    }
+    if (!t->attached) {
+        return 0;
+    }
+    counter_add(t->received, 1);
+    if (peer) {
+        peer->heard_ms = clock_mono_ms();
+        peer->inbound = in ? in : peer->inbound;
+    }
+    t->heard = u->envelope.cluster;
+    t->receiver.received(t->receiver.ctx, &u->message, u->envelope.from);
+    return 0;
+}
+
+static int take_bytes(struct raft_transport *t, struct rpc_bytes *bytes, struct inbound *in,
+                      struct err *e)
+{
+    struct arena arena;
+    struct raft_unpacked unpacked;
+    if (t->closed) {
+        return 0;
+    }
+    arena_init(&arena, 0);
+    int r = raft_message_unpack(bytes, &arena, &unpacked, e);
+    r = r < 0 ? r : take(t, &unpacked, in, e);
+    counter_add(t->refused, r < 0);
+    arena_deinit(&arena);
+    return r;
+}
+
+/* ---- Lanes ----------------------------------------------------------------------------------- */
+
+static void lane_free(struct lane *lane)
+{
     lane->t->lanes--;
     rpc_bytes_unref(lane->hello);
     free(lane);
 }
 
-static void lane_end_on_loop(struct lane *lane)
+static void lane_end(struct lane *lane)
 {
-    lane->gone.handle = lane_gone_on_owner;
-    mailbox_post_reserved(lane->t->options.owner, &lane->gone);
+    lane->ending = true;
+    if (lane->stream) {
+        rpc_stream_cancel(lane->stream);
+    } else {
+        lane_free(lane);
+    }
+}
+
+/* One that cannot be an answer ends the stream; the next message opens another one. */
+static void lane_answered(struct rpc_stream *stream, struct rpc_bytes *message)
+{
+    struct lane *lane = rpc_stream_state(stream);
+    struct err e = ERR_INIT;
+    if (lane->ending) {
+        return;
+    }
+    lane->unanswered -= lane->unanswered > 0;
+    if (take_bytes(lane->t, message, NULL, &e) < 0) {
+        log_warning("raft", "answer refused peer=%s: %s", lane->address, err_message(&e));
+        rpc_stream_cancel(stream);
+    } else if (lane->unanswered > 0) {
+        rpc_stream_read(stream);
+    }
 }
 
 static void lane_closed(struct rpc_stream *stream, const struct rpc_result *result)
 {
     struct lane *lane = rpc_stream_state(stream);
     lane->stream = NULL;
+    lane->unanswered = 0;
     if (lane->ending) {
-        lane_end_on_loop(lane);
+        lane_free(lane);
         return;
     }
     if (result->code != lane->failed) {
@@ -164,13 +274,14 @@ static void lane_sent(struct rpc_stream *stream)
     lane->failed = 0;
 }
 
-static const struct rpc_stream_ops lane_ops = {.on_sent = lane_sent, .on_close = lane_closed};
+static const struct rpc_stream_ops lane_ops = {
+    .on_message = lane_answered, .on_sent = lane_sent, .on_close = lane_closed};
 
 /* False: not now. */
 static bool lane_open(struct lane *lane)
 {
     struct rpc_channel *channel = NULL;
-    if (lane->ending || clock_mono_ms() < lane->open_at_ms) {
+    if (clock_mono_ms() < lane->open_at_ms) {
         return false;
     }
     if (rpc_pool_get(lane->t->options.pool, lane->address, lane_classes[lane->kind], &channel,
@@ -182,42 +293,21 @@ static bool lane_open(struct lane *lane)
         .channel = channel, .method = lane_methods[lane->kind], .deadline = RPC_NO_DEADLINE};
     lane->stream = rpc_stream_open(lane->t->options.loop, &request, &lane_ops, lane);
     rpc_channel_unref(channel);
-    rpc_stream_read(lane->stream); /* else its end would not be heard */
     return rpc_stream_send_bytes(lane->stream, lane->hello) == 0;
 }
 
-struct parcel {
-    struct lane *lane;
-    struct rpc_bytes *bytes;
-};
-
-static void parcel_on_loop(void *arg)
+static void lane_send(struct lane *lane, struct rpc_bytes *bytes)
 {
-    struct parcel *parcel = arg;
-    struct lane *lane = parcel->lane;
     if ((lane->stream || lane_open(lane)) &&
         rpc_stream_queued(lane->stream) < RAFT_LANE_BYTES_MAX &&
-        rpc_stream_send_bytes(lane->stream, parcel->bytes) == 0) {
+        rpc_stream_send_bytes(lane->stream, bytes) == 0) {
         counter_add(lane->t->sent, 1);
+        lane->unanswered++;
+        rpc_stream_read(lane->stream);
     } else {
         tell_loss(lane);
     }
-    rpc_bytes_unref(parcel->bytes);
-    free(parcel);
 }
-
-static void end_on_loop(void *arg)
-{
-    struct lane *lane = arg;
-    lane->ending = true;
-    if (lane->stream) {
-        rpc_stream_cancel(lane->stream);
-    } else {
-        lane_end_on_loop(lane);
-    }
-}
-
-/* ---- Lanes and peers: the owner's side ------------------------------------------------------- */
 
 static struct lane *lane_new(struct raft_transport *t, const struct peer *peer, enum lane_kind kind)
 {
@@ -232,31 +322,20 @@ static struct lane *lane_new(struct raft_transport *t, const struct peer *peer, 
                           .hello = raft_hello_pack(&envelope, &hello),
                           .backoff_ms = RAFT_REOPEN_MS_MIN};
     memcpy(lane->address, peer->address, sizeof(lane->address));
-    CHECK(mailbox_reserve(t->options.owner) == 0); /* for its end */
     t->lanes++;
     return lane;
 }
+
+/* ---- Peers ----------------------------------------------------------------------------------- */
 
 static void lanes_end(struct peer *peer)
 {
     for (int i = 0; i < LANE_COUNT; i++) {
         if (peer->lanes[i]) {
-            rpc_loop_call(peer->lanes[i]->t->options.loop, end_on_loop, peer->lanes[i]);
+            lane_end(peer->lanes[i]);
             peer->lanes[i] = NULL;
         }
     }
-}
-
-static struct peer *peer_find(struct raft_transport *t, raft_key key)
-{
-    LIST_FOR_EACH(node, &t->peers)
-    {
-        struct peer *peer = LIST_ENTRY(node, struct peer, link);
-        if (peer->short_key == key) {
-            return peer;
-        }
-    }
-    return NULL;
 }
 
 static void peer_forget(struct peer *peer)
@@ -311,6 +390,112 @@ void raft_transport_set_peers(struct raft_transport *t, const struct raft_transp
     forget_strangers(t);
 }
 
+/* ---- Inbound --------------------------------------------------------------------------------- */
+
+static void read_next(void *arg)
+{
+    struct inbound *in = arg;
+    in->owes_read = false;
+    rpc_timer_cancel(in->t->options.loop, &in->read_later);
+    rpc_stream_read(in->stream);
+}
+
+static void inbound_finish(struct inbound *in, int code, const char *text)
+{
+    if (!in->finished) {
+        in->finished = true;
+        rpc_stream_finish(in->stream, code, text);
+    }
+}
+
+/* False: not on this way. */
+static bool inbound_send(struct inbound *in, struct rpc_bytes *bytes)
+{
+    if (in->finished || rpc_stream_queued(in->stream) >= RAFT_LANE_BYTES_MAX ||
+        rpc_stream_send_bytes(in->stream, bytes) < 0) {
+        return false;
+    }
+    counter_add(in->t->sent, 1);
+    if (in->owes_read) {
+        read_next(in);
+    }
+    return true;
+}
+
+static void inbound_open(struct rpc_stream *stream, bool takes_answers)
+{
+    struct raft_transport *t = rpc_stream_service(stream);
+    struct inbound *in = xcalloc(1, sizeof(*in));
+    *in = (struct inbound){.t = t, .stream = stream, .takes_answers = takes_answers};
+    rpc_stream_set_state(stream, in);
+    rpc_stream_read(stream);
+}
+
+static void messages_opened(struct rpc_stream *stream)
+{
+    inbound_open(stream, true);
+}
+
+static void pieces_opened(struct rpc_stream *stream)
+{
+    inbound_open(stream, false);
+}
+
+/* The sender of one that is refused hears why. */
+static void inbound_message(struct rpc_stream *stream, struct rpc_bytes *message)
+{
+    struct inbound *in = rpc_stream_state(stream);
+    struct err e = ERR_INIT;
+    if (in->finished) {
+        return;
+    }
+    in->owes_read = true;
+    int r = take_bytes(in->t, message, in->takes_answers ? in : NULL, &e);
+    if (r < 0) {
+        inbound_finish(in, r, err_message(&e));
+    } else if (in->owes_read && in->takes_answers) {
+        rpc_timer_set(in->t->options.loop, &in->read_later, clock_mono_ms() + RAFT_READ_LATER_MS,
+                      read_next, in);
+    } else if (in->owes_read) {
+        read_next(in);
+    }
+}
+
+static void inbound_ended(struct rpc_stream *stream)
+{
+    inbound_finish(rpc_stream_state(stream), 0, NULL);
+}
+
+static void inbound_closed(struct rpc_stream *stream, const struct rpc_result *result)
+{
+    struct inbound *in = rpc_stream_state(stream);
+    (void)result;
+    LIST_FOR_EACH(node, &in->t->peers)
+    {
+        struct peer *peer = LIST_ENTRY(node, struct peer, link);
+        peer->inbound = peer->inbound == in ? NULL : peer->inbound;
+    }
+    rpc_timer_cancel(in->t->options.loop, &in->read_later);
+    free(in);
+}
+
+const struct rpc_stream_ops raft_message_stream_ops = {.on_open = messages_opened,
+                                                       .on_message = inbound_message,
+                                                       .on_half_close = inbound_ended,
+                                                       .on_close = inbound_closed};
+const struct rpc_stream_ops raft_snapshot_stream_ops = {.on_open = pieces_opened,
+                                                        .on_message = inbound_message,
+                                                        .on_half_close = inbound_ended,
+                                                        .on_close = inbound_closed};
+
+/* ---- Sending --------------------------------------------------------------------------------- */
+
+static bool is_answer(const struct raft_message *message)
+{
+    return message->kind == RAFT_APPEND_REPLY || message->kind == RAFT_VOTE_REPLY ||
+           message->kind == RAFT_SNAPSHOT_REPLY;
+}
+
 void raft_transport_send(struct raft_transport *t, const struct raft_message *message)
 {
     struct peer *peer = peer_find(t, message->to);
@@ -318,222 +503,17 @@ void raft_transport_send(struct raft_transport *t, const struct raft_message *me
         counter_add(t->dropped, 1);
         return;
     }
-    enum lane_kind kind = message->kind == RAFT_SNAPSHOT ? LANE_SNAPSHOTS : LANE_MESSAGES;
-    if (!peer->lanes[kind]) {
-        peer->lanes[kind] = lane_new(t, peer, kind);
-    }
     struct raft_envelope envelope = {named_cluster(t), t->options.self, peer->key};
-    struct parcel *parcel = xmalloc(sizeof(*parcel));
-    *parcel = (struct parcel){peer->lanes[kind], raft_message_pack(&envelope, message)};
-    rpc_loop_call(t->options.loop, parcel_on_loop, parcel);
-}
-
-/* ---- Inbound: the owner's side --------------------------------------------------------------- */
-
-struct credit {
-    struct inbound *inbound;
-    unsigned count;
-};
-
-static void credit_on_loop(void *arg)
-{
-    struct credit *credit = arg;
-    struct inbound *in = credit->inbound;
-    in->ahead -= credit->count;
-    if (in->stream) {
-        rpc_stream_read(in->stream);
-    }
-    free(credit);
-}
-
-struct refusal {
-    struct inbound *inbound;
-    int code;
-    char text[ERR_MSG_BYTES_MAX];
-};
-
-static void inbound_finish(struct inbound *in, int code, const char *text)
-{
-    if (in->stream && !in->finished) {
-        in->finished = true;
-        rpc_stream_finish(in->stream, code, text);
-    }
-}
-
-static void refuse_on_loop(void *arg)
-{
-    struct refusal *refusal = arg;
-    inbound_finish(refusal->inbound, refusal->code, refusal->text);
-    free(refusal);
-}
-
-/* The sender hears why, once. */
-static void refuse(struct inbound *in, const struct err *e)
-{
-    counter_add(in->t->refused, 1);
-    if (in->refused) {
-        return;
-    }
-    in->refused = true;
-    struct refusal *refusal = xcalloc(1, sizeof(*refusal));
-    *refusal = (struct refusal){.inbound = in, .code = e->code};
-    memcpy(refusal->text, e->msg, sizeof(refusal->text));
-    rpc_loop_call(in->t->options.loop, refuse_on_loop, refusal);
-}
-
-struct incoming {
-    struct mail mail;
-    struct inbound *inbound;
-    struct arena arena;
-    struct raft_unpacked unpacked;
-};
-
-static int check(const struct raft_transport *t, const struct raft_unpacked *u, struct err *e)
-{
-    char ours[CLUSTER_ID_TEXT_BYTES], theirs[CLUSTER_ID_TEXT_BYTES];
-    if (!member_key_equal(u->envelope.to, t->options.self)) {
-        return err_set(e, ERR_STALE, "the member that was here has another data directory now");
-    }
-    if (cluster_id_known(t->cluster) && !cluster_id_equal(t->cluster, u->envelope.cluster)) {
-        return err_set(e, ERR_WRONG_CLUSTER, "this member is of cluster %s, not %s",
-                       cluster_id_format(t->cluster, ours),
-                       cluster_id_format(u->envelope.cluster, theirs));
-    }
-    if (!cluster_id_known(u->envelope.cluster)) {
-        return err_set(e, ERR_INVALID, "a message of no cluster");
-    }
-    return 0;
-}
-
-static void take_hello(struct raft_transport *t, const struct raft_unpacked *u, struct inbound *in)
-{
-    struct err e = ERR_INIT;
-    if (u->hello.wire_version != TRIREME_WIRE_VERSION) {
-        (void)err_set(&e, ERR_VERSION, "wire version %" PRIu32 ", here %d", u->hello.wire_version,
-                      TRIREME_WIRE_VERSION);
-        refuse(in, &e);
-    } else if (!peer_find(t, raft_key_of(u->envelope.from)) && u->hello.address[0]) {
-        forget_strangers(t);
-        if (list_count(&t->peers) < RAFT_PEER_COUNT_MAX) {
-            peer_put(t, u->envelope.from, u->hello.address)->heard_ms = clock_mono_ms();
+    struct rpc_bytes *bytes = raft_message_pack(&envelope, message);
+    if (!is_answer(message) || !peer->inbound || !inbound_send(peer->inbound, bytes)) {
+        enum lane_kind kind = message->kind == RAFT_SNAPSHOT ? LANE_SNAPSHOTS : LANE_MESSAGES;
+        if (!peer->lanes[kind]) {
+            peer->lanes[kind] = lane_new(t, peer, kind);
         }
+        lane_send(peer->lanes[kind], bytes);
     }
+    rpc_bytes_unref(bytes);
 }
-
-static void take(struct raft_transport *t, const struct raft_unpacked *u, struct inbound *in)
-{
-    struct err e = ERR_INIT;
-    struct peer *peer = peer_find(t, raft_key_of(u->envelope.from));
-    if (check(t, u, &e) < 0) {
-        refuse(in, &e);
-    } else if (peer && !member_key_equal(peer->key, u->envelope.from)) {
-        (void)err_set(&e, ERR_INVALID, "a member key that begins like another one's");
-        refuse(in, &e);
-    } else if (u->is_hello) {
-        take_hello(t, u, in);
-    } else if (t->attached && !in->refused) {
-        counter_add(t->received, 1);
-        if (peer) {
-            peer->heard_ms = clock_mono_ms();
-        }
-        t->heard = u->envelope.cluster;
-        t->receiver.received(t->receiver.ctx, &u->message, u->envelope.from);
-    }
-}
-
-static void incoming_on_owner(struct mail *mail)
-{
-    struct incoming *incoming = CONTAINER_OF(mail, struct incoming, mail);
-    struct inbound *in = incoming->inbound;
-    struct raft_transport *t = in->t;
-    if (!t->closed) {
-        take(t, &incoming->unpacked, in);
-    }
-    if (++in->handled == CREDIT_COUNT) {
-        struct credit *credit = xmalloc(sizeof(*credit));
-        *credit = (struct credit){in, in->handled};
-        in->handled = 0;
-        rpc_loop_call(t->options.loop, credit_on_loop, credit);
-    }
-    arena_deinit(&incoming->arena);
-    free(incoming);
-}
-
-static void inbound_gone_on_owner(struct mail *mail)
-{
-    struct inbound *in = CONTAINER_OF(mail, struct inbound, gone);
-    rpc_loop_call(in->t->options.loop, free, in); /* behind what else the owner has posted of it */
-}
-
-/* ---- Inbound: the loop's side ---------------------------------------------------------------- */
-
-static void inbound_opened(struct rpc_stream *stream)
-{
-    struct raft_transport *t = rpc_stream_service(stream);
-    struct inbound *in = xcalloc(1, sizeof(*in));
-    *in = (struct inbound){.t = t, .stream = stream, .gone = {.handle = inbound_gone_on_owner}};
-    rpc_stream_set_state(stream, in);
-    if (mailbox_reserve(t->options.owner) < 0) { /* for its end */
-        rpc_stream_set_state(stream, NULL);
-        free(in);
-        rpc_stream_finish(stream, ERR_BUSY, "too much to do");
-        return;
-    }
-    rpc_stream_read(stream);
-}
-
-static void inbound_message(struct rpc_stream *stream, struct rpc_bytes *message)
-{
-    struct inbound *in = rpc_stream_state(stream);
-    struct err e = ERR_INIT;
-    if (!in || in->finished) {
-        return;
-    }
-    struct incoming *incoming = xcalloc(1, sizeof(*incoming));
-    incoming->mail.handle = incoming_on_owner;
-    incoming->inbound = in;
-    arena_init(&incoming->arena, 0);
-    int r = raft_message_unpack(message, &incoming->arena, &incoming->unpacked, &e);
-    if (r < 0) {
-        inbound_finish(in, r, err_message(&e));
-    } else if (mailbox_reserve(in->t->options.owner) < 0) {
-        counter_add(in->t->dropped, 1); /* Raft sends it again */
-        rpc_stream_read(stream);
-        r = ERR_BUSY;
-    }
-    if (r < 0) {
-        arena_deinit(&incoming->arena);
-        free(incoming);
-        return;
-    }
-    mailbox_post_reserved(in->t->options.owner, &incoming->mail);
-    if (++in->ahead < RAFT_AHEAD_COUNT_MAX) {
-        rpc_stream_read(stream);
-    }
-}
-
-static void inbound_ended(struct rpc_stream *stream)
-{
-    struct inbound *in = rpc_stream_state(stream);
-    if (in) {
-        inbound_finish(in, 0, NULL);
-    }
-}
-
-static void inbound_closed(struct rpc_stream *stream, const struct rpc_result *result)
-{
-    struct inbound *in = rpc_stream_state(stream);
-    (void)result;
-    if (in) {
-        in->stream = NULL;
-        mailbox_post_reserved(in->t->options.owner, &in->gone);
-    }
-}
-
-const struct rpc_stream_ops raft_transport_ops = {.on_open = inbound_opened,
-                                                  .on_message = inbound_message,
-                                                  .on_half_close = inbound_ended,
-                                                  .on_close = inbound_closed};
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 

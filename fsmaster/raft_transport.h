@@ -1,8 +1,8 @@
-/* Raft's messages between members: streams of our own to each peer, and the peers' to us
- * (docs/raft-shell.md, "Peers"). Nothing here is reliable: what cannot go now is dropped and told
- * to the owner, who lets the library send it again.
+/* Raft's messages between members: streams of our own to each peer, and the peers' to us, which
+ * also take our answers (docs/raft-shell.md, "Peers"). Nothing here is reliable: what cannot go now
+ * is dropped and told to the owner, who lets the library send it again.
  *
- * Functions are for the owner thread, unless they say otherwise; streams live on the loop's. */
+ * Everything here belongs to the owner thread, which drives the loop. */
 #ifndef FSMASTER_RAFT_TRANSPORT_H
 #define FSMASTER_RAFT_TRANSPORT_H
 
@@ -21,13 +21,13 @@ struct raft_transport;
 struct raft_transport_options {
     struct rpc_loop *loop;  /* driven until the transport is idle after its close */
     struct rpc_pool *pool;  /* of channels */
-    struct mailbox *owner;  /* where messages go */
+    struct mailbox *owner;  /* where losses are told */
     struct member_key self; /* of this data directory */
     const char *address;    /* own, for peers without a configuration; borrowed */
     struct metrics *metrics;
 };
 
-/* Where what happens goes; all on the owner. */
+/* Where what happens goes. */
 struct raft_receiver {
     void *ctx;
     /* Entries and data live until it returns. `from` is the sender's whole key. */
@@ -66,7 +66,8 @@ bool raft_transport_idle(const struct raft_transport *t);
 /* Idle, and the loop driven by nobody any more. Accepts NULL. */
 void raft_transport_free(struct raft_transport *t);
 
-/* The two streams of a service table whose service is a struct raft_transport. */
-extern const struct rpc_stream_ops raft_transport_ops;
+/* The streams of a service table whose service is a struct raft_transport. */
+extern const struct rpc_stream_ops raft_message_stream_ops;
+extern const struct rpc_stream_ops raft_snapshot_stream_ops;
 
 #endif

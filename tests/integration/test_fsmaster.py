@@ -68,7 +68,7 @@ class FakeServer:
     def register(self):
         reply = self.client.settle("RegisterServer", fs.RegisterRequest(
             member_key=self.key, host=self.host, rack=self.rack, address=self.address, start_count=self.start_count,
-            wire_version=1, capacity_bytes=1 << 40, free_bytes=1 << 39))
+            wire_version=2, capacity_bytes=1 << 40, free_bytes=1 << 39))
         self.id = reply.server
         self.report()
 

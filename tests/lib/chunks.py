@@ -195,7 +195,7 @@ class Append:
         self.call = method(iter(self.out.get, None))
         self.put(chunk_pb2.AppendHeader(open=chunk_pb2.AppendOpen(
             chunk=common_pb2.ChunkRef(id=chunk, version=version), chain=[s.proto() for s in chain],
-            chunk_bytes=chunk_bytes, create=create, wire_version=1), finish=finish,
+            chunk_bytes=chunk_bytes, create=create, wire_version=2), finish=finish,
             block_crcs=block_crcs(first, 0, len(first))), first)
         threading.Thread(target=self.listen, daemon=True).start()
 

@@ -111,6 +111,13 @@ static void mem_kv_put(void *ctx, struct span key, struct span value)
     buf_append(&kv->rows[at]->value, value.data, value.length);
 }
 
+static void mem_kv_put_new(void *ctx, struct span key, struct span value)
+{
+    const struct mem_kv *kv = ctx;
+    CHECK(!row_is(kv, lower_bound(kv, key), key));
+    mem_kv_put(ctx, key, value);
+}
+
 static void mem_kv_del(void *ctx, struct span key)
 {
     struct mem_kv *kv = ctx;
@@ -146,7 +153,7 @@ static int mem_kv_scan(void *ctx, const struct kv_range *range, kv_visit_fn visi
 
 struct kv_view mem_kv_view(struct mem_kv *kv)
 {
-    return (struct kv_view){kv, mem_kv_get, mem_kv_put, mem_kv_del, mem_kv_scan};
+    return (struct kv_view){kv, mem_kv_get, mem_kv_put, mem_kv_put_new, mem_kv_del, mem_kv_scan};
 }
 
 void mem_kv_copy(struct mem_kv *to, const struct mem_kv *from)
