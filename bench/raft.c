@@ -139,6 +139,7 @@ static void take_turn(const struct world *w, const struct row *row, const struct
     f->per_s[i] = done / load->wall_s;
     f->p50[i] = load->p50_us;
     f->p99[i] = load->p99_us;
+    load_end(load);
     free(load);
 }
 

@@ -20,7 +20,7 @@ void load_next_path(char path[LOAD_PATH_BYTES])
                    (unsigned)number);
 }
 
-static void lane_start(struct load_lane *lane);
+static bool lane_start(struct load_lane *lane);
 
 static void note_latency(struct load *load, double us)
 {
@@ -41,28 +41,44 @@ static void lane_done(void *arg, const struct rpc_result *result, const Protobuf
         bench_fail("%s: %s: %s", load->ask->method->name, err_name(result->code), result->text);
     }
     if (load->ask->check) {
-        load->ask->check(load, reply);
+        load->ask->check(lane, reply);
     }
-    note_latency(load, (double)(now_us - lane->begun_us));
-    load->done += load->ops;
     load->under_way--;
-    if (now_us < load->until_us) {
-        lane_start(lane);
+    if (!load->finishing) {
+        note_latency(load, (double)(now_us - lane->begun_us));
+        load->done += load->ops;
+    }
+    if (load->finishing || now_us < load->until_us) {
+        (void)lane_start(lane);
     }
     load->idle = load->under_way == 0;
 }
 
-static void lane_start(struct load_lane *lane)
+/* False: nothing is left to finish. */
+static bool lane_start(struct load_lane *lane)
 {
     struct load *load = lane->load;
     arena_reset(&lane->arena);
+    const ProtobufCMessage *message =
+        load->finishing ? load->ask->finish(lane) : load->ask->request(lane);
+    if (!message) {
+        return false;
+    }
     struct rpc_request request = {.channel = load->channel,
                                   .method = load->ask->method,
-                                  .message = load->ask->request(lane),
+                                  .message = message,
                                   .deadline = clock_mono_ms() + CALL_MS};
     load->under_way++;
     lane->begun_us = clock_mono_us();
     rpc_call_start(load->loop, &request, lane_done, lane);
+    return true;
+}
+
+static void wait_idle(struct load *load)
+{
+    if (!rpc_loop_until(load->loop, &load->idle, clock_mono_ms() + 2 * (time_ms)CALL_MS)) {
+        bench_fail("%s hangs", load->ask->method->name);
+    }
 }
 
 /* Keeps `flight` calls under way for so long, then waits for the last of them. */
@@ -71,10 +87,21 @@ static void run_for(struct load *load, uint32_t flight, double seconds)
     load->idle = false;
     load->until_us = clock_mono_us() + (uint64_t)(seconds * 1e6);
     for (uint32_t i = 0; i < flight; i++) {
-        lane_start(&load->lanes[i]);
+        (void)lane_start(&load->lanes[i]);
     }
-    if (!rpc_loop_until(load->loop, &load->idle, clock_mono_ms() + 2 * (time_ms)CALL_MS)) {
-        bench_fail("%s hangs", load->ask->method->name);
+    wait_idle(load);
+}
+
+static void finish(struct load *load)
+{
+    bool any = false;
+    load->finishing = true;
+    load->idle = false;
+    for (uint32_t i = 0; load->ask->finish && i < load->flight; i++) {
+        any = lane_start(&load->lanes[i]) || any;
+    }
+    if (any) {
+        wait_idle(load);
     }
 }
 
@@ -104,8 +131,14 @@ void load_run(struct load *load)
     load->client_cpu_s = time.cpu_s;
     load->p50_us = bench_percentile(load->latencies_us, load->latency_count, 50);
     load->p99_us = bench_percentile(load->latencies_us, load->latency_count, 99);
+}
+
+void load_end(struct load *load)
+{
+    finish(load);
     for (uint32_t i = 0; i < load->flight; i++) {
         arena_deinit(&load->lanes[i].arena);
+        free(load->lanes[i].files);
     }
     rpc_channel_unref(load->channel);
     rpc_loop_free(load->loop);

@@ -12,6 +12,12 @@
 
 struct ProtobufCMessage;
 
+/* A file that was created, and is open. */
+struct load_file {
+    uint64_t inode;
+    uint64_t lease_epoch;
+};
+
 enum { LOAD_FLIGHT_MAX = 256, LOAD_OPS_MAX = 128, LOAD_PATH_BYTES = 32, LOAD_DIRECTORIES = 64 };
 
 /* One of the calls in flight. */
@@ -21,6 +27,9 @@ struct load_lane {
     uint64_t seq;      /* for the ask: of the last operation */
     uint64_t begun_us; /* of the call in flight */
     struct arena arena;
+    struct load_file *files; /* open ones, for the ask */
+    size_t file_count;
+    size_t file_capacity;
 };
 
 struct load_ask {
@@ -28,7 +37,10 @@ struct load_ask {
     /* The next request, in the lane's arena, with load->ops operations in it. */
     struct ProtobufCMessage *(*request)(struct load_lane *lane);
     /* NULL: every reply is good. Else ends the benchmark when this one is not. */
-    void (*check)(const struct load *load, const struct ProtobufCMessage *reply);
+    void (*check)(struct load_lane *lane, const struct ProtobufCMessage *reply);
+    /* NULL: nothing. Else the next request after the measured time, until it gives NULL: what must
+     * not be left behind for the loads that follow. */
+    struct ProtobufCMessage *(*finish)(struct load_lane *lane);
 };
 
 struct load {
@@ -57,10 +69,13 @@ struct load {
     size_t latency_count;
     size_t latency_capacity;
     bool idle;
+    bool finishing; /* the measured time is over */
 };
 
 /* Runs it: connects, makes one call to be sure of it, then measures. */
 void load_run(struct load *load);
+/* Afterwards: finishes what the ask left behind, and disconnects. */
+void load_end(struct load *load);
 
 /* Names that were never given before: "/d07/f00004711", equally spread over LOAD_DIRECTORIES. */
 void load_next_path(char path[LOAD_PATH_BYTES]);

@@ -10,11 +10,14 @@
 
 #include "bench/lib/load.h"
 #include "bench/lib/measure.h"
+#include "common/alloc.h"
 #include "common/clock.h"
+#include "common/macros.h"
 #include "fsmaster/command_rpc.h"
 #include "tests/lib/echo_rpc.h"
 
 enum { ECHO_BYTES_OF_MESSAGE = 24, ECHO_BYTES_OF_OP = 22 }; /* of a request with creates */
+enum { CLOSES_OF_MESSAGE = 64 };
 
 static const struct rpc_method method_mutate = {"/trireme.v1.FsMaster/Mutate", RPC_UNARY,
                                                 &trireme__v1__mutate_request__descriptor,
@@ -74,20 +77,62 @@ static ProtobufCMessage *create_request(struct load_lane *lane)
     return &request->base;
 }
 
-static void mutate_check(const struct load *load, const ProtobufCMessage *reply)
+static void note_file(struct load_lane *lane, const Trireme__V1__OperationResult *result)
+{
+    if (lane->file_count == lane->file_capacity) {
+        lane->file_capacity = lane->file_capacity ? 2 * lane->file_capacity : 1024;
+        lane->files = xreallocarray(lane->files, lane->file_capacity, sizeof(lane->files[0]));
+    }
+    lane->files[lane->file_count++] = (struct load_file){result->inode, result->lease_epoch};
+}
+
+static void mutate_check(struct load_lane *lane, const ProtobufCMessage *reply)
 {
     const Trireme__V1__MutateReply *mutated = (const void *)reply;
-    if (mutated->n_results != load->ops) {
+    const struct load *load = lane->load;
+    if (!load->finishing && mutated->n_results != load->ops) {
         bench_fail("%zu results for %u operations", mutated->n_results, load->ops);
     }
     for (size_t i = 0; i < mutated->n_results; i++) {
-        if (mutated->results[i]->outcome && mutated->results[i]->outcome->error_name[0]) {
-            bench_fail("create: %s", mutated->results[i]->outcome->error_name);
+        const Trireme__V1__OperationResult *result = mutated->results[i];
+        if (result->outcome && result->outcome->error_name[0]) {
+            bench_fail("%s: %s", load->finishing ? "close" : "create", result->outcome->error_name);
+        }
+        if (!load->finishing) {
+            note_file(lane, result);
         }
     }
 }
 
-const struct load_ask load_create = {&method_mutate, create_request, mutate_check};
+/* Else their leases would end during the loads that follow. */
+static ProtobufCMessage *close_request(struct load_lane *lane)
+{
+    size_t count = MIN(lane->file_count, (size_t)CLOSES_OF_MESSAGE);
+    if (count == 0) {
+        return NULL;
+    }
+    Trireme__V1__MutateRequest *request = arena_alloc(&lane->arena, sizeof(*request));
+    trireme__v1__mutate_request__init(request);
+    request->session = session_of(lane);
+    request->acked_below = lane->seq + 1;
+    request->n_operations = count;
+    request->operations = arena_alloc(&lane->arena, count * sizeof(void *));
+    for (size_t i = 0; i < count; i++) {
+        const struct load_file *file = &lane->files[--lane->file_count];
+        Trireme__V1__Operation *operation = arena_alloc(&lane->arena, sizeof(*operation));
+        trireme__v1__operation__init(operation);
+        operation->close = arena_alloc(&lane->arena, sizeof(*operation->close));
+        trireme__v1__close__init(operation->close);
+        operation->close->inode = file->inode;
+        operation->close->lease_epoch = file->lease_epoch;
+        operation->kind_case = TRIREME__V1__OPERATION__KIND_CLOSE;
+        operation->seq = ++lane->seq;
+        request->operations[i] = operation;
+    }
+    return &request->base;
+}
+
+const struct load_ask load_create = {&method_mutate, create_request, mutate_check, close_request};
 
 size_t load_create_entry_bytes(void)
 {
@@ -126,9 +171,11 @@ static ProtobufCMessage *mkdir_request(struct load_lane *lane)
 
 void load_make_directories(const char *address)
 {
-    static const struct load_ask ask = {&method_mutate, mkdir_request, NULL}; /* or they exist */
+    static const struct load_ask ask = {.method = &method_mutate,
+                                        .request = mkdir_request}; /* or they exist */
     struct load load = {.ask = &ask, .address = address, .flight = 1, .ops = LOAD_DIRECTORIES};
     load_run(&load);
+    load_end(&load);
 }
 
 static ProtobufCMessage *stat_request(struct load_lane *lane)
@@ -140,7 +187,7 @@ static ProtobufCMessage *stat_request(struct load_lane *lane)
     return &request->base;
 }
 
-const struct load_ask load_stat = {&method_stat, stat_request, NULL};
+const struct load_ask load_stat = {.method = &method_stat, .request = stat_request};
 
 /* ---- The floor ---- */
 
@@ -155,7 +202,7 @@ static ProtobufCMessage *echo_request(struct load_lane *lane)
     return &request->base;
 }
 
-const struct load_ask load_echo = {&echo_unary, echo_request, NULL};
+const struct load_ask load_echo = {.method = &echo_unary, .request = echo_request};
 
 /* ---- etcd ---- */
 
@@ -177,16 +224,17 @@ static ProtobufCMessage *put_request(struct load_lane *lane)
     return &put->base;
 }
 
-static void put_check(const struct load *load, const ProtobufCMessage *reply)
+static void put_check(struct load_lane *lane, const ProtobufCMessage *reply)
 {
     const Etcdserverpb__PutResponse *response = (const void *)reply;
-    (void)load;
+    (void)lane;
     if (!response->header || response->header->revision <= 1) {
         bench_fail("etcd has not put anything");
     }
 }
 
-const struct load_ask load_etcd_put = {&method_put, put_request, put_check};
+const struct load_ask load_etcd_put = {
+    .method = &method_put, .request = put_request, .check = put_check};
 
 static ProtobufCMessage *txn_request(struct load_lane *lane)
 {
@@ -206,15 +254,16 @@ static ProtobufCMessage *txn_request(struct load_lane *lane)
     return &txn->base;
 }
 
-static void txn_check(const struct load *load, const ProtobufCMessage *reply)
+static void txn_check(struct load_lane *lane, const ProtobufCMessage *reply)
 {
-    (void)load;
+    (void)lane;
     if (!((const Etcdserverpb__TxnResponse *)(const void *)reply)->succeeded) {
         bench_fail("etcd has refused a transaction");
     }
 }
 
-const struct load_ask load_etcd_txn = {&method_txn, txn_request, txn_check};
+const struct load_ask load_etcd_txn = {
+    .method = &method_txn, .request = txn_request, .check = txn_check};
 
 static ProtobufCMessage *range_request(struct load_lane *lane)
 {
@@ -225,4 +274,4 @@ static ProtobufCMessage *range_request(struct load_lane *lane)
     return &range->base;
 }
 
-const struct load_ask load_etcd_range = {&method_range, range_request, NULL};
+const struct load_ask load_etcd_range = {.method = &method_range, .request = range_request};
