@@ -77,11 +77,6 @@ void health_trouble(const struct health *h, struct buf *out)
 
 /* ---- State ---- */
 
-static const char *json_bool(bool value)
-{
-    return value ? "true" : "false";
-}
-
 static void add_master(const struct health *h, const struct health_master *m, struct buf *out)
 {
     buf_append_str(out, "{\"address\": ");

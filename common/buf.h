@@ -45,6 +45,11 @@ void buf_append_fill(struct buf *b, uint8_t byte, size_t count);
 void buf_printf(struct buf *b, const char *format, ...) ERR_PRINTF(2, 3);
 /* As a JSON string with its quotes; bytes that are no UTF-8 become '?'. */
 void buf_append_json(struct buf *b, const char *string);
+/* JSON's word for it, for buf_printf(). */
+static inline const char *json_bool(bool value)
+{
+    return value ? "true" : "false";
+}
 
 /* Integers of fixed width: little-endian for values, big-endian where bytes must sort as numbers
  * (keys). */

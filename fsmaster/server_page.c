@@ -24,11 +24,6 @@ static void say_trouble(const struct server *s, struct buf *out)
     }
 }
 
-static const char *json_bool(bool value)
-{
-    return value ? "true" : "false";
-}
-
 /* How far it is behind only a leader knows, and each of itself. */
 static void say_member(const struct consensus_group *g, const struct consensus_member *m,
                        struct buf *out)

@@ -147,7 +147,7 @@ void worker_say_trouble(const struct mr_worker_process *w, struct buf *out)
 static void say_state(const struct mr_worker_process *w, struct buf *out)
 {
     const char *separator = "";
-    buf_printf(out, "\"connected\": %s, \"mrmaster\": ", w->heard ? "true" : "false");
+    buf_printf(out, "\"connected\": %s, \"mrmaster\": ", json_bool(w->heard));
     buf_append_json(out, w->names[w->current]);
     buf_printf(out, ", \"slots\": %" PRIu32 ", \"attempts\": [", w->options.slots);
     LIST_FOR_EACH(node, &w->tasks)

@@ -72,6 +72,12 @@ static bool is_plain(int code)
            code == DFS_EIS_DIR || code == DFS_ENOT_EMPTY || code == DFS_ECYCLE;
 }
 
+/* Errors of the chunkservers' state, which a look at them explains. */
+static bool is_of_servers(int code)
+{
+    return code == DFS_EFEW_SERVERS || code == DFS_ENO_SPACE;
+}
+
 void cli_dfs_error(struct cli *cli, const char *path, const struct dfs_err *e)
 {
     const char *text = is_plain(e->code) ? cli_error_text(e->code) : e->msg;
@@ -79,7 +85,11 @@ void cli_dfs_error(struct cli *cli, const char *path, const struct dfs_err *e)
     if (length > 0 && strncmp(text, path, length) == 0 && strncmp(text + length, ": ", 2) == 0) {
         text += length + 2; /* the path stands there already */
     }
-    complain(cli, path, text);
+    if (is_of_servers(e->code)) {
+        cli_error(cli, path, "%s; `dfs report' shows their state", text);
+    } else {
+        complain(cli, path, text);
+    }
 }
 
 void cli_err(struct cli *cli, const char *path, const struct err *e)
