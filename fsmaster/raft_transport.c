@@ -4,9 +4,9 @@
  * When a stream is read. gRPC tells the sender at once that there is room again (WINDOW_UPDATE)
  * when somebody waits for the next message, but lets that ride along with whatever is written next
  * on the connection when nobody does: a packet and a wake-up at the other end less for each
- * message. So an inbound waits for its next message only when it has answered this one, or after
- * RAFT_READ_LATER_MS: an answer may be behind a flush. A lane does when it has sent something that
- * is not answered yet. */
+ * message. So an inbound is read again when it has answered, a lane when it has asked, and either
+ * after RAFT_READ_LATER_MS in any case: an answer may be behind a flush, and one more may come than
+ * was asked for, when a stream has taken the place of another one. */
 #include "fsmaster/raft_transport.h"
 
 #include <inttypes.h>
@@ -33,6 +33,12 @@ static const struct rpc_method *const lane_methods[] = {
 static const enum rpc_class lane_classes[] = {
     [LANE_MESSAGES] = RPC_RAFT, [LANE_SNAPSHOTS] = RPC_BULK};
 
+/* The next message of a stream. */
+struct reading {
+    bool put_off;           /* nobody waits for it yet ... */
+    struct rpc_timer later; /* ... but will then */
+};
+
 struct lane {
     struct raft_transport *t;
     raft_key key;
@@ -40,8 +46,9 @@ struct lane {
     char address[LIMIT_ADDRESS_BYTES_MAX];
     struct rpc_bytes *hello;
     struct rpc_stream *stream; /* NULL: none now */
-    unsigned unanswered;       /* messages sent on it */
-    time_ms open_at_ms;        /* not before */
+    struct reading reading;
+    unsigned unanswered; /* messages sent on it */
+    time_ms open_at_ms;  /* not before */
     time_ms backoff_ms;
     time_ms told_ms; /* when the owner was last told of a loss */
     int failed;      /* code of the last end that was logged */
@@ -51,10 +58,9 @@ struct lane {
 struct inbound {
     struct raft_transport *t;
     struct rpc_stream *stream;
-    bool takes_answers;          /* of messages, not of pieces of snapshots */
-    bool finished;               /* its status is on the way */
-    bool owes_read;              /* for the next message nobody waits yet ... */
-    struct rpc_timer read_later; /* ... and not for longer than until this */
+    struct reading reading;
+    bool takes_answers; /* of messages, not of pieces of snapshots */
+    bool finished;      /* its status is on the way */
 };
 
 struct peer {
@@ -212,6 +218,28 @@ static int take_bytes(struct raft_transport *t, struct rpc_bytes *bytes, struct 
     return r;
 }
 
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+static void read_now(struct rpc_stream *stream, struct reading *reading)
+{
+    reading->put_off = false;
+    rpc_timer_cancel(rpc_stream_loop(stream), &reading->later);
+    rpc_stream_read(stream);
+}
+
+static void put_off(struct rpc_stream *stream, struct reading *reading, rpc_fn fn, void *arg)
+{
+    reading->put_off = true;
+    rpc_timer_set(rpc_stream_loop(stream), &reading->later, clock_mono_ms() + RAFT_READ_LATER_MS,
+                  fn, arg);
+}
+
+static void reading_end(struct rpc_stream *stream, struct reading *reading)
+{
+    reading->put_off = false;
+    rpc_timer_cancel(rpc_stream_loop(stream), &reading->later);
+}
+
 /* ---- Lanes ----------------------------------------------------------------------------------- */
 
 static void lane_free(struct lane *lane)
@@ -231,6 +259,12 @@ static void lane_end(struct lane *lane)
     }
 }
 
+static void lane_read(void *arg)
+{
+    struct lane *lane = arg;
+    read_now(lane->stream, &lane->reading);
+}
+
 /* One that cannot be an answer ends the stream; the next message opens another one. */
 static void lane_answered(struct rpc_stream *stream, struct rpc_bytes *message)
 {
@@ -244,13 +278,16 @@ static void lane_answered(struct rpc_stream *stream, struct rpc_bytes *message)
         log_warning("raft", "answer refused peer=%s: %s", lane->address, err_message(&e));
         rpc_stream_cancel(stream);
     } else if (lane->unanswered > 0) {
-        rpc_stream_read(stream);
+        lane_read(lane);
+    } else {
+        put_off(stream, &lane->reading, lane_read, lane);
     }
 }
 
 static void lane_closed(struct rpc_stream *stream, const struct rpc_result *result)
 {
     struct lane *lane = rpc_stream_state(stream);
+    reading_end(stream, &lane->reading);
     lane->stream = NULL;
     lane->unanswered = 0;
     if (lane->ending) {
@@ -303,7 +340,7 @@ static void lane_send(struct lane *lane, struct rpc_bytes *bytes)
         rpc_stream_send_bytes(lane->stream, bytes) == 0) {
         counter_add(lane->t->sent, 1);
         lane->unanswered++;
-        rpc_stream_read(lane->stream);
+        lane_read(lane);
     } else {
         tell_loss(lane);
     }
@@ -392,12 +429,10 @@ void raft_transport_set_peers(struct raft_transport *t, const struct raft_transp
 
 /* ---- Inbound --------------------------------------------------------------------------------- */
 
-static void read_next(void *arg)
+static void inbound_read(void *arg)
 {
     struct inbound *in = arg;
-    in->owes_read = false;
-    rpc_timer_cancel(in->t->options.loop, &in->read_later);
-    rpc_stream_read(in->stream);
+    read_now(in->stream, &in->reading);
 }
 
 static void inbound_finish(struct inbound *in, int code, const char *text)
@@ -416,8 +451,8 @@ static bool inbound_send(struct inbound *in, struct rpc_bytes *bytes)
         return false;
     }
     counter_add(in->t->sent, 1);
-    if (in->owes_read) {
-        read_next(in);
+    if (in->reading.put_off) {
+        inbound_read(in);
     }
     return true;
 }
@@ -449,15 +484,12 @@ static void inbound_message(struct rpc_stream *stream, struct rpc_bytes *message
     if (in->finished) {
         return;
     }
-    in->owes_read = true;
+    put_off(stream, &in->reading, inbound_read, in);
     int r = take_bytes(in->t, message, in->takes_answers ? in : NULL, &e);
     if (r < 0) {
         inbound_finish(in, r, err_message(&e));
-    } else if (in->owes_read && in->takes_answers) {
-        rpc_timer_set(in->t->options.loop, &in->read_later, clock_mono_ms() + RAFT_READ_LATER_MS,
-                      read_next, in);
-    } else if (in->owes_read) {
-        read_next(in);
+    } else if (!in->takes_answers) {
+        inbound_read(in);
     }
 }
 
@@ -475,7 +507,7 @@ static void inbound_closed(struct rpc_stream *stream, const struct rpc_result *r
         struct peer *peer = LIST_ENTRY(node, struct peer, link);
         peer->inbound = peer->inbound == in ? NULL : peer->inbound;
     }
-    rpc_timer_cancel(in->t->options.loop, &in->read_later);
+    reading_end(stream, &in->reading);
     free(in);
 }
 
