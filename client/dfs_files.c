@@ -238,6 +238,16 @@ static int need_reader(const struct dfs_file *file, struct err *e)
     return file->reader ? 0 : err_set(e, ERR_INVALID, "the file is open for writing");
 }
 
+int dfs_fstat(struct dfs_file *file, struct dfs_stat *ret, struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    int r = need_reader(file, &e);
+    if (r == 0) {
+        file_read_stat(file->reader, ret);
+    }
+    return dfs_finish(ret_e, r, &e);
+}
+
 int dfs_length(struct dfs_file *file, uint64_t *ret, struct dfs_err *ret_e)
 {
     struct err e = ERR_INIT;

@@ -369,6 +369,11 @@ static uint64_t open_length(struct call *c, const struct fs_extent *x)
     return 0;
 }
 
+void file_read_stat(const struct file_read *f, struct dfs_stat *ret)
+{
+    *ret = f->page.stat;
+}
+
 int file_read_length(struct file_read *f, uint64_t *ret, struct err *e)
 {
     struct call c;
