@@ -47,8 +47,10 @@ static int run_mkdir(struct cli *cli)
     return finish(cli, done);
 }
 
-/* To the trash, or for good. 0, or DFS_E* with *e filled; 1: it said why not. */
-static int remove_one(struct cli *cli, struct trash *trash, const char *path, struct dfs_err *e)
+/* To the trash, or for good; `seen`: it was there just now. 0, or DFS_E* with *e filled; 1: it said
+ * why not. */
+static int remove_one(struct cli *cli, struct trash *trash, const char *path, bool seen,
+                      struct dfs_err *e)
 {
     const struct cli_options *o = &cli->options;
     int flags = o->recursive ? DFS_RECURSIVE : 0;
@@ -63,7 +65,7 @@ static int remove_one(struct cli *cli, struct trash *trash, const char *path, st
         cli_error(cli, path, "Cannot be moved to the trash, which is in it; -skipTrash removes it");
         r = 1;
     } else if (r == 0) {
-        r = trash_put(trash, absolute, e);
+        r = trash_put(trash, absolute, seen, e);
     }
     free(absolute);
     return r;
@@ -82,11 +84,12 @@ static int run_rm(struct cli *cli)
         struct dfs_err e = {0};
         const char *path = paths.items[i];
         struct dfs_stat stat;
-        if (!cli->options.recursive && cli_stat(cli, path, &stat) > 0 && stat.directory) {
+        bool seen = !cli->options.recursive && cli_stat(cli, path, &stat) > 0;
+        if (seen && stat.directory) {
             cli_error(cli, path, "%s; -r removes it", cli_error_text(DFS_EIS_DIR));
             continue;
         }
-        int r = remove_one(cli, &trash, path, &e);
+        int r = remove_one(cli, &trash, path, seen, &e);
         if (r < 0 && !(r == DFS_ENOT_FOUND && cli->options.force)) {
             cli_dfs_error(cli, path, &e);
         } else if (r == 0) {
