@@ -79,6 +79,55 @@ int dfs_create(struct dfs *dfs, const char *path, const struct dfs_create_option
     return dfs_finish(ret_e, r, &e);
 }
 
+/* Two changes in one message. */
+static int change_both(struct call *c, struct fs_op ops[2], struct fs_outcome outcomes[2],
+                       struct err *e)
+{
+    int r = names_place(c, &ops[0], e);
+    if (r == 0) {
+        r = names_place(c, &ops[1], e);
+    }
+    return r < 0 ? r : fs_mutate_all(c, ops, 2, outcomes, e);
+}
+
+/* The time is set if there is something, a file is made if there is nothing; one of both fails.
+ * What was made is then closed, and gets its time. */
+static int touch(struct call *c, const char *path, const struct dfs_attributes *attributes,
+                 struct err *e)
+{
+    struct fs_outcome outcomes[2];
+    struct fs_op set = {.kind = FS_SET_ATTRIBUTES, .path = path, .attributes = attributes};
+    struct fs_op create = {.kind = FS_CREATE, .path = path};
+    int r = change_both(c, (struct fs_op[]){set, create}, outcomes, e);
+    if (r == 0 && outcomes[1].error.code < 0) {
+        int code = outcomes[0].error.code;
+        *e = outcomes[code == ERR_NOT_FOUND || code == ERR_NOT_DIR ? 1 : 0].error;
+        return e->code;
+    }
+    if (r == 0) {
+        struct fs_op close = {.kind = FS_CLOSE,
+                              .inode = outcomes[1].result.inode,
+                              .lease_epoch = outcomes[1].result.lease_epoch};
+        r = change_both(c, (struct fs_op[]){close, set}, outcomes, e);
+    }
+    if (r == 0) {
+        *e = outcomes[outcomes[0].error.code < 0 ? 0 : 1].error;
+        r = e->code;
+    }
+    return r;
+}
+
+int dfs_touch(struct dfs *dfs, const char *path, uint64_t mtime_ms, struct dfs_err *ret_e)
+{
+    struct dfs_attributes attributes = {.set_mtime = true, .mtime_ms = mtime_ms};
+    struct err e = ERR_INIT;
+    struct call c;
+    call_begin(&c, dfs);
+    int r = touch(&c, path ? path : "", &attributes, &e);
+    call_end(&c);
+    return dfs_finish(ret_e, r, &e);
+}
+
 /* A chunk that the writer before left open is sealed first. */
 static int recover_open(struct dfs *dfs, const struct fs_result *got, uint64_t *length,
                         struct err *e)

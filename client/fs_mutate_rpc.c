@@ -385,8 +385,18 @@ static int mutate_once(struct call *c, const struct message *m, const struct ses
     return outcomes_from_wire((Trireme__V1__MutateReply *)reply, &c->arena, outcomes, m->count, e);
 }
 
-/* Where a session, or its window, is refused, it is so for all operations of a message, so the
- * first one tells. */
+/* What all of them were refused for, as it is when their session or its window was; 0: some were
+ * not. */
+static int refusal_of(const struct fs_outcome *outcomes, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (outcomes[i].error.code != outcomes[0].error.code) {
+            return 0;
+        }
+    }
+    return outcomes[0].error.code;
+}
+
 int fs_mutate_all(struct call *c, const struct fs_op *ops, size_t count,
                   struct fs_outcome *outcomes, struct err *e)
 {
@@ -403,7 +413,7 @@ int fs_mutate_all(struct call *c, const struct fs_op *ops, size_t count,
         }
         r = mutate_once(c, &m, &ticket, &sent, outcomes, e);
         ticket_settle(c->dfs, session, ticket.seq, count);
-        int refusal = r < 0 ? r : outcomes[0].error.code;
+        int refusal = r < 0 ? r : refusal_of(outcomes, count);
         if (refusal == ERR_STALE && ticket.acked_below > 1) {
             session_replace(c->dfs, ticket.session);
             if (sent > 0) {

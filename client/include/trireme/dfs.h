@@ -170,6 +170,9 @@ struct dfs_attributes {
 DFS_EXPORT int dfs_set_attributes(struct dfs *dfs, const char *path,
                                   const struct dfs_attributes *attributes, struct dfs_err *e);
 
+/* Sets the time of the last change; what is not there becomes an empty file. */
+DFS_EXPORT int dfs_touch(struct dfs *dfs, const char *path, uint64_t mtime_ms, struct dfs_err *e);
+
 /* Raises the named fence: whoever held it before is refused by DFS_FENCE_IS from now on. */
 DFS_EXPORT int dfs_raise_fence(struct dfs *dfs, const char *name, uint64_t *ret_epoch,
                                struct dfs_err *e);
