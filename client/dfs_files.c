@@ -42,9 +42,11 @@ static int create(struct dfs *dfs, const struct fs_op *op, const char *name, str
     }
     if (r == 0) {
         *ret = file_new(dfs);
-        (*ret)->writer = file_write_new(dfs, dfs_loop_borrow(dfs), &start, name);
+        (*ret)->writer = file_write_new(dfs, c.loop, &start, name);
+        call_end_on(&c); /* the loop is the file's now */
+    } else {
+        call_end(&c);
     }
-    call_end(&c);
     return r;
 }
 

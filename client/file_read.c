@@ -188,8 +188,8 @@ static int64_t read_by_stream(struct file_read *f, const struct want *want, size
             f->stream_replica = replica;
         }
         int64_t n = read_stream_take(f->stream, want->data, want->length, e);
-        if (n <= 0) {
-            drop_stream(f);
+        if (n <= 0 || (!x->open && want->offset + (uint64_t)n == x->length)) {
+            drop_stream(f); /* it failed, or has no more to give */
         }
         /* A stream that was opened for an earlier read may have been cut while nobody looked, or
          * have ended where that read did: that says nothing about the server. */
@@ -352,6 +352,9 @@ int64_t file_read_bytes(struct file_read *f, void *data, size_t length, uint64_t
             c.deadline = clock_mono_ms() + f->dfs->timeout_ms;
             f->next = offset + done;
         }
+    }
+    if (f->stream) {
+        read_stream_pause(f->stream);
     }
     call_end_on(&c);
     return n < 0 ? err_wrap(e, (int)n, "%s", f->name) : (int64_t)done;

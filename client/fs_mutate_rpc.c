@@ -302,7 +302,9 @@ static int ticket_take(struct call *c, size_t count, struct session **ret_sessio
             sync_leave(&dfs->lock);
             return err_set(e, ERR_TIMEOUT, "too many changes of this connection are in flight");
         }
+        dfs->window_waiters++;
         sync_wait(&dfs->lock, c->deadline);
+        dfs->window_waiters--;
     }
     *ret_session = dfs->session;
     sync_leave(&dfs->lock);
@@ -317,7 +319,7 @@ static void ticket_settle(struct dfs *dfs, struct session *session, uint64_t seq
     }
     if (session != dfs->session && session->users == 0) {
         free(session);
-    } else {
+    } else if (dfs->window_waiters > 0) { /* else the leases' keeper alone would hear of it */
         sync_wake(&dfs->lock);
     }
     sync_leave(&dfs->lock);
