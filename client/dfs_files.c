@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/chunk_rpc.h"
 #include "client/file.h"
 #include "client/fs_rpc.h"
 #include "client/names.h"
@@ -39,6 +40,9 @@ static int create(struct dfs *dfs, const struct fs_op *op, const char *name, str
         start.lease_epoch = result.lease_epoch;
         start.chunk_bytes = result.chunk_bytes;
         r = check_start(&start, e);
+    }
+    if (r == 0 && op->length > 0 && result.replica_count > 0) {
+        chunk_connect(dfs, result.replicas[0].address); /* bytes will come */
     }
     if (r == 0) {
         *ret = file_new(dfs);

@@ -139,14 +139,21 @@ struct want {
     uint64_t offset; /* in the chunk */
 };
 
+/* Whether its bytes may be had without the server. */
+static bool may_pass_descriptor(const struct file_read *f, const struct fs_extent *x,
+                                const struct fs_server *s)
+{
+    return !x->open && !f->dfs->no_local_reads && s->local_socket[0] &&
+           nearness_of(f, s) == NEAR_HOST;
+}
+
 /* By descriptor. ERR_UNSUPPORTED: not to be had that way; anything else that fails is also tried
  * through the server, which then finds out for itself if its copy is damaged. */
 static int64_t read_by_descriptor(struct file_read *f, const struct want *want,
                                   const struct fs_server *s)
 {
     const struct fs_extent *x = want->extent;
-    if (x->open || f->dfs->no_local_reads || !s->local_socket[0] ||
-        nearness_of(f, s) != NEAR_HOST) {
+    if (!may_pass_descriptor(f, x, s)) {
         return ERR_UNSUPPORTED;
     }
     size_t length = (size_t)MIN((uint64_t)want->length, x->length - want->offset);
@@ -317,6 +324,16 @@ static int64_t read_some(struct file_read *f, struct call *c, struct want *want,
 
 /* ---- The user's calls ----------------------------------------------------------------------- */
 
+/* Of a file of one chunk it is known who will be asked for its bytes. */
+static void connect_ahead(const struct file_read *f)
+{
+    const struct fs_extent *x = f->page.extents;
+    size_t replica = f->page.count == 1 && !f->page.more ? pick(f, x) : SIZE_MAX;
+    if (replica != SIZE_MAX && !may_pass_descriptor(f, x, x->replicas[replica])) {
+        chunk_connect(f->dfs, x->replicas[replica]->address);
+    }
+}
+
 int file_read_open(struct dfs *dfs, const char *path, struct file_read **ret, struct err *e)
 {
     struct call c;
@@ -333,6 +350,7 @@ int file_read_open(struct dfs *dfs, const char *path, struct file_read **ret, st
         file_read_free(f);
         return r;
     }
+    connect_ahead(f);
     *ret = f;
     return 0;
 }
