@@ -32,6 +32,15 @@ static int channel_of(const struct stream_owner *owner, const char *address,
     return rpc_pool_get(owner->dfs->pool, address, RPC_BULK, &request->channel, e);
 }
 
+void chunk_connect(struct dfs *dfs, const char *address)
+{
+    struct rpc_channel *channel = NULL;
+    if (rpc_pool_get(dfs->pool, address, RPC_BULK, &channel, NULL) == 0) {
+        rpc_channel_connect(channel);
+        rpc_channel_unref(channel);
+    }
+}
+
 /* ---- Append --------------------------------------------------------------------------------- */
 
 static void header_fill(const struct chain_data *data, Trireme__V1__AppendHeader *header)

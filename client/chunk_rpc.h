@@ -19,6 +19,10 @@ struct stream_owner {
     void *state; /* for ops */
 };
 
+/* A stream to that chunkserver is opened soon: the connection is made while something else is
+ * waited for. */
+void chunk_connect(struct dfs *dfs, const char *address);
+
 enum { CHUNK_MESSAGE_BLOCKS_MAX = DATA_MESSAGE_BYTES_MAX / CHUNK_BLOCK_BYTES + 1 };
 
 /* ---- Append --------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/chunk_rpc.h"
 #include "client/file.h"
 #include "client/fs_rpc.h"
 #include "client/names.h"
@@ -40,11 +41,16 @@ static int create(struct dfs *dfs, const struct fs_op *op, const char *name, str
         start.chunk_bytes = result.chunk_bytes;
         r = check_start(&start, e);
     }
+    if (r == 0 && op->length > 0 && result.replica_count > 0) {
+        chunk_connect(dfs, result.replicas[0].address); /* bytes will come */
+    }
     if (r == 0) {
         *ret = file_new(dfs);
-        (*ret)->writer = file_write_new(dfs, dfs_loop_borrow(dfs), &start, name);
+        (*ret)->writer = file_write_new(dfs, c.loop, &start, name);
+        call_end_on(&c); /* the loop is the file's now */
+    } else {
+        call_end(&c);
     }
-    call_end(&c);
     return r;
 }
 
@@ -76,6 +82,55 @@ int dfs_create(struct dfs *dfs, const char *path, const struct dfs_create_option
     }
     buf_deinit(&name);
     buf_deinit(&link);
+    return dfs_finish(ret_e, r, &e);
+}
+
+/* Two changes in one message. */
+static int change_both(struct call *c, struct fs_op ops[2], struct fs_outcome outcomes[2],
+                       struct err *e)
+{
+    int r = names_place(c, &ops[0], e);
+    if (r == 0) {
+        r = names_place(c, &ops[1], e);
+    }
+    return r < 0 ? r : fs_mutate_all(c, ops, 2, outcomes, e);
+}
+
+/* The time is set if there is something, a file is made if there is nothing; one of both fails.
+ * What was made is then closed, and gets its time. */
+static int touch(struct call *c, const char *path, const struct dfs_attributes *attributes,
+                 struct err *e)
+{
+    struct fs_outcome outcomes[2];
+    struct fs_op set = {.kind = FS_SET_ATTRIBUTES, .path = path, .attributes = attributes};
+    struct fs_op create = {.kind = FS_CREATE, .path = path};
+    int r = change_both(c, (struct fs_op[]){set, create}, outcomes, e);
+    if (r == 0 && outcomes[1].error.code < 0) {
+        int code = outcomes[0].error.code;
+        *e = outcomes[code == ERR_NOT_FOUND || code == ERR_NOT_DIR ? 1 : 0].error;
+        return e->code;
+    }
+    if (r == 0) {
+        struct fs_op close = {.kind = FS_CLOSE,
+                              .inode = outcomes[1].result.inode,
+                              .lease_epoch = outcomes[1].result.lease_epoch};
+        r = change_both(c, (struct fs_op[]){close, set}, outcomes, e);
+    }
+    if (r == 0) {
+        *e = outcomes[outcomes[0].error.code < 0 ? 0 : 1].error;
+        r = e->code;
+    }
+    return r;
+}
+
+int dfs_touch(struct dfs *dfs, const char *path, uint64_t mtime_ms, struct dfs_err *ret_e)
+{
+    struct dfs_attributes attributes = {.set_mtime = true, .mtime_ms = mtime_ms};
+    struct err e = ERR_INIT;
+    struct call c;
+    call_begin(&c, dfs);
+    int r = touch(&c, path ? path : "", &attributes, &e);
+    call_end(&c);
     return dfs_finish(ret_e, r, &e);
 }
 
@@ -236,6 +291,16 @@ void dfs_abandon(struct dfs_file *file)
 static int need_reader(const struct dfs_file *file, struct err *e)
 {
     return file->reader ? 0 : err_set(e, ERR_INVALID, "the file is open for writing");
+}
+
+int dfs_fstat(struct dfs_file *file, struct dfs_stat *ret, struct dfs_err *ret_e)
+{
+    struct err e = ERR_INIT;
+    int r = need_reader(file, &e);
+    if (r == 0) {
+        file_read_stat(file->reader, ret);
+    }
+    return dfs_finish(ret_e, r, &e);
 }
 
 int dfs_length(struct dfs_file *file, uint64_t *ret, struct dfs_err *ret_e)

@@ -89,33 +89,42 @@ const struct dfs_conditions *names_conditions(struct call *c, const struct dfs_c
 
 /* ---- Changes -------------------------------------------------------------------------------- */
 
+static int place(struct call *c, const char **path, struct err *e)
+{
+    struct buf name = BUF_INIT;
+    int r = names_resolve(c->dfs, *path, &name, e);
+    if (r == 0) {
+        *path = arena_strdup(&c->arena, name.data);
+    }
+    buf_deinit(&name);
+    return r;
+}
+
+int names_place(struct call *c, struct fs_op *op, struct err *e)
+{
+    int r = op->path && op->kind != FS_RAISE_FENCE ? place(c, &op->path, e) : 0;
+    if (r == 0 && op->target) {
+        r = place(c, &op->target, e);
+    }
+    op->conditions = names_conditions(c, op->conditions);
+    return r;
+}
+
 int names_change(struct dfs *dfs, struct fs_op *op, struct fs_result *ret, struct dfs_err *ret_e)
 {
     struct err e = ERR_INIT;
     struct call c;
-    struct buf path = BUF_INIT, target = BUF_INIT;
     struct fs_result ignored;
-    int r = 0;
-    if (op->kind != FS_RAISE_FENCE && op->path) {
-        r = names_resolve(dfs, op->path, &path, &e);
-        op->path = path.data;
-    }
-    if (r == 0 && op->target) {
-        r = names_resolve(dfs, op->target, &target, &e);
-        op->target = target.data;
-    }
+    call_begin(&c, dfs);
+    int r = names_place(&c, op, &e);
     if (r == 0) {
-        call_begin(&c, dfs);
-        op->conditions = names_conditions(&c, op->conditions);
         r = fs_mutate(&c, op, ret ? ret : &ignored, &e);
-        call_end(&c);
-        if (ret) {
-            ret->replicas = NULL; /* they were the call's */
-            ret->replica_count = 0;
-        }
     }
-    buf_deinit(&path);
-    buf_deinit(&target);
+    call_end(&c);
+    if (ret) {
+        ret->replicas = NULL; /* they were the call's */
+        ret->replica_count = 0;
+    }
     return dfs_finish(ret_e, r, &e);
 }
 

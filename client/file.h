@@ -44,6 +44,7 @@ void file_write_free(struct file_write *w);
 
 int file_read_open(struct dfs *dfs, const char *path, struct file_read **ret,
                    struct err *e) MUST_CHECK;
+void file_read_stat(const struct file_read *f, struct dfs_stat *ret);
 int file_read_length(struct file_read *f, uint64_t *ret, struct err *e) MUST_CHECK;
 int64_t file_read_bytes(struct file_read *f, void *data, size_t length, uint64_t offset,
                         struct err *e) MUST_CHECK;

@@ -139,14 +139,21 @@ struct want {
     uint64_t offset; /* in the chunk */
 };
 
+/* Whether its bytes may be had without the server. */
+static bool may_pass_descriptor(const struct file_read *f, const struct fs_extent *x,
+                                const struct fs_server *s)
+{
+    return !x->open && !f->dfs->no_local_reads && s->local_socket[0] &&
+           nearness_of(f, s) == NEAR_HOST;
+}
+
 /* By descriptor. ERR_UNSUPPORTED: not to be had that way; anything else that fails is also tried
  * through the server, which then finds out for itself if its copy is damaged. */
 static int64_t read_by_descriptor(struct file_read *f, const struct want *want,
                                   const struct fs_server *s)
 {
     const struct fs_extent *x = want->extent;
-    if (x->open || f->dfs->no_local_reads || !s->local_socket[0] ||
-        nearness_of(f, s) != NEAR_HOST) {
+    if (!may_pass_descriptor(f, x, s)) {
         return ERR_UNSUPPORTED;
     }
     size_t length = (size_t)MIN((uint64_t)want->length, x->length - want->offset);
@@ -188,8 +195,8 @@ static int64_t read_by_stream(struct file_read *f, const struct want *want, size
             f->stream_replica = replica;
         }
         int64_t n = read_stream_take(f->stream, want->data, want->length, e);
-        if (n <= 0) {
-            drop_stream(f);
+        if (n <= 0 || (!x->open && want->offset + (uint64_t)n == x->length)) {
+            drop_stream(f); /* it failed, or has no more to give */
         }
         /* A stream that was opened for an earlier read may have been cut while nobody looked, or
          * have ended where that read did: that says nothing about the server. */
@@ -317,6 +324,16 @@ static int64_t read_some(struct file_read *f, struct call *c, struct want *want,
 
 /* ---- The user's calls ----------------------------------------------------------------------- */
 
+/* Of a file of one chunk it is known who will be asked for its bytes. */
+static void connect_ahead(const struct file_read *f)
+{
+    const struct fs_extent *x = f->page.extents;
+    size_t replica = f->page.count == 1 && !f->page.more ? pick(f, x) : SIZE_MAX;
+    if (replica != SIZE_MAX && !may_pass_descriptor(f, x, x->replicas[replica])) {
+        chunk_connect(f->dfs, x->replicas[replica]->address);
+    }
+}
+
 int file_read_open(struct dfs *dfs, const char *path, struct file_read **ret, struct err *e)
 {
     struct call c;
@@ -333,6 +350,7 @@ int file_read_open(struct dfs *dfs, const char *path, struct file_read **ret, st
         file_read_free(f);
         return r;
     }
+    connect_ahead(f);
     *ret = f;
     return 0;
 }
@@ -353,6 +371,9 @@ int64_t file_read_bytes(struct file_read *f, void *data, size_t length, uint64_t
             f->next = offset + done;
         }
     }
+    if (f->stream) {
+        read_stream_pause(f->stream);
+    }
     call_end_on(&c);
     return n < 0 ? err_wrap(e, (int)n, "%s", f->name) : (int64_t)done;
 }
@@ -367,6 +388,11 @@ static uint64_t open_length(struct call *c, const struct fs_extent *x)
         }
     }
     return 0;
+}
+
+void file_read_stat(const struct file_read *f, struct dfs_stat *ret)
+{
+    *ret = f->page.stat;
 }
 
 int file_read_length(struct file_read *f, uint64_t *ret, struct err *e)

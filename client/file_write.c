@@ -163,7 +163,6 @@ static void on_chain_close(struct rpc_stream *stream, const struct rpc_result *r
                      result->text[0] ? result->text : "the stream ended early");
     }
     list_remove(&chain->link);
-    lease_stream_closed(w->dfs);
     arena_deinit(&chain->memory);
     free(chain);
 }
@@ -265,7 +264,6 @@ static void chain_start(struct file_write *w, const struct fs_result *result)
     list_push_back(&w->chains, &chain->link);
     w->told = 0;
     w->heard_ms = clock_mono_ms();
-    lease_stream_opened(w->dfs);
     rpc_stream_read(chain->stream);
     if (sends) {
         writer_sent(&w->core, &step);
@@ -562,7 +560,12 @@ static bool send_next(struct file_write *w)
     return (step.what == WRITER_SEND || step.what == WRITER_FINISH) && step_send(w, &step);
 }
 
-static bool tend(struct lease *lease)
+static struct lease_rest rest_of(const struct file_write *w)
+{
+    return (struct lease_rest){.restless = is_restless(w), .streaming = !list_empty(&w->chains)};
+}
+
+static struct lease_rest tend(struct lease *lease)
 {
     struct file_write *w = CONTAINER_OF(lease, struct file_write, lease);
     while (rpc_loop_step(w->loop, 0)) {
@@ -577,7 +580,7 @@ static bool tend(struct lease *lease)
     while (send_next(w)) {
     }
     tell_watermark(w);
-    return is_restless(w);
+    return rest_of(w);
 }
 
 static void enter(struct file_write *w, struct call *c)
@@ -589,7 +592,7 @@ static void enter(struct file_write *w, struct call *c)
 static void leave(struct file_write *w, struct call *c)
 {
     call_end_on(c);
-    lease_leave(w->dfs, &w->lease, is_restless(w));
+    lease_leave(w->dfs, &w->lease, rest_of(w));
 }
 
 /* ---- The user's calls ----------------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 #include "client/fs_rpc.h"
 #include "client/master.h"
 #include "common/alloc.h"
+#include "common/check.h"
 
 enum { MUTATE_ATTEMPT_MS = ALLOCATE_WAIT_MS + 5 * 1000, BUSY_MS = 20 };
 
@@ -245,19 +246,16 @@ static struct chunk_ref ref_from_wire(const Trireme__V1__ChunkRef *from)
     return from ? (struct chunk_ref){from->id, from->version} : (struct chunk_ref){0, 0};
 }
 
-static int result_from_wire(const Trireme__V1__MutateReply *reply, struct arena *arena,
-                            struct fs_result *ret, struct err *e)
+static void outcome_from_wire(const Trireme__V1__OperationResult *from, struct arena *arena,
+                              struct fs_outcome *to)
 {
-    if (reply->n_results != 1 || !reply->results[0]->outcome ||
-        reply->results[0]->n_replicas > CHUNK_REPLICAS_MAX) {
-        /* Something was done, but nobody can say what. */
-        return err_set(e, ERR_UNKNOWN, "the file master's answer to Mutate is malformed");
-    }
-    const Trireme__V1__OperationResult *from = reply->results[0];
+    struct fs_result *ret = &to->result;
+    *to = (struct fs_outcome){.error = ERR_INIT};
     if (from->outcome->error_name[0] != '\0') {
         int code = err_from_name(from->outcome->error_name);
-        return err_set(e, code, "%s",
-                       from->outcome->error_text[0] ? from->outcome->error_text : err_text(code));
+        (void)err_set(&to->error, code, "%s",
+                      from->outcome->error_text[0] ? from->outcome->error_text : err_text(code));
+        return;
     }
     *ret = (struct fs_result){
         .inode = from->inode,
@@ -273,36 +271,55 @@ static int result_from_wire(const Trireme__V1__MutateReply *reply, struct arena 
     for (size_t i = 0; i < from->n_replicas; i++) {
         fs_server_from_wire(from->replicas[i], arena, &ret->replicas[i]);
     }
+}
+
+static int outcomes_from_wire(const Trireme__V1__MutateReply *reply, struct arena *arena,
+                              struct fs_outcome *outcomes, size_t count, struct err *e)
+{
+    bool good = reply->n_results == count;
+    for (size_t i = 0; good && i < count; i++) {
+        good = reply->results[i]->outcome && reply->results[i]->n_replicas <= CHUNK_REPLICAS_MAX;
+    }
+    if (!good) { /* something was done, but nobody can say what */
+        return err_set(e, ERR_UNKNOWN, "the file master's answer to Mutate is malformed");
+    }
+    for (size_t i = 0; i < count; i++) {
+        outcome_from_wire(reply->results[i], arena, &outcomes[i]);
+    }
     return 0;
 }
 
 /* ---- Sessions ------------------------------------------------------------------------------- */
 
 /* Waits while 256 operations of the connection are in flight. */
-static int ticket_take(struct call *c, struct session **ret_session, struct session_ticket *ret,
-                       struct err *e)
+static int ticket_take(struct call *c, size_t count, struct session **ret_session,
+                       struct session_ticket *ret, struct err *e)
 {
     struct dfs *dfs = c->dfs;
     sync_enter(&dfs->lock);
-    while (!session_begin(dfs->session, ret)) {
+    while (!session_begin(dfs->session, (unsigned)count, ret)) {
         if (clock_mono_ms() >= c->deadline) {
             sync_leave(&dfs->lock);
             return err_set(e, ERR_TIMEOUT, "too many changes of this connection are in flight");
         }
+        dfs->window_waiters++;
         sync_wait(&dfs->lock, c->deadline);
+        dfs->window_waiters--;
     }
     *ret_session = dfs->session;
     sync_leave(&dfs->lock);
     return 0;
 }
 
-static void ticket_settle(struct dfs *dfs, struct session *session, uint64_t seq)
+static void ticket_settle(struct dfs *dfs, struct session *session, uint64_t seq, size_t count)
 {
     sync_enter(&dfs->lock);
-    session_settle(session, seq);
+    for (size_t i = 0; i < count; i++) {
+        session_settle(session, seq + i);
+    }
     if (session != dfs->session && session->users == 0) {
         free(session);
-    } else {
+    } else if (dfs->window_waiters > 0) { /* else the leases' keeper alone would hear of it */
         sync_wake(&dfs->lock);
     }
     sync_leave(&dfs->lock);
@@ -325,17 +342,37 @@ static void session_replace(struct dfs *dfs, session_id refused)
     sync_leave(&dfs->lock);
 }
 
-/* Sends one operation under one sequence number until it has an answer. */
-static int mutate_once(struct call *c, struct wire_op *w, const struct session_ticket *ticket,
-                       unsigned *ret_sent, struct fs_result *ret, struct err *e)
+/* What is sent: the operations of one message, in the call's arena. */
+struct message {
+    size_t count;
+    struct wire_op *ops;
+    Trireme__V1__Operation **list; /* of them */
+};
+
+static struct message message_new(struct call *c, const struct fs_op *ops, size_t count)
+{
+    struct message m = {.count = count,
+                        .ops = arena_alloc(&c->arena, count * sizeof(*m.ops)),
+                        .list = arena_alloc(&c->arena, count * sizeof(*m.list))};
+    for (size_t i = 0; i < count; i++) {
+        op_to_wire(&ops[i], &c->arena, &m.ops[i]);
+        m.list[i] = &m.ops[i].operation;
+    }
+    return m;
+}
+
+/* Sends it under the same sequence numbers until it has an answer. */
+static int mutate_once(struct call *c, const struct message *m, const struct session_ticket *ticket,
+                       unsigned *ret_sent, struct fs_outcome *outcomes, struct err *e)
 {
     Trireme__V1__MutateRequest message = TRIREME__V1__MUTATE_REQUEST__INIT;
-    Trireme__V1__Operation *list[1] = {&w->operation};
-    w->operation.seq = ticket->seq;
+    for (size_t i = 0; i < m->count; i++) {
+        m->list[i]->seq = ticket->seq + i;
+    }
     message.session = ticket->session;
     message.acked_below = ticket->acked_below;
-    message.n_operations = 1;
-    message.operations = list;
+    message.n_operations = m->count;
+    message.operations = m->list;
     struct master_request request = {.method = &fs_method_mutate,
                                      .message = &message.base,
                                      .changes = true,
@@ -347,33 +384,64 @@ static int mutate_once(struct call *c, struct wire_op *w, const struct session_t
         return r;
     }
     master_see(c->dfs, ((Trireme__V1__MutateReply *)reply)->applied_index);
-    return result_from_wire((Trireme__V1__MutateReply *)reply, &c->arena, ret, e);
+    return outcomes_from_wire((Trireme__V1__MutateReply *)reply, &c->arena, outcomes, m->count, e);
 }
 
-int fs_mutate(struct call *c, const struct fs_op *op, struct fs_result *ret, struct err *e)
+/* What all of them were refused for, as it is when their session or its window was; 0: some were
+ * not. */
+static int refusal_of(const struct fs_outcome *outcomes, size_t count)
 {
-    struct wire_op w;
-    op_to_wire(op, &c->arena, &w);
+    for (size_t i = 1; i < count; i++) {
+        if (outcomes[i].error.code != outcomes[0].error.code) {
+            return 0;
+        }
+    }
+    return outcomes[0].error.code;
+}
+
+int fs_mutate_all(struct call *c, const struct fs_op *ops, size_t count,
+                  struct fs_outcome *outcomes, struct err *e)
+{
+    struct message m = message_new(c, ops, count);
+    CHECK(count > 0);
+    CHECK(count <= CLIENT_BATCH_COUNT_MAX);
     for (;;) {
         struct session *session = NULL;
         struct session_ticket ticket;
         unsigned sent = 0;
-        int r = ticket_take(c, &session, &ticket, e);
+        int r = ticket_take(c, count, &session, &ticket, e);
         if (r < 0) {
             return r;
         }
-        r = mutate_once(c, &w, &ticket, &sent, ret, e);
-        ticket_settle(c->dfs, session, ticket.seq);
-        if (r == ERR_STALE && ticket.acked_below > 1) {
+        r = mutate_once(c, &m, &ticket, &sent, outcomes, e);
+        ticket_settle(c->dfs, session, ticket.seq, count);
+        int refusal = r < 0 ? r : refusal_of(outcomes, count);
+        if (refusal == ERR_STALE && ticket.acked_below > 1) {
             session_replace(c->dfs, ticket.session);
             if (sent > 0) {
+                if (r == 0) {
+                    (void)err_set(e, refusal, "%s", err_message(&outcomes[0].error));
+                }
                 return err_wrap(e, ERR_UNKNOWN, "sent before, it may have happened");
             }
             continue;
         }
-        if (r != ERR_BUSY || !call_pause(c, call_jitter(c, BUSY_MS))) {
+        if (refusal != ERR_BUSY || !call_pause(c, call_jitter(c, BUSY_MS))) {
             return r;
         }
         call_waits(c, "the file master is busy");
     }
+}
+
+int fs_mutate(struct call *c, const struct fs_op *op, struct fs_result *ret, struct err *e)
+{
+    struct fs_outcome outcome;
+    int r = fs_mutate_all(c, op, 1, &outcome, e);
+    if (r == 0 && outcome.error.code < 0) {
+        r = err_set(e, outcome.error.code, "%s", err_message(&outcome.error));
+    }
+    if (r == 0) {
+        *ret = outcome.result;
+    }
+    return r;
 }

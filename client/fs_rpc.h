@@ -11,6 +11,10 @@
  * except ERR_UNKNOWN. */
 int fs_mutate(struct call *c, const struct fs_op *op, struct fs_result *ret,
               struct err *e) MUST_CHECK;
+/* Several in one message, 1 to CLIENT_BATCH_COUNT_MAX: applied in order, each with its own outcome.
+ * An error is that of all of them. */
+int fs_mutate_all(struct call *c, const struct fs_op *ops, size_t count,
+                  struct fs_outcome *outcomes, struct err *e) MUST_CHECK;
 /* path NULL: by inode. */
 int fs_stat(struct call *c, const char *path, inode_id inode, struct dfs_stat *ret,
             struct err *e) MUST_CHECK;

@@ -11,6 +11,7 @@
 #include <trireme/dfs_cluster.h>
 #include <trireme/dfs_xattr.h>
 
+#include "common/err.h"
 #include "common/ids.h"
 
 /* proto Server. */
@@ -76,6 +77,12 @@ struct fs_result {
     struct chunk_ref open_chunk;
     struct fs_server *replicas;
     size_t replica_count;
+};
+
+/* How one of several operations went. */
+struct fs_outcome {
+    struct fs_result result; /* unless it failed */
+    struct err error;        /* code 0: it did not */
 };
 
 struct fs_entry {

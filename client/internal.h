@@ -43,6 +43,7 @@ struct dfs {
     size_t near_index;                    /* of the one that reads which allow some age go to */
     uint64_t seen_index;                  /* of the master's state: the newest that was heard of */
     struct session *session;              /* the present one */
+    unsigned window_waiters;              /* threads that wait for room in its window */
     struct rpc_loop *spare[DFS_SPARE_LOOP_COUNT_MAX];
     size_t spare_count;
     struct rng rng;

@@ -71,7 +71,7 @@ static void renew(struct dfs *dfs, struct rpc_loop *loop)
 
 static bool wants_tending(const struct lease *lease, time_ms now)
 {
-    return lease->restless && !lease->in_use && now >= lease->left_ms + IDLE_MS;
+    return lease->rest.restless && !lease->in_use && now >= lease->left_ms + IDLE_MS;
 }
 
 /* With the lock held, which is free during each tend(); so the list is begun again after each. */
@@ -85,9 +85,9 @@ static void tend_all(struct dfs *dfs, time_ms now)
         }
         lease->tended = true;
         sync_leave(&dfs->lock);
-        bool restless = lease->tend(lease);
+        struct lease_rest rest = lease->tend(lease);
         sync_enter(&dfs->lock);
-        lease->restless = restless;
+        lease->rest = rest;
         lease->left_ms = clock_mono_ms();
         lease->tended = false;
         sync_wake(&dfs->lock);
@@ -95,37 +95,52 @@ static void tend_all(struct dfs *dfs, time_ms now)
     }
 }
 
-/* With the lock held. */
-static bool has_restless(const struct lease_keeper *k)
+/* With the lock held: whether there is something to look at every now and then. */
+static bool has_work(const struct lease_keeper *k)
 {
     LIST_FOR_EACH(node, &k->leases)
     {
-        if (LIST_ENTRY(node, struct lease, link)->restless) {
+        const struct lease *lease = LIST_ENTRY(node, struct lease, link);
+        if (lease->rest.restless || lease->rest.streaming) {
             return true;
         }
     }
-    return false;
+    return k->paused > 0;
+}
+
+/* With the lock held. */
+static void wake_if_asleep(struct dfs *dfs)
+{
+    if (dfs->leases.sleeping) {
+        dfs->leases.sleeping = false;
+        sync_wake(&dfs->lock);
+    }
 }
 
 static void *keeper_main(void *arg)
 {
     struct dfs *dfs = arg;
     struct lease_keeper *k = &dfs->leases;
-    struct rpc_loop *loop = rpc_loop_new();
+    struct rpc_loop *loop = NULL; /* until it is needed: most commands are over before */
     time_ms renew_at = clock_mono_ms() + RENEW_MS;
     time_ms look_at = 0;
     sync_enter(&dfs->lock);
     while (!k->stopping) {
-        bool looks = k->streams > 0 || has_restless(k);
-        sync_wait(&dfs->lock, clock_mono_ms() + (looks ? (time_ms)IDLE_MS : (time_ms)RENEW_MS));
+        bool sleeps = !has_work(k);
+        k->sleeping = sleeps;
+        sync_wait(&dfs->lock, sleeps ? renew_at : clock_mono_ms() + IDLE_MS);
         time_ms now = clock_mono_ms();
         tend_all(dfs, now);
-        bool stopping = k->stopping;
+        look_at = sleeps ? now + LOOK_MS : look_at;
+        if (k->stopping || now < MIN(renew_at, look_at)) {
+            continue;
+        }
         sync_leave(&dfs->lock);
-        if (!stopping && now >= renew_at) {
+        loop = loop ? loop : rpc_loop_new();
+        if (now >= renew_at) {
             renew(dfs, loop);
             renew_at = now + RENEW_MS;
-        } else if (!stopping && now >= look_at) {
+        } else {
             (void)rpc_loop_step(loop, now); /* all connections of the process are looked at */
             look_at = now + LOOK_MS;
         }
@@ -193,16 +208,16 @@ void lease_enter(struct dfs *dfs, struct lease *lease)
     sync_leave(&dfs->lock);
 }
 
-void lease_leave(struct dfs *dfs, struct lease *lease, bool restless)
+void lease_leave(struct dfs *dfs, struct lease *lease, struct lease_rest rest)
 {
     time_ms now = clock_mono_ms();
     sync_enter(&dfs->lock);
     lease->in_use = false;
-    if (restless && !lease->restless && dfs->leases.streams == 0) {
-        sync_wake(&dfs->lock); /* the keeper would not look for a while */
-    }
-    lease->restless = restless;
+    lease->rest = rest;
     lease->left_ms = now;
+    if (rest.restless || rest.streaming) {
+        wake_if_asleep(dfs);
+    }
     sync_leave(&dfs->lock);
 }
 
@@ -214,20 +229,19 @@ bool lease_lost(struct dfs *dfs, struct lease *lease)
     return lost;
 }
 
-void lease_stream_opened(struct dfs *dfs)
+void lease_stream_paused(struct dfs *dfs)
 {
     sync_enter(&dfs->lock);
-    if (dfs->leases.streams++ == 0) {
-        keeper_need(dfs);
-        sync_wake(&dfs->lock); /* it looks more often from now on */
-    }
+    dfs->leases.paused++;
+    keeper_need(dfs);
+    wake_if_asleep(dfs);
     sync_leave(&dfs->lock);
 }
 
 void lease_stream_closed(struct dfs *dfs)
 {
     sync_enter(&dfs->lock);
-    CHECK(dfs->leases.streams > 0);
-    dfs->leases.streams--;
+    CHECK(dfs->leases.paused > 0);
+    dfs->leases.paused--;
     sync_leave(&dfs->lock);
 }

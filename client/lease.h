@@ -2,7 +2,8 @@
  * The same thread tends to what goes on while the user's threads do something else: it looks at the
  * connections of paused streams, so that their pings are answered, and it lets a writer that its
  * user has left alone for a while send what it has, take in its acknowledgements and tell them to
- * the chain. */
+ * the chain. What begins and ends within one call of the user is none of its business: a short
+ * command never wakes it. */
 #ifndef CLIENT_LEASE_H
 #define CLIENT_LEASE_H
 
@@ -15,27 +16,33 @@
 
 struct dfs;
 
+/* What a writer leaves behind when a call of its user ends. */
+struct lease_rest {
+    bool restless;  /* tend() is wanted when nobody has used the file for LEASE_IDLE_MS */
+    bool streaming; /* a stream is open, and must answer pings */
+};
+
 /* Part of an open file that is written. The fields below are under the connection's lock. */
 struct lease {
     struct list link; /* in the keeper's list */
     inode_id inode;
     uint64_t epoch;
-    bool lost;       /* refused for good */
-    bool in_use;     /* by a call of the user */
-    bool tended;     /* the keeper is in tend() */
-    bool restless;   /* tend() is wanted when nobody has used the file for LEASE_IDLE_MS */
-    time_ms left_ms; /* when the last call ended */
-    /* On the keeper's thread, never beside a call of the user; must not wait. Returns the new
-     * `restless`. */
-    bool (*tend)(struct lease *lease);
+    bool lost;              /* refused for good */
+    bool in_use;            /* by a call of the user */
+    bool tended;            /* the keeper is in tend() */
+    struct lease_rest rest; /* unless it is in use */
+    time_ms left_ms;        /* when the last call ended */
+    /* On the keeper's thread, never beside a call of the user; must not wait. */
+    struct lease_rest (*tend)(struct lease *lease);
 };
 
 /* Part of the connection, under its lock. */
 struct lease_keeper {
     struct list leases;
-    unsigned streams; /* open ones that must answer pings */
+    unsigned paused; /* streams of readers that are open between two calls, and must answer pings */
     bool running;
     bool stopping;
+    bool sleeping; /* for long: has to be woken when there is something to look at */
     pthread_t thread;
 };
 
@@ -46,13 +53,13 @@ void lease_keeper_stop(struct dfs *dfs);
 void lease_hold(struct dfs *dfs, struct lease *lease, inode_id inode, uint64_t epoch);
 /* Around each call of the user on the file. */
 void lease_enter(struct dfs *dfs, struct lease *lease);
-void lease_leave(struct dfs *dfs, struct lease *lease, bool restless);
+void lease_leave(struct dfs *dfs, struct lease *lease, struct lease_rest rest);
 /* The keeper lets go of it, in the middle of tend() too. No-op for zeroed. */
 void lease_drop(struct dfs *dfs, struct lease *lease);
 bool lease_lost(struct dfs *dfs, struct lease *lease);
 
-/* A stream is open across calls of the user, and is not any more. */
-void lease_stream_opened(struct dfs *dfs);
+/* A reader's stream stays open across calls of the user, and does not any more. */
+void lease_stream_paused(struct dfs *dfs);
 void lease_stream_closed(struct dfs *dfs);
 
 #endif

@@ -11,7 +11,9 @@ int names_resolve(const struct dfs *dfs, const char *path, struct buf *out,
                   struct err *e) MUST_CHECK;
 /* The user's conditions with store paths, in the call's arena; NULL: none. */
 const struct dfs_conditions *names_conditions(struct call *c, const struct dfs_conditions *from);
-/* Resolves op's paths (NULL: it has none), runs it. ret may be NULL; it keeps no replicas. */
+/* Makes op's paths (NULL: it has none) and conditions those of the store, in the call's arena. */
+int names_place(struct call *c, struct fs_op *op, struct err *e) MUST_CHECK;
+/* Places op, runs it. ret may be NULL; it keeps no replicas. */
 int names_change(struct dfs *dfs, struct fs_op *op, struct fs_result *ret, struct dfs_err *e);
 
 #endif

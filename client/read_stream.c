@@ -22,6 +22,7 @@ struct read_stream {
     struct rpc_stream *stream; /* NULL: closed */
     char *address;
     bool ahead;
+    bool paused;       /* once, and the connection's keeper was told */
     uint64_t offset;   /* next byte to be taken */
     uint64_t expected; /* where the next message begins */
     uint64_t end;      /* where the request ends; UINT64_MAX: the chunk's */
@@ -84,7 +85,9 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
 {
     struct read_stream *s = rpc_stream_state(stream);
     s->stream = NULL;
-    lease_stream_closed(s->dfs);
+    if (s->paused) {
+        lease_stream_closed(s->dfs);
+    }
     if (!s->over && result->code != 0) {
         fail(s, result->cause, result->text);
     }
@@ -112,7 +115,6 @@ int read_stream_open(const struct read_stream_place *place, const struct chunk_r
         free(s);
         return r;
     }
-    lease_stream_opened(s->dfs);
     ask(s);
     *ret = s;
     return 0;
@@ -144,6 +146,14 @@ void read_stream_free(struct read_stream *s)
     }
     free(s->address);
     free(s);
+}
+
+void read_stream_pause(struct read_stream *s)
+{
+    if (s->stream && !s->paused) {
+        s->paused = true;
+        lease_stream_paused(s->dfs);
+    }
 }
 
 uint64_t read_stream_offset(const struct read_stream *s)

@@ -18,6 +18,9 @@ int read_stream_open(const struct read_stream_place *place, const struct chunk_r
                      struct read_stream **ret, struct err *e) MUST_CHECK;
 void read_stream_free(struct read_stream *s); /* accepts NULL; steps the loop until it is closed */
 
+/* The user's call ends and the stream stays for the next one. */
+void read_stream_pause(struct read_stream *s);
+
 uint64_t read_stream_offset(const struct read_stream *s); /* in the chunk, of the next byte */
 
 /* Up to `length` bytes from there on; waits for the first. 0: the replica has no more to give.

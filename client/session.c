@@ -24,13 +24,14 @@ void session_init(struct session *s, session_id id)
     s->acked_below = 1;
 }
 
-bool session_begin(struct session *s, struct session_ticket *ret)
+bool session_begin(struct session *s, unsigned count, struct session_ticket *ret)
 {
-    if (s->next - s->acked_below >= SESSION_WINDOW_COUNT_MAX) {
+    if (s->next - s->acked_below + count > SESSION_WINDOW_COUNT_MAX) {
         return false;
     }
-    s->users++;
-    *ret = (struct session_ticket){s->id, s->next++, s->acked_below};
+    *ret = (struct session_ticket){s->id, s->next, s->acked_below};
+    s->users += count;
+    s->next += count;
     return true;
 }
 

@@ -18,7 +18,7 @@ struct session {
     unsigned users;                             /* operations in flight */
 };
 
-/* What stands in a request. */
+/* What stands in a request; seq is its first operation's. */
 struct session_ticket {
     session_id session;
     uint64_t seq;
@@ -26,8 +26,9 @@ struct session_ticket {
 };
 
 void session_init(struct session *s, session_id id);
-/* A seq for a new operation. False: the window is full, wait for one to settle. */
-bool session_begin(struct session *s, struct session_ticket *ret);
+/* Seqs for `count` new operations, from ret->seq on. False: there is no room for them in the
+ * window, wait for some to settle. */
+bool session_begin(struct session *s, unsigned count, struct session_ticket *ret);
 /* The operation's reply has come, or the client has given it up. Once for each begin. */
 void session_settle(struct session *s, uint64_t seq);
 

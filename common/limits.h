@@ -82,6 +82,7 @@ enum {
     XATTR_VALUE_BYTES_MAX = 16 * 1024,
     CALLER_GROUP_COUNT_MAX = 64,
     SESSION_WINDOW_COUNT_MAX = 256,      /* replies kept per session */
+    CLIENT_BATCH_COUNT_MAX = 64,         /* operations that libdfs puts into one message */
     SESSION_COUNT_MAX = 4 * 1024 * 1024, /* open sessions; beyond it new ones get ERR_BUSY */
 
     /* Times. */
@@ -236,6 +237,9 @@ enum {
 
 static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
               "a client must give up before its session is forgotten");
+static_assert(CLIENT_BATCH_COUNT_MAX <= NAMESPACE_BATCH_COUNT_MAX &&
+                  CLIENT_BATCH_COUNT_MAX <= SESSION_WINDOW_COUNT_MAX,
+              "a session has room for a message");
 static_assert(OWNER_HUNG_MS >= 5 * OWNER_REPORT_MS, "a busy owner does not hang");
 static_assert(MASTERS_SILENT_MS > HEARTBEAT_MS + REPORT_CALL_MS + REPORT_RETRY_MS,
               "one call without an answer is no trouble");

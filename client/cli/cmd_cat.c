@@ -86,50 +86,48 @@ static int print_inflated(struct inflate *f, const void *data, size_t length, st
     return r;
 }
 
-/* The whole file through `f`, or as it is if that is NULL. */
-static int print_text(struct dfs_file *file, struct inflate *f, char *buffer, struct err *e)
+/* The whole file through `f`, or as it is if that is NULL; its first n bytes are in the buffer. */
+static int print_text(struct dfs_file *file, struct inflate *f, char *buffer, int64_t n,
+                      struct err *e)
 {
     struct dfs_err de = {0};
     uint64_t at = 0;
-    for (;;) {
-        int64_t n = dfs_pread(file, buffer, BUFFER_BYTES, at, &de);
-        if (n < 0) {
-            return err_set(e, (int)n, "%s", de.msg);
-        }
-        if (n == 0) {
-            return f ? inflate_end(f, e) : 0;
-        }
+    while (n > 0) {
         int r = f ? print_inflated(f, buffer, (size_t)n, e)
                   : sys_write_full(STDOUT_FILENO, buffer, (size_t)n, e);
         if (r < 0) {
             return r;
         }
         at += (uint64_t)n;
+        n = dfs_pread(file, buffer, BUFFER_BYTES, at, &de);
     }
+    if (n < 0) {
+        return err_set(e, (int)n, "%s", de.msg);
+    }
+    return f ? inflate_end(f, e) : 0;
 }
 
 static void text_of(struct cli *cli, const char *path)
 {
     struct dfs_err e = {0};
     struct err le = ERR_INIT;
-    char head[INFLATE_MAGIC_BYTES];
     struct dfs_file *file = open_file(cli, path);
     if (!file) {
         return;
     }
-    int64_t n = dfs_pread(file, head, sizeof(head), 0, &e);
+    char *buffer = xmalloc(BUFFER_BYTES);
+    int64_t n = dfs_pread(file, buffer, BUFFER_BYTES, 0, &e);
     if (n < 0) {
         cli_dfs_error(cli, path, &e);
     } else {
-        char *buffer = xmalloc(BUFFER_BYTES);
-        enum inflate_kind kind = inflate_kind_of(head, (size_t)n);
+        enum inflate_kind kind = inflate_kind_of(buffer, (size_t)n);
         struct inflate *f = kind ? inflate_new(kind) : NULL;
-        if (print_text(file, f, buffer, &le) < 0) {
+        if (print_text(file, f, buffer, n, &le) < 0) {
             cli_err(cli, path, &le);
         }
         inflate_free(f);
-        free(buffer);
     }
+    free(buffer);
     (void)dfs_close(file, NULL);
 }
 

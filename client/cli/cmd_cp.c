@@ -37,46 +37,34 @@ static bool copy_bytes(struct cli *cli, const struct transfer_item *item, struct
     return false;
 }
 
-/* 1: go on, 0: no, and it said why. */
-static bool may_replace(struct cli *cli, const struct transfer_item *item,
-                        const struct dfs_stat *source)
+/* Refused before any byte is copied; the link checks again. False: it said why. */
+static bool may_replace(struct cli *cli, const struct transfer_item *item)
 {
     struct dfs_stat target;
-    int r = cli_stat(cli, item->target, &target);
-    if (r <= 0) {
-        return r == 0;
-    }
-    if (target.inode == source->inode) {
-        cli_error(cli, item->source, "is the same file as `%s'", item->target);
-    } else if (target.directory) {
+    int r = transfer_stat_target(cli, item, &target);
+    if (r > 0 && target.directory) {
         cli_error(cli, item->target, "%s", cli_error_text(DFS_EIS_DIR));
-    } else if (!cli->options.force) {
+    } else if (r > 0 && !cli->options.force) {
         cli_error(cli, item->target, "%s", cli_error_text(DFS_EEXISTS));
     }
-    return target.inode != source->inode && !target.directory && cli->options.force;
+    return r == 0 || (r > 0 && !target.directory && cli->options.force);
 }
 
-static bool copy_file(struct cli *cli, const struct transfer_item *item,
+static bool copy_file(struct cli *cli, const struct transfer_item *item, struct dfs_file *from,
                       const struct dfs_stat *stat, char *buffer)
 {
     struct dfs_err e = {0};
-    struct dfs_file *from = NULL, *to = NULL;
+    struct dfs_file *to = NULL;
     struct dfs_create_options options = {.replication = stat->replication,
                                          .chunk_bytes = stat->chunk_bytes,
                                          .link_path = item->target,
                                          .link_bytes = stat->length};
     int flags = (cli->options.force ? DFS_REPLACE : 0) | (item->target[0] == '/' ? 0 : DFS_PARENTS);
-    if (dfs_open(cli->dfs, item->source, &from, &e) < 0) {
-        cli_dfs_error(cli, item->source, &e);
+    if (dfs_create(cli->dfs, NULL, &options, &to, &e) < 0) {
+        cli_dfs_error(cli, item->target, &e);
         return false;
     }
-    bool ok = dfs_create(cli->dfs, NULL, &options, &to, &e) == 0;
-    if (!ok) {
-        cli_dfs_error(cli, item->target, &e);
-    }
-    ok = ok && copy_bytes(cli, item, from, to, buffer);
-    (void)dfs_close(from, NULL);
-    if (!ok) {
+    if (!copy_bytes(cli, item, from, to, buffer)) {
         dfs_abandon(to);
         return false;
     }
@@ -87,15 +75,12 @@ static bool copy_file(struct cli *cli, const struct transfer_item *item,
     return true;
 }
 
-static void copy(struct cli *cli, const struct transfer_item *item, char *buffer)
+static void copy(struct cli *cli, struct transfer_item *item, char *buffer)
 {
     struct dfs_stat stat;
     struct preserved p;
-    int r = cli_stat(cli, item->source, &stat);
-    if (r == 0) {
-        cli_not_found(cli, item->source);
-    }
-    if (r <= 0 || !may_replace(cli, item, &stat) || !copy_file(cli, item, &stat, buffer)) {
+    struct dfs_file *from = may_replace(cli, item) ? transfer_open(cli, item, &stat) : NULL;
+    if (!from || !copy_file(cli, item, from, &stat, buffer)) {
         return;
     }
     cli_progress_file(cli);
@@ -113,7 +98,8 @@ static void copy(struct cli *cli, const struct transfer_item *item, char *buffer
 struct tree {
     struct transfer *transfer;
     const char *source;
-    const char *target; /* what source becomes */
+    const char *target;    /* what source becomes */
+    struct dfs_file *file; /* source, if it is open and nobody has taken it */
 };
 
 static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat, int depth)
@@ -124,7 +110,8 @@ static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat,
     char *target =
         depth == 0 ? xstrdup(tree->target) : cli_join(tree->target, below + strspn(below, "/"));
     if (!stat->directory) {
-        transfer_take_file(tree->transfer, xstrdup(path), target);
+        transfer_take_file(tree->transfer, xstrdup(path), target, tree->file);
+        tree->file = NULL;
         return true;
     }
     bool into = cli_make_directory(w->cli, target);
@@ -139,58 +126,62 @@ static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat,
     return into;
 }
 
-/* A tree that is copied into itself would never end. False: it said so. */
-static bool is_outside(struct cli *cli, const char *source, const char *target)
+/* A tree that is copied into itself would never end, and a file has only one name. False: it said
+ * so. */
+static bool is_apart(struct cli *cli, const char *source, const char *target, bool directory)
 {
     char *from = NULL, *to = NULL;
     struct dfs_err e = {0};
-    bool outside = false;
+    bool apart = false;
     if (dfs_resolve_path(cli->dfs, source, &from, &e) < 0 ||
         dfs_resolve_path(cli->dfs, target, &to, &e) < 0) {
         cli_dfs_error(cli, source, &e);
-    } else {
+    } else if (directory) {
         size_t length = strcmp(from, "/") == 0 ? 0 : strlen(from);
-        outside = strncmp(from, to, length) != 0 || (to[length] != '/' && to[length] != '\0');
-        if (!outside) {
+        apart = strncmp(from, to, length) != 0 || (to[length] != '/' && to[length] != '\0');
+        if (!apart) {
             cli_error(cli, source, "cannot be copied into itself, `%s'", target);
+        }
+    } else {
+        apart = strcmp(from, to) != 0;
+        if (!apart) {
+            cli_error(cli, source, "is the same file as `%s'", target);
         }
     }
     free(from);
     free(to);
-    return outside;
+    return apart;
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
 
-static void copy_one(struct cli *cli, struct transfer *t, const char *source, const char *target,
-                     bool into)
+/* `to` is what the source becomes. */
+static void copy_one(struct cli *cli, struct transfer *t, const char *source, const char *to,
+                     bool only)
 {
     struct dfs_stat stat;
-    int r = cli_stat(cli, source, &stat);
-    if (r == 0) {
-        cli_not_found(cli, source);
-    }
-    if (r <= 0) {
+    struct tree tree = {.transfer = t, .source = source, .target = to};
+    struct walk walk = {.cli = cli, .visit = visit, .arg = &tree};
+    if (!transfer_find(cli, source, only, &stat, &tree.file)) {
         return;
     }
-    char *name = cli_base_name(source);
-    char *to = into ? cli_join(target, name) : xstrdup(target);
-    struct tree tree = {t, source, to};
-    struct walk walk = {.cli = cli, .visit = visit, .arg = &tree};
-    if (!stat.directory || is_outside(cli, source, to)) {
+    if (is_apart(cli, source, to, stat.directory)) {
         cli_progress_expect(cli, stat.directory ? stat.subtree_bytes : stat.length);
         walk_from(&walk, source, &stat);
     }
-    free(name);
-    free(to);
+    if (tree.file) {
+        (void)dfs_close(tree.file, NULL);
+    }
 }
 
 static int run_cp(struct cli *cli)
 {
     struct cli_paths sources = {NULL, 0};
+    struct dfs_stat stat = {0};
     size_t last = cli->argument_count - 1;
     const char *target = cli->arguments[last];
-    bool into = cli_is_directory(cli, target);
+    int found = cli_stat(cli, target, &stat);
+    bool into = found > 0 && stat.directory;
     (void)cli_expand_arguments(cli, 0, last, &sources);
     if (sources.count > 1 && !into) {
         cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
@@ -198,8 +189,15 @@ static int run_cp(struct cli *cli)
         return cli->status;
     }
     struct transfer *t = transfer_new(cli, copy);
+    if (found >= 0) {
+        transfer_know_target(t, target, found, &stat);
+    }
     for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
-        copy_one(cli, t, sources.items[i], target, into);
+        char *name = cli_base_name(sources.items[i]);
+        char *to = into ? cli_join(target, name) : xstrdup(target);
+        copy_one(cli, t, sources.items[i], to, sources.count == 1);
+        free(name);
+        free(to);
     }
     cli_paths_free(&sources);
     return transfer_finish(t, false);

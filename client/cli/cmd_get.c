@@ -129,16 +129,16 @@ static bool save(struct cli *cli, struct dfs_file *file, const struct transfer_i
 }
 
 /* What -p and --move ask for once the file is here. */
-static void afterwards(struct cli *cli, const struct transfer_item *item)
+static void afterwards(struct cli *cli, const struct transfer_item *item,
+                       const struct dfs_stat *stat)
 {
     struct dfs_err e = {0};
-    struct dfs_stat stat;
     struct preserved p;
-    if (cli->options.preserve && cli_stat(cli, item->source, &stat) > 0) {
-        if (stat.xattr_count > 0) {
+    if (cli->options.preserve) {
+        if (stat->xattr_count > 0) {
             preserve_xattrs_down(cli, item->source, item->target);
         }
-        preserved_from_store(&p, &stat);
+        preserved_from_store(&p, stat);
         preserve_locally(cli, item->target, &p);
     }
     if (cli->options.remove_source && dfs_delete(cli->dfs, item->source, 0, NULL, &e) < 0) {
@@ -146,22 +146,20 @@ static void afterwards(struct cli *cli, const struct transfer_item *item)
     }
 }
 
-static void download(struct cli *cli, const struct transfer_item *item, char *buffer)
+static void download(struct cli *cli, struct transfer_item *item, char *buffer)
 {
-    struct dfs_err e = {0};
-    struct dfs_file *file = NULL;
-    if (dfs_open(cli->dfs, item->source, &file, &e) < 0) {
-        cli_dfs_error(cli, item->source, &e);
+    struct dfs_stat stat;
+    struct dfs_file *file = transfer_open(cli, item, &stat);
+    if (!file) {
         return;
     }
     bool ok = item->at_stdio ? copy_out(cli, file, item, 0, STDOUT_FILENO, buffer)
                              : save(cli, file, item, buffer);
-    (void)dfs_close(file, NULL);
     if (ok) {
         cli_progress_file(cli);
     }
     if (ok && !item->at_stdio) {
-        afterwards(cli, item);
+        afterwards(cli, item, &stat);
     }
 }
 
@@ -170,7 +168,8 @@ static void download(struct cli *cli, const struct transfer_item *item, char *bu
 struct tree {
     struct transfer *transfer;
     const char *source;
-    const char *target; /* what source becomes */
+    const char *target;    /* what source becomes */
+    struct dfs_file *file; /* source, if it is open and nobody has taken it */
 };
 
 static void remove_directory(struct cli *cli, const char *path, const struct preserved *p)
@@ -211,7 +210,8 @@ static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat,
     char *target =
         depth == 0 ? xstrdup(tree->target) : cli_join(tree->target, below + strspn(below, "/"));
     if (!stat->directory) {
-        transfer_take_file(tree->transfer, xstrdup(path), target);
+        transfer_take_file(tree->transfer, xstrdup(path), target, tree->file);
+        tree->file = NULL;
         return true;
     }
     bool into = download_directory(tree, w->cli, path, target, stat);
@@ -227,30 +227,34 @@ static bool is_local_directory(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static void download_one(struct cli *cli, struct transfer *t, const char *source,
-                         const char *target, bool into)
+/* `to` is what the source becomes; NULL: it goes to standard output. */
+static void download_one(struct cli *cli, struct transfer *t, const char *source, const char *to,
+                         bool only)
 {
     struct dfs_stat stat;
-    int r = cli_stat(cli, source, &stat);
-    if (r == 0) {
-        cli_not_found(cli, source);
-    }
-    if (r <= 0) {
+    struct tree tree = {.transfer = t, .source = source, .target = to};
+    struct walk walk = {.cli = cli, .visit = visit, .arg = &tree};
+    if (!transfer_find(cli, source, only, &stat, &tree.file)) {
         return;
     }
     cli_progress_expect(cli, stat.directory ? stat.subtree_bytes : stat.length);
-    if (strcmp(target, "-") == 0) {
-        transfer_stdio(t, source, target);
+    if (!to) {
+        transfer_stdio(t, source, "-", tree.file);
         return;
     }
-    char *name = cli_base_name(source);
-    char *to =
-        into && strcmp(target, ".") != 0 ? cli_join(target, name) : xstrdup(into ? name : target);
-    struct tree tree = {t, source, to};
-    struct walk walk = {.cli = cli, .visit = visit, .arg = &tree};
     walk_from(&walk, source, &stat);
+    if (tree.file) {
+        (void)dfs_close(tree.file, NULL);
+    }
+}
+
+/* What the source becomes in the local directory `target`. */
+static char *join_local(const char *target, const char *source)
+{
+    char *name = cli_base_name(source);
+    char *path = strcmp(target, ".") == 0 ? xstrdup(name) : cli_join(target, name);
     free(name);
-    free(to);
+    return path;
 }
 
 static bool check_get(struct cli *cli)
@@ -281,7 +285,9 @@ static int run_get(struct cli *cli)
     }
     struct transfer *t = transfer_new(cli, download);
     for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
-        download_one(cli, t, sources.items[i], target, into);
+        char *to = into ? join_local(target, sources.items[i]) : xstrdup(target);
+        download_one(cli, t, sources.items[i], to_stdout ? NULL : to, sources.count == 1);
+        free(to);
     }
     cli_paths_free(&sources);
     return transfer_finish(t, to_stdout);

@@ -47,8 +47,10 @@ static int run_mkdir(struct cli *cli)
     return finish(cli, done);
 }
 
-/* To the trash, or for good. 0, or DFS_E* with *e filled; 1: it said why not. */
-static int remove_one(struct cli *cli, struct trash *trash, const char *path, struct dfs_err *e)
+/* To the trash, or for good; `seen`: it was there just now. 0, or DFS_E* with *e filled; 1: it said
+ * why not. */
+static int remove_one(struct cli *cli, struct trash *trash, const char *path, bool seen,
+                      struct dfs_err *e)
 {
     const struct cli_options *o = &cli->options;
     int flags = o->recursive ? DFS_RECURSIVE : 0;
@@ -63,7 +65,7 @@ static int remove_one(struct cli *cli, struct trash *trash, const char *path, st
         cli_error(cli, path, "Cannot be moved to the trash, which is in it; -skipTrash removes it");
         r = 1;
     } else if (r == 0) {
-        r = trash_put(trash, absolute, e);
+        r = trash_put(trash, absolute, seen, e);
     }
     free(absolute);
     return r;
@@ -82,11 +84,12 @@ static int run_rm(struct cli *cli)
         struct dfs_err e = {0};
         const char *path = paths.items[i];
         struct dfs_stat stat;
-        if (!cli->options.recursive && cli_stat(cli, path, &stat) > 0 && stat.directory) {
+        bool seen = !cli->options.recursive && cli_stat(cli, path, &stat) > 0;
+        if (seen && stat.directory) {
             cli_error(cli, path, "%s; -r removes it", cli_error_text(DFS_EIS_DIR));
             continue;
         }
-        int r = remove_one(cli, &trash, path, &e);
+        int r = remove_one(cli, &trash, path, seen, &e);
         if (r < 0 && !(r == DFS_ENOT_FOUND && cli->options.force)) {
             cli_dfs_error(cli, path, &e);
         } else if (r == 0) {
@@ -168,34 +171,39 @@ static int run_rename(struct cli *cli)
 
 /* ---- touchz and touch ----------------------------------------------------------------------- */
 
-/* Whether it is there now. */
-static bool make_empty(struct cli *cli, const char *path)
+static int make_empty(struct cli *cli, const char *path, struct dfs_err *e)
 {
-    struct dfs_err e = {0};
     struct dfs_file *file = NULL;
-    if (dfs_create(cli->dfs, path, NULL, &file, &e) < 0 || dfs_close(file, &e) < 0) {
-        cli_dfs_error(cli, path, &e);
-        return false;
+    int r = dfs_create(cli->dfs, path, NULL, &file, e);
+    return r < 0 ? r : dfs_close(file, e);
+}
+
+/* It could not be made because there is something; only an empty file is fine. */
+static void expect_empty(struct cli *cli, const char *path, const struct dfs_err *e)
+{
+    struct dfs_stat stat;
+    int r = cli_stat(cli, path, &stat);
+    if (r == 0) {
+        cli_dfs_error(cli, path, e); /* it is gone again */
+    } else if (r > 0 && (stat.directory || stat.length > 0)) {
+        cli_error(cli, path, "%s",
+                  stat.directory ? cli_error_text(DFS_EIS_DIR) : "Not a zero-length file");
     }
-    return true;
 }
 
 static int run_touchz(struct cli *cli)
 {
     json_t *done = begin(cli);
     for (size_t i = 0; i < cli->argument_count; i++) {
-        struct dfs_stat stat;
+        struct dfs_err e = {0};
         const char *path = cli->arguments[i];
-        int r = cli_stat(cli, path, &stat);
-        if (r > 0 && (stat.directory || stat.length > 0)) {
-            cli_error(cli, path, "%s",
-                      stat.directory ? cli_error_text(DFS_EIS_DIR) : "Not a zero-length file");
-        }
-        if (r != 0) {
-            continue;
-        }
-        if (make_empty(cli, path)) {
+        int r = make_empty(cli, path, &e);
+        if (r == 0) {
             did(done, path);
+        } else if (r == DFS_EEXISTS) {
+            expect_empty(cli, path, &e);
+        } else {
+            cli_dfs_error(cli, path, &e);
         }
     }
     return finish(cli, done);
@@ -214,22 +222,35 @@ static bool parse_time(const char *text, uint64_t *ret_ms)
     return true;
 }
 
-static void touch_one(struct cli *cli, const char *path, uint64_t mtime_ms, json_t *done)
+/* No times of access are kept, so there is nothing to do for them but to make the file. */
+static bool touch_access(struct cli *cli, const char *path)
 {
-    const struct cli_options *o = &cli->options;
     struct dfs_err e = {0};
     struct dfs_stat stat;
-    struct dfs_attributes a = {.set_mtime = true, .mtime_ms = mtime_ms};
     int r = cli_stat(cli, path, &stat);
-    if (r < 0 || (r == 0 && (o->no_create || !make_empty(cli, path)))) {
-        return;
+    if (r == 0 && !cli->options.no_create) {
+        r = make_empty(cli, path, &e) == 0;
+        if (r == 0) {
+            cli_dfs_error(cli, path, &e);
+        }
     }
-    /* No times of access are kept, so there is nothing to do for them. */
-    if ((o->mtime_only || !o->atime_only) && dfs_set_attributes(cli->dfs, path, &a, &e) < 0) {
+    return r > 0;
+}
+
+static bool touch_one(struct cli *cli, const char *path, uint64_t mtime_ms)
+{
+    struct dfs_err e = {0};
+    struct dfs_attributes a = {.set_mtime = true, .mtime_ms = mtime_ms};
+    if (cli->options.atime_only && !cli->options.mtime_only) {
+        return touch_access(cli, path);
+    }
+    bool makes = !cli->options.no_create;
+    int r = makes ? dfs_touch(cli->dfs, path, mtime_ms, &e)
+                  : dfs_set_attributes(cli->dfs, path, &a, &e);
+    if (r < 0 && (makes || (r != DFS_ENOT_FOUND && r != DFS_ENOT_DIR))) {
         cli_dfs_error(cli, path, &e);
-        return;
     }
-    did(done, path);
+    return r == 0;
 }
 
 static int run_touch(struct cli *cli)
@@ -244,7 +265,9 @@ static int run_touch(struct cli *cli)
     struct cli_paths paths = {NULL, 0};
     (void)cli_expand_arguments(cli, 0, cli->argument_count, &paths);
     for (size_t i = 0; i < paths.count; i++) {
-        touch_one(cli, paths.items[i], mtime_ms, done);
+        if (touch_one(cli, paths.items[i], mtime_ms)) {
+            did(done, paths.items[i]);
+        }
     }
     cli_paths_free(&paths);
     return finish(cli, done);

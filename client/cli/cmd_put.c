@@ -68,14 +68,14 @@ static bool copy_in(struct cli *cli, int fd, const char *source, struct dfs_file
 }
 
 /* Refused before any byte is sent; the link checks again. */
-static bool may_link(struct cli *cli, const char *target)
+static bool may_link(struct cli *cli, const struct transfer_item *item)
 {
     struct dfs_stat stat;
-    int r = cli_stat(cli, target, &stat);
+    int r = transfer_stat_target(cli, item, &stat);
     if (r > 0 && stat.directory) {
-        cli_error(cli, target, "%s", cli_error_text(DFS_EIS_DIR));
+        cli_error(cli, item->target, "%s", cli_error_text(DFS_EIS_DIR));
     } else if (r > 0 && !cli->options.force) {
-        cli_error(cli, target, "%s", cli_error_text(DFS_EEXISTS));
+        cli_error(cli, item->target, "%s", cli_error_text(DFS_EEXISTS));
     }
     return r == 0 || (r > 0 && !stat.directory && cli->options.force);
 }
@@ -93,7 +93,7 @@ static bool upload_fd(struct cli *cli, int fd, const struct transfer_item *item,
         .link_bytes = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0};
     /* A user's own directory is made on the way; elsewhere a missing parent is an error. */
     int flags = (cli->options.force ? DFS_REPLACE : 0) | (target[0] == '/' ? 0 : DFS_PARENTS);
-    if (!may_link(cli, target)) {
+    if (!may_link(cli, item)) {
         return false;
     }
     if (dfs_create(cli->dfs, NULL, &options, &file, &e) < 0) {
@@ -112,7 +112,7 @@ static bool upload_fd(struct cli *cli, int fd, const struct transfer_item *item,
     return true;
 }
 
-static void upload(struct cli *cli, const struct transfer_item *item, char *buffer)
+static void upload(struct cli *cli, struct transfer_item *item, char *buffer)
 {
     struct err e = ERR_INIT;
     struct stat st;
@@ -198,7 +198,7 @@ static void upload_any(struct cli *cli, struct transfer *t, const char *source, 
     }
     if (!S_ISDIR(st.st_mode)) {
         cli_progress_expect(cli, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
-        transfer_take_file(t, xstrdup(source), xstrdup(target));
+        transfer_take_file(t, xstrdup(source), xstrdup(target), NULL);
         return;
     }
     preserved_from_local(&p, &st);
@@ -236,7 +236,7 @@ static void upload_one(struct cli *cli, struct transfer *t, const char *source, 
         return;
     }
     if (strcmp(source, "-") == 0) {
-        transfer_stdio(t, "standard input", target);
+        transfer_stdio(t, "standard input", target, NULL);
         return;
     }
     char *name = cli_base_name(source);
@@ -277,20 +277,24 @@ static int run_put(struct cli *cli)
 {
     const struct cli_paths *sources = &cli->sources;
     const char *target = cli->argument_count > 1 ? cli->arguments[count_sources(cli)] : ".";
+    struct dfs_stat stat = {0};
+    int found = 0;
     bool into = strcmp(target, ".") == 0; /* the user's own directory need not exist yet */
     if (!into) {
-        struct dfs_stat stat;
-        int r = cli_stat(cli, target, &stat);
-        if (r < 0) {
+        found = cli_stat(cli, target, &stat);
+        if (found < 0) {
             return cli->status;
         }
-        into = r > 0 && stat.directory;
+        into = found > 0 && stat.directory;
     }
     if (sources->count + cli->sources_missing > 1 && !into) {
         cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
         return cli->status;
     }
     struct transfer *t = transfer_new(cli, upload);
+    if (!into) {
+        transfer_know_target(t, target, found, &stat);
+    }
     for (size_t i = 0; i < sources->count && !cli_interrupted(); i++) {
         upload_one(cli, t, sources->items[i], target, into);
     }

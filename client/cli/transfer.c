@@ -22,12 +22,16 @@ struct late {
 struct transfer {
     struct cli *cli;
     transfer_copy_fn copy;
+    struct transfer_item *first;             /* taken, and kept until there is a second one */
     struct workpool *pool;                   /* NULL until there is a second file */
     size_t waiting;                          /* under the lock */
     char *buffers[TRANSFER_THREADS_MAX + 1]; /* spare ones, under the lock */
     size_t buffer_count;
     struct late *late;
     size_t late_count;
+    char *known_path; /* the target that was looked at; NULL: none was */
+    int known_found;
+    struct dfs_stat known;
 };
 
 struct transfer *transfer_new(struct cli *cli, transfer_copy_fn copy)
@@ -63,6 +67,9 @@ static void copy_item(struct transfer *t, struct transfer_item *item)
     CHECK(t->buffer_count < ARRAY_COUNT(t->buffers));
     t->buffers[t->buffer_count++] = buffer;
     sync_leave(&t->cli->lock);
+    if (item->from) {
+        (void)dfs_close(item->from, NULL);
+    }
     free(item->source);
     free(item->target);
     free(item);
@@ -89,15 +96,8 @@ static void wait_for(struct transfer *t, size_t most)
     sync_leave(&t->cli->lock);
 }
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
-void transfer_take_file(struct transfer *t, char *source, char *target)
+static void hand_over(struct transfer *t, struct transfer_item *item)
 {
-    struct transfer_item *item = xcalloc(1, sizeof(*item));
-    *item = (struct transfer_item){
-        .source = source, .target = target, .job.run = copy_on_worker, .transfer = t};
-    if (!t->pool) {
-        t->pool = workpool_new("copy", (size_t)t->cli->options.threads, TRANSFER_WAITING_MAX);
-    }
     wait_for(t, TRANSFER_WAITING_MAX - 1);
     sync_enter(&t->cli->lock);
     t->waiting++;
@@ -106,13 +106,113 @@ void transfer_take_file(struct transfer *t, char *source, char *target)
     workpool_submit_reserved(t->pool, NULL, &item->job, NULL);
 }
 
-void transfer_stdio(struct transfer *t, const char *source, const char *target)
+/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
+void transfer_take_file(struct transfer *t, char *source, char *target, struct dfs_file *from)
 {
     struct transfer_item *item = xcalloc(1, sizeof(*item));
-    wait_for(t, 0);
     *item = (struct transfer_item){
-        .source = xstrdup(source), .target = xstrdup(target), .at_stdio = true, .transfer = t};
+        .source = source, .target = target, .from = from, .job.run = copy_on_worker, .transfer = t};
+    if (!t->pool && !t->first) {
+        t->first = item;
+        return;
+    }
+    if (!t->pool) {
+        t->pool = workpool_new("copy", (size_t)t->cli->options.threads, TRANSFER_WAITING_MAX);
+        hand_over(t, t->first);
+        t->first = NULL;
+    }
+    hand_over(t, item);
+}
+
+/* All that were taken are done when it returns. */
+static void finish_files(struct transfer *t)
+{
+    if (t->first) {
+        copy_item(t, t->first);
+        t->first = NULL;
+    }
+    wait_for(t, 0);
+}
+
+void transfer_stdio(struct transfer *t, const char *source, const char *target,
+                    struct dfs_file *from)
+{
+    struct transfer_item *item = xcalloc(1, sizeof(*item));
+    finish_files(t);
+    *item = (struct transfer_item){.source = xstrdup(source),
+                                   .target = xstrdup(target),
+                                   .at_stdio = true,
+                                   .from = from,
+                                   .transfer = t};
     copy_item(t, item);
+}
+
+/* ---- What is known of them ------------------------------------------------------------------ */
+
+/* 1: open, 0: it is no file, or not ours to read; -1: it said what is wrong. */
+static int open_file(struct cli *cli, const char *path, struct dfs_stat *ret_stat,
+                     struct dfs_file **ret_file)
+{
+    struct dfs_err e = {0};
+    int r = dfs_open(cli->dfs, path, ret_file, &e);
+    r = r < 0 ? r : dfs_fstat(*ret_file, ret_stat, &e);
+    if (r == 0) {
+        return 1;
+    }
+    if (r == DFS_EIS_DIR || r == DFS_EPERMISSION) {
+        return 0;
+    }
+    if (r == DFS_ENOT_FOUND || r == DFS_ENOT_DIR) {
+        cli_not_found(cli, path);
+    } else {
+        cli_dfs_error(cli, path, &e);
+    }
+    return -1;
+}
+
+bool transfer_find(struct cli *cli, const char *path, bool only, struct dfs_stat *ret_stat,
+                   struct dfs_file **ret_file)
+{
+    *ret_file = NULL;
+    int r = only ? open_file(cli, path, ret_stat, ret_file) : 0;
+    if (r != 0) {
+        return r > 0;
+    }
+    r = cli_stat(cli, path, ret_stat);
+    if (r == 0) {
+        cli_not_found(cli, path);
+    }
+    return r > 0;
+}
+
+struct dfs_file *transfer_open(struct cli *cli, struct transfer_item *item,
+                               struct dfs_stat *ret_stat)
+{
+    struct dfs_err e = {0};
+    int r = item->from ? 0 : dfs_open(cli->dfs, item->source, &item->from, &e);
+    r = r < 0 ? r : dfs_fstat(item->from, ret_stat, &e);
+    if (r < 0) {
+        cli_dfs_error(cli, item->source, &e);
+    }
+    return r < 0 ? NULL : item->from;
+}
+
+void transfer_know_target(struct transfer *t, const char *path, int found,
+                          const struct dfs_stat *stat)
+{
+    t->known_path = xstrdup(path);
+    t->known_found = found;
+    t->known = *stat;
+}
+
+int transfer_stat_target(struct cli *cli, const struct transfer_item *item, struct dfs_stat *ret)
+{
+    const struct transfer *t = item->transfer;
+    if (t->known_path && strcmp(item->target, t->known_path) == 0) {
+        *ret = t->known;
+        return t->known_found;
+    }
+    return cli_stat(cli, item->target, ret);
 }
 
 /* ---- The end -------------------------------------------------------------------------------- */
@@ -127,7 +227,7 @@ void transfer_late(struct transfer *t, const char *path, const struct preserved 
 int transfer_finish(struct transfer *t, bool silent)
 {
     struct cli *cli = t->cli;
-    wait_for(t, 0);
+    finish_files(t);
     workpool_free(t->pool);
     while (t->late_count > 0) { /* what is inside before what it is in */
         struct late *late = &t->late[--t->late_count];
@@ -140,6 +240,7 @@ int transfer_finish(struct transfer *t, bool silent)
         free(t->buffers[--t->buffer_count]);
     }
     free(t->late);
+    free(t->known_path);
     free(t);
     cli_progress_end(cli, silent);
     return cli_interrupted() ? CLI_INTERRUPTED : cli->status;

@@ -21,19 +21,38 @@ struct transfer_item {
                     */
 
     /* Private to transfer.c. */
+    struct dfs_file *from; /* the source, if it was opened; owned */
     struct job job;
     struct transfer *transfer;
 };
 
 struct transfer;
 /* Copies one file with a buffer of TRANSFER_BUFFER_BYTES; says itself what goes wrong. */
-typedef void (*transfer_copy_fn)(struct cli *cli, const struct transfer_item *item, char *buffer);
+typedef void (*transfer_copy_fn)(struct cli *cli, struct transfer_item *item, char *buffer);
 
 /* Begins the progress line under the command's name; threads as --threads says. */
 struct transfer *transfer_new(struct cli *cli, transfer_copy_fn copy);
-/* Takes both names, which came from malloc(). */
-void transfer_take_file(struct transfer *t, char *source, char *target);
-void transfer_stdio(struct transfer *t, const char *source, const char *target);
+/* Takes both names, which came from malloc(), and the source in the store if it is open already
+ * (NULL: it is not). A file that stays the only one is copied on the command's thread. */
+void transfer_take_file(struct transfer *t, char *source, char *target, struct dfs_file *from);
+void transfer_stdio(struct transfer *t, const char *source, const char *target,
+                    struct dfs_file *from);
+
+/* What the user names as a source in the store. If it is the only one, and a file, it comes open:
+ * that tells as much as asking what it is, and has to be done next. The caller closes it, or hands
+ * it over; *ret_file is NULL for all others. False: it said why. */
+bool transfer_find(struct cli *cli, const char *path, bool only, struct dfs_stat *ret_stat,
+                   struct dfs_file **ret_file);
+/* The item's source in the store, open, and what it is; closed with the item. NULL: it said why. */
+struct dfs_file *transfer_open(struct cli *cli, struct transfer_item *item,
+                               struct dfs_stat *ret_stat);
+
+/* cli_stat() has just said that of the path (`found`), so whoever copies to it need not ask. Before
+ * any file is taken. */
+void transfer_know_target(struct transfer *t, const char *path, int found,
+                          const struct dfs_stat *stat);
+/* cli_stat() of the item's target. */
+int transfer_stat_target(struct cli *cli, const struct transfer_item *item, struct dfs_stat *ret);
 
 /* A directory that was copied gets its attributes when all files are in it. The copy is ours; where
  * `apply` is preserve_in_store() or preserve_locally(). */

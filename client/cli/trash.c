@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <trireme/dfs_batch.h>
+
 #include "common/alloc.h"
 #include "common/clock.h"
+#include "common/macros.h"
 
 enum { TRASH_MODE = 0700, NAMES_MAX = 10 };
 
@@ -130,18 +133,32 @@ static void empty_if_due(struct trash *t)
     t->looked = true;
 }
 
-/* `directory` and what is above it; only .Trash itself is for its owner alone. */
-static int make_parents(struct trash *t, const char *directory, struct dfs_err *e)
+/* Moves `path` into `directory`, which is made with all that is above it; only .Trash itself is for
+ * its owner alone. DFS_ENOT_DIR: it cannot be made. */
+static int move_into(struct trash *t, const char *path, const char *directory, const char *target,
+                     struct dfs_err *e)
 {
-    int r = dfs_mkdir(t->cli->dfs, t->top, TRASH_MODE, 0, NULL, e);
-    if (r == DFS_ENOT_FOUND) {
-        r = dfs_mkdir(t->cli->dfs, t->home, 0, DFS_PARENTS, NULL, e);
-        r = r < 0 ? r : dfs_mkdir(t->cli->dfs, t->top, TRASH_MODE, 0, NULL, e);
-    }
-    if (r < 0 && r != DFS_EEXISTS) {
+    enum { HOME, TOP, DIRECTORY, MOVE, COUNT };
+    struct dfs_condition absent = {.kind = DFS_PATH_ABSENT, .name = t->home};
+    struct dfs_conditions if_absent = {&absent, 1};
+    struct dfs_change changes[COUNT] = {
+        [HOME] = {DFS_CHANGE_MKDIR, t->home, .flags = DFS_PARENTS, .conditions = &if_absent},
+        [TOP] = {DFS_CHANGE_MKDIR, t->top, .mode = TRASH_MODE},
+        [DIRECTORY] = {DFS_CHANGE_MKDIR, directory, .mode = TRASH_MODE, .flags = DFS_PARENTS},
+        [MOVE] = {DFS_CHANGE_RENAME, path, .target = target},
+    };
+    int r = dfs_change_all(t->cli->dfs, changes, COUNT, e);
+    if (r < 0) {
         return r;
     }
-    return dfs_mkdir(t->cli->dfs, directory, TRASH_MODE, DFS_PARENTS, NULL, e);
+    size_t which = MOVE;
+    if (changes[TOP].outcome.code < 0 && changes[TOP].outcome.code != DFS_EEXISTS) {
+        which = changes[TOP].outcome.code == DFS_ENOT_FOUND ? HOME : TOP;
+    } else if (changes[DIRECTORY].outcome.code < 0) {
+        which = DIRECTORY;
+    }
+    *e = changes[which].outcome;
+    return which == DIRECTORY && e->code == DFS_EEXISTS ? DFS_ENOT_DIR : e->code;
 }
 
 /* Where a file lies in the way of a directory: all of it beside. */
@@ -166,12 +183,8 @@ static int step_aside(struct trash *t, const char *target, struct dfs_err *e)
 static int move_to(struct trash *t, const char *path, const char *target, struct dfs_err *e)
 {
     char *parent = xstrndup(target, (size_t)(strrchr(target, '/') - target));
-    int r = make_parents(t, parent, e);
+    int r = move_into(t, path, parent, target, e);
     free(parent);
-    if (r < 0) {
-        return r == DFS_EEXISTS ? DFS_ENOT_DIR : r;
-    }
-    r = dfs_rename(t->cli->dfs, path, target, 0, NULL, e);
     for (unsigned try = 0; r == DFS_EEXISTS && try < NAMES_MAX; try++) {
         r = step_aside(t, target, e);
         r = r < 0 ? r : dfs_rename(t->cli->dfs, path, target, 0, NULL, e);
@@ -179,10 +192,10 @@ static int move_to(struct trash *t, const char *path, const char *target, struct
     return r;
 }
 
-int trash_put(struct trash *t, const char *path, struct dfs_err *e)
+int trash_put(struct trash *t, const char *path, bool seen, struct dfs_err *e)
 {
     struct dfs_stat stat;
-    int r = dfs_stat(t->cli->dfs, path, &stat, e);
+    int r = seen ? 0 : dfs_stat(t->cli->dfs, path, &stat, e);
     if (r < 0) {
         return r; /* before anything is made */
     }
@@ -203,6 +216,23 @@ int trash_put(struct trash *t, const char *path, struct dfs_err *e)
 
 /* ---- And taking them back ------------------------------------------------------------------- */
 
+static int move_back(struct trash *t, const char *from, const char *path, struct dfs_err *e)
+{
+    size_t length = (size_t)(strrchr(path, '/') - path);
+    char *parent = xstrndup(path, length > 0 ? length : 1);
+    struct dfs_change changes[] = {
+        {DFS_CHANGE_MKDIR, parent, .flags = DFS_PARENTS},
+        {DFS_CHANGE_RENAME, from, .target = path},
+    };
+    int r = dfs_change_all(t->cli->dfs, changes, ARRAY_COUNT(changes), e);
+    free(parent);
+    if (r == 0) {
+        *e = changes[changes[0].outcome.code < 0 ? 0 : 1].outcome;
+        r = e->code;
+    }
+    return r;
+}
+
 /* From that checkpoint, or Current. 1: done, 0: it is not there, -1: it said why. */
 static int take_back_from(struct trash *t, const char *place, const char *path)
 {
@@ -211,12 +241,7 @@ static int take_back_from(struct trash *t, const char *place, const char *path)
     char *from = xprintf("%s/%s%s", t->top, place, path);
     int r = dfs_stat(t->cli->dfs, from, &stat, &e);
     if (r == 0) {
-        char *parent = xstrndup(path, (size_t)(strrchr(path, '/') - path));
-        if (parent[0]) {
-            r = dfs_mkdir(t->cli->dfs, parent, 0, DFS_PARENTS, NULL, &e);
-        }
-        r = r < 0 ? r : dfs_rename(t->cli->dfs, from, path, 0, NULL, &e);
-        free(parent);
+        r = move_back(t, from, path, &e);
         if (r < 0) {
             cli_dfs_error(t->cli, path, &e);
         }

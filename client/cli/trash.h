@@ -27,10 +27,9 @@ enum trash_fit {
 /* `path` is absolute. */
 enum trash_fit trash_fits(const struct trash *t, const char *path);
 
-/* Moves there what is at the absolute path. 0, or DFS_E* with *e filled. Says where to on a
- * terminal.
- */
-int trash_put(struct trash *t, const char *path, struct dfs_err *e);
+/* Moves there what is at the absolute path; `seen`: it was there just now. 0, or DFS_E* with *e
+ * filled. Says where to on a terminal. */
+int trash_put(struct trash *t, const char *path, bool seen, struct dfs_err *e);
 
 /* Makes Current a checkpoint if `now`, deletes checkpoints older than keep_ms. False: it said why.
  */

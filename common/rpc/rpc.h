@@ -138,6 +138,9 @@ enum rpc_class rpc_channel_class(const struct rpc_channel *channel);
 /* Whether a peer is there, of our protocol: a host that only takes connections is none. Any thread;
  * may have changed when it returns. */
 bool rpc_channel_is_connected(const struct rpc_channel *channel);
+/* Begins to connect before there is a call; whoever waits on any loop of the process takes it on.
+ */
+void rpc_channel_connect(struct rpc_channel *channel);
 
 /* Channels by (address, class), opened on demand; at most RPC_POOL_CHANNEL_COUNT_MAX, the longest
  * unused goes. Any thread. */

@@ -127,6 +127,11 @@ bool rpc_channel_is_connected(const struct rpc_channel *channel)
     return grpc_channel_check_connectivity_state(channel->channel, 0) == GRPC_CHANNEL_READY;
 }
 
+void rpc_channel_connect(struct rpc_channel *channel)
+{
+    (void)rpc_channel_state(channel);
+}
+
 size_t rpc_channel_message_bytes_max(const struct rpc_channel *channel)
 {
     switch (channel->class) {

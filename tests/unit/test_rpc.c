@@ -847,6 +847,21 @@ static void test_pool_shares_channels(void **state)
     rpc_channel_unref(c);
 }
 
+/* Waiting on any loop takes it on. */
+static void test_connects_before_there_is_a_call(void **state)
+{
+    struct rpc_fixture *f = *state;
+    struct rpc_loop *other = rpc_loop_new();
+    time_ms give_up = clock_mono_ms() + 10 * 1000;
+    assert_false(rpc_channel_is_connected(f->channel));
+    rpc_channel_connect(f->channel);
+    while (!rpc_channel_is_connected(f->channel) && clock_mono_ms() < give_up) {
+        (void)rpc_loop_step(other, clock_mono_ms() + 10);
+    }
+    assert_true(rpc_channel_is_connected(f->channel));
+    rpc_loop_free(other);
+}
+
 #define FIXTURE_TEST(name)                                                                         \
     cmocka_unit_test_setup_teardown(name, rpc_fixture_setup, rpc_fixture_teardown)
 
@@ -879,6 +894,7 @@ int main(void)
         cmocka_unit_test(test_addresses_of_channels),
         FIXTURE_TEST(test_other_address_families),
         FIXTURE_TEST(test_pool_shares_channels),
+        FIXTURE_TEST(test_connects_before_there_is_a_call),
     };
     rpc_init();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,6 +170,9 @@ struct dfs_attributes {
 DFS_EXPORT int dfs_set_attributes(struct dfs *dfs, const char *path,
                                   const struct dfs_attributes *attributes, struct dfs_err *e);
 
+/* Sets the time of the last change; what is not there becomes an empty file. */
+DFS_EXPORT int dfs_touch(struct dfs *dfs, const char *path, uint64_t mtime_ms, struct dfs_err *e);
+
 /* Raises the named fence: whoever held it before is refused by DFS_FENCE_IS from now on. */
 DFS_EXPORT int dfs_raise_fence(struct dfs *dfs, const char *name, uint64_t *ret_epoch,
                                struct dfs_err *e);
@@ -257,6 +260,9 @@ DFS_EXPORT void dfs_abandon(struct dfs_file *file);
 
 DFS_EXPORT int dfs_open(struct dfs *dfs, const char *path, struct dfs_file **ret,
                         struct dfs_err *e);
+/* What dfs_stat() would have said when the file master was last asked where its bytes are: of a
+ * file of less than a thousand chunks, at the opening. */
+DFS_EXPORT int dfs_fstat(struct dfs_file *file, struct dfs_stat *ret, struct dfs_err *e);
 /* Bytes readable now; grows while a writer is at it. */
 DFS_EXPORT int dfs_length(struct dfs_file *file, uint64_t *ret, struct dfs_err *e);
 /* Up to `length` verified bytes at `offset`; fewer only at the end of what can be read; 0 at the
