@@ -237,8 +237,7 @@ static int watch(struct run *r)
 
 static void release(struct run *r)
 {
-    mr_client_close(r->client);
-    dfs_disconnect(r->dfs);
+    cluster_leave(r->client, r->dfs);
     uploads_deinit(&r->uploads);
     job_deinit(&r->job);
     job_library_close(&r->library);
