@@ -75,7 +75,7 @@ static int fetch_file(struct dfs *dfs, const char *directory, const struct job_f
 int job_files_fetch(struct dfs *dfs, const struct job_spec *spec, const char *directory,
                     struct err *e)
 {
-    int r = sys_mkdir_p(directory, e);
+    int r = sys_mkdir_scratch(directory, e);
     if (r == 0 && spec->library) {
         r = fetch_file(dfs, directory, spec->library, e);
     }

@@ -429,7 +429,8 @@ static void warm_later(struct mr_worker_process *w)
 
 void tasks_warm(struct mr_worker_process *w)
 {
-    if (w->warm_wait_ms > 0 && clock_mono_ms() < w->warm_after) {
+    time_ms now = clock_mono_ms();
+    if ((w->warm_wait_ms > 0 && now < w->warm_after) || now < w->quiet_until) {
         return;
     }
     size_t warm = list_count(&w->warm);
@@ -443,6 +444,18 @@ void tasks_warm(struct mr_worker_process *w)
         list_push_back(&w->warm, &task->link);
         warm++;
     }
+}
+
+/* A process that starts needs a processor for some milliseconds, as long as a short job runs. The
+ * first task of an idle worker has it for itself, and the next beat makes up for that; in a row of
+ * tasks each start is made good at once. */
+static void tasks_warm_after(struct mr_worker_process *w)
+{
+    time_ms now = clock_mono_ms();
+    bool idle = now - w->started_ms > WORKER_IDLE_MS;
+    w->quiet_until = idle ? now + WORKER_QUIET_MS : 0;
+    w->started_ms = now;
+    tasks_warm(w);
 }
 
 static void refuse(struct mr_worker_process *w, const struct assignment *a, const char *text)
@@ -506,7 +519,7 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     if (job) {
         task_tell_maps(task, job);
     }
-    tasks_warm(w);
+    tasks_warm_after(w);
 }
 
 void tasks_tell_maps(struct mr_worker_process *w, const struct worker_job *job)

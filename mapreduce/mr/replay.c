@@ -107,7 +107,7 @@ static int make_directories(struct replay *p, struct err *e)
     }
     p->work = arena_printf(&p->arena, "%s/work", p->directory);
     p->temporary = arena_printf(&p->arena, "%s/temporary", p->directory);
-    return sys_mkdir_p(p->temporary, e);
+    return sys_mkdir_scratch(p->temporary, e);
 }
 
 /* After the files are here. */
