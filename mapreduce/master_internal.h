@@ -228,7 +228,9 @@ void job_set_failure(struct mr_job *job, const struct attempt_record *attempt, c
 
 /* ---- master_steps.c: steps in the store ---- */
 
-void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call);
+/* Takes the bytes of `record`, the packed job_record. */
+void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call,
+                 struct buf *record);
 void step_recover(struct mr_master *m, struct mr_job *job);
 void step_commit(struct mr_master *m, struct mr_job *job);
 /* FAILED or KILLED: remove the hidden directory, then write the result. */

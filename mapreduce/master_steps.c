@@ -38,6 +38,8 @@ struct step {
     struct store_at system;          /* under the master's name */
     struct store_at user;            /* under the job's user's */
     struct rpc_call *call;           /* SUBMIT: to answer */
+    struct buf packed;               /* SUBMIT: the record, with small files */
+    bool refused;                    /* SUBMIT: and nothing was written */
     uint64_t hidden_inode;
     uint32_t slots;
     struct arena arena; /* of the results */
@@ -61,9 +63,11 @@ static void run_submit(struct step *s)
 {
     s->code = store_check_submission(s->user.dfs, &s->record->spec, &s->err);
     if (s->code < 0) {
+        s->refused = true;
         return;
     }
-    s->code = store_write_record(s->system, s->record, &s->err);
+    s->code = store_write_record(s->system, s->record->job,
+                                 (struct span){s->packed.data, s->packed.length}, &s->err);
     if (s->code == 0) {
         s->code = store_reserve(s->user, &s->record->spec, true, &s->hidden_inode, &s->err);
     }
@@ -212,12 +216,14 @@ static struct step *step_new(struct mr_master *m, struct mr_job *job, enum step_
     s->user = (struct store_at){job->dfs, m->fence};
     s->hidden_inode = job->hidden_inode;
     arena_init(&s->arena, 0);
+    buf_init(&s->packed);
     return s;
 }
 
 static void step_free(struct step *s)
 {
     arena_deinit(&s->arena);
+    buf_deinit(&s->packed);
     free(s->parts);
     free(s);
 }
@@ -273,6 +279,8 @@ static void submit_done(struct mr_master *m, struct mr_job *job, struct step *s)
         rpc_call_finish(s->call, s->code, err_message(&s->err));
         watchers_end(job, s->code, err_message(&s->err));
         killers_end(job, s->code, err_message(&s->err));
+        bool unused = s->refused && job->record.number + 1 == m->next_job;
+        m->next_job -= unused; /* nobody has seen this number */
         m->live_jobs--;
         job_free(job);
         return;
@@ -440,10 +448,12 @@ static void step_done(void *arg)
 
 /* ---- Starting them ---- */
 
-void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call)
+void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call, struct buf *record)
 {
     struct step *s = step_new(m, job, STEP_SUBMIT);
     s->call = call;
+    s->packed = *record;
+    buf_init(record);
     step_start(s);
 }
 

@@ -276,17 +276,23 @@ int store_check_submission(struct dfs *user, const struct job_spec *spec, struct
     return 0;
 }
 
-int store_write_record(struct store_at at, const struct job_record *record, struct err *e)
+int store_write_record(struct store_at at, const char *job, struct span record, struct err *e)
 {
     struct arena arena = ARENA_INIT;
-    struct buf bytes = BUF_INIT;
     struct fenced f;
-    job_record_pack(record, &bytes);
-    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/spec", record->job);
-    int r = write_file(at.dfs, path, (struct span){bytes.data, bytes.length}, DFS_PARENTS,
-                       fenced(&f, at.fence), e);
-    buf_deinit(&bytes);
+    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/spec", job);
+    int r = write_file(at.dfs, path, record, DFS_PARENTS, fenced(&f, at.fence), e);
     arena_deinit(&arena);
+    return r;
+}
+
+int store_read_record(struct dfs *dfs, const char *job, struct arena *arena, struct job_record *ret,
+                      struct err *e)
+{
+    struct buf bytes = BUF_INIT;
+    int r = read_file(dfs, arena_printf(arena, JOBS_DIRECTORY "/%s/spec", job), &bytes, e);
+    r = r < 0 ? r : job_record_unpack((struct span){bytes.data, bytes.length}, arena, ret, e);
+    buf_deinit(&bytes);
     return r;
 }
 
@@ -789,31 +795,47 @@ int store_write_result(struct store_at at, const struct job_status *status, stru
 
 /* ---- History ---- */
 
+/* Small files are of no use here, and there may be thousands of jobs. */
+static int read_bare_record(struct dfs *dfs, const char *name, struct arena *arena,
+                            struct job_record *ret, struct err *e)
+{
+    struct arena whole = ARENA_INIT;
+    struct job_record record;
+    int r = store_read_record(dfs, name, &whole, &record, e);
+    if (r == 0) {
+        job_spec_drop_data(&record.spec);
+        r = job_record_copy(&record, arena, ret, e);
+    }
+    arena_deinit(&whole);
+    return r;
+}
+
+/* *ret_status stays NULL when there is none. */
+static int read_result(struct dfs *dfs, const char *name, struct arena *arena,
+                       struct job_status **ret_status, struct err *e)
+{
+    struct buf bytes = BUF_INIT;
+    int r = read_file(dfs, arena_printf(arena, JOBS_DIRECTORY "/%s/result", name), &bytes, e);
+    if (r == ERR_NOT_FOUND) {
+        r = 0;
+    } else if (r == 0) {
+        *ret_status = arena_calloc(arena, sizeof(**ret_status));
+        r = job_status_unpack((struct span){bytes.data, bytes.length}, arena, *ret_status, e);
+    }
+    buf_deinit(&bytes);
+    return r;
+}
+
 /* Reads the record, and the result if there is one. 0 with record.number == 0: not a job's
- * directory. */
+ * directory, or one whose record was never linked. */
 static int read_job(struct dfs *dfs, const char *name, struct arena *arena, struct job_found *ret,
                     struct err *e)
 {
-    struct buf bytes = BUF_INIT;
-    const char *path = arena_printf(arena, JOBS_DIRECTORY "/%s/spec", name);
-    int r = read_file(dfs, path, &bytes, e);
-    if (r == 0) {
-        r = job_record_unpack((struct span){bytes.data, bytes.length}, arena, &ret->record, e);
+    int r = read_bare_record(dfs, name, arena, &ret->record, e);
+    if (r == ERR_NOT_FOUND) {
+        return 0;
     }
-    if (r == 0) {
-        buf_clear(&bytes);
-        path = arena_printf(arena, JOBS_DIRECTORY "/%s/result", name);
-        r = read_file(dfs, path, &bytes, e);
-        if (r == ERR_NOT_FOUND) {
-            r = 0;
-        } else if (r == 0) {
-            ret->status = arena_calloc(arena, sizeof(*ret->status));
-            r = job_status_unpack((struct span){bytes.data, bytes.length}, arena, ret->status, e);
-        }
-    } else if (r == ERR_NOT_FOUND) {
-        r = 0; /* a directory whose record was never linked */
-    }
-    buf_deinit(&bytes);
+    r = r < 0 ? r : read_result(dfs, name, arena, &ret->status, e);
     return r < 0 ? err_wrap(e, r, "job %s", name) : 0;
 }
 
@@ -885,17 +907,13 @@ int store_find_record(struct dfs *dfs, uint64_t number, struct arena *arena, str
                       struct err *e)
 {
     const char *name = NULL;
-    struct job_found found = {0};
     int r = find_job_name(dfs, number, arena, &name, e);
-    r = r < 0 || !name ? r : read_job(dfs, name, arena, &found, e);
-    if (r == 0 && found.record.number == 0) {
-        r = err_set(e, ERR_NOT_FOUND, "no job of number %" PRIu64 " is remembered; see mr history",
-                    number);
-    }
     if (r == 0) {
-        *ret = found.record;
+        r = name ? store_read_record(dfs, name, arena, ret, e) : ERR_NOT_FOUND;
     }
-    return r;
+    return r == ERR_NOT_FOUND
+               ? err_set(e, r, "no job of number %" PRIu64 " is remembered; see mr history", number)
+               : r;
 }
 
 int store_remove_job(struct store_at at, const struct job_record *record, struct err *e)

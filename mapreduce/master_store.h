@@ -64,9 +64,12 @@ int store_roster_remove(struct store_at at, const char *name, struct err *e) MUS
 /* The inputs exist and the output does not. */
 int store_check_submission(struct dfs *user, const struct job_spec *spec, struct err *e) MUST_CHECK;
 
-/* Durable when it returns 0. */
-int store_write_record(struct store_at at, const struct job_record *record,
+/* `record` is a packed job_record. Durable when it returns 0. */
+int store_write_record(struct store_at at, const char *job, struct span record,
                        struct err *e) MUST_CHECK;
+/* With its small files. ERR_NOT_FOUND: there is none. */
+int store_read_record(struct dfs *dfs, const char *job, struct arena *arena, struct job_record *ret,
+                      struct err *e) MUST_CHECK;
 /* Reserves the output: makes its hidden directory. fresh: what an earlier job left there goes
  * first; otherwise it is this job's own and is kept. ERR_EXISTS: the output exists. */
 int store_reserve(struct store_at user, const struct job_spec *spec, bool fresh,
@@ -117,12 +120,13 @@ int store_write_result(struct store_at at, const struct job_status *status,
 
 /* All jobs found, in order of their numbers; those with a result have *status set. */
 struct job_found {
-    struct job_record record;
+    struct job_record record;  /* without the bytes of small files */
     struct job_status *status; /* NULL: not ended */
 };
 int store_list_jobs(struct dfs *dfs, struct arena *arena, struct job_found **ret, size_t *ret_count,
                     struct err *e) MUST_CHECK;
-/* The record of the job of that number, whatever its state. ERR_NOT_FOUND: it is not remembered. */
+/* The record of the job of that number, whatever its state, with its small files. ERR_NOT_FOUND: it
+ * is not remembered. */
 int store_find_record(struct dfs *dfs, uint64_t number, struct arena *arena, struct job_record *ret,
                       struct err *e) MUST_CHECK;
 /* Forgets an ended job, with its uploads. */

@@ -32,6 +32,7 @@ static Trireme__V1__JobFile *file_to_wire(const struct job_file *from, struct ar
     SAME(executable);
     SAME(length);
     SAME(crc32c);
+    to->data = (ProtobufCBinaryData){from->data.length, (uint8_t *)from->data.data};
     return to;
 }
 
@@ -47,6 +48,7 @@ static int file_from_wire(const Trireme__V1__JobFile *from, struct arena *arena,
     SAME(executable);
     SAME(length);
     SAME(crc32c);
+    to->data = (struct span){arena_copy(arena, from->data.data, from->data.len), from->data.len};
     return 0;
 }
 

@@ -361,7 +361,7 @@ int replay_run(const struct replay_options *options, struct task_result *result,
     int r = find_job(&p, e);
     r = r < 0 ? r : plan(&p, e);
     r = r < 0 ? r : make_directories(&p, e);
-    r = r < 0 ? r : job_files_fetch(options->dfs, &p.record.spec, p.work, e);
+    r = r < 0 ? r : job_files_fetch(options->dfs, p.record.job, &p.record.spec, p.work, e);
     r = r < 0 ? r : make_job(&p, e);
     if (r == 0) {
         r = p.name.reduce ? replay_reduce(&p, result, e) : replay_map(&p, result, e);
