@@ -13,7 +13,7 @@
 #include "common/buf.h"
 #include "common/crc32c.h"
 #include "common/sys.h"
-#include "mapreduce/master_store.h"
+#include "mapreduce/job_notes.h"
 #include "mapreduce/store_err.h"
 
 static int check_bytes(const struct job_file *f, uint64_t length, uint32_t crc, struct err *e)
@@ -106,7 +106,7 @@ int job_files_fetch(struct dfs *dfs, const char *job, const struct job_spec *spe
     struct job_record record;
     int r = sys_mkdir_scratch(directory, e);
     if (r == 0 && is_bare(spec)) {
-        r = store_read_record(dfs, job, &arena, &record, e);
+        r = job_notes_read_record(dfs, job, &arena, &record, e);
         spec = &record.spec;
     }
     for (size_t i = 0; r == 0 && i < job_spec_file_count(spec); i++) {

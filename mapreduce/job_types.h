@@ -110,6 +110,12 @@ struct job_status {
     const char *waiting;
 };
 
+/* How a job ends, and the inode of the hidden directory whose end that is; 0: there was none. */
+struct job_outcome {
+    uint64_t hidden;
+    struct job_status status;
+};
+
 struct input_split {
     const char *path;
     uint64_t offset;

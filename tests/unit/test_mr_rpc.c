@@ -258,6 +258,36 @@ static void test_status(void **state)
     arena_deinit(&arena);
 }
 
+static void test_outcome(void **state)
+{
+    (void)state;
+    struct job_outcome outcome = {.hidden = 1ULL << 40,
+                                  .status = {.job = "job_3_0001",
+                                             .state = JOB_STATE_KILLED,
+                                             .name = "n",
+                                             .user = "ada",
+                                             .output = "/o",
+                                             .counters = {counters, 2},
+                                             .failure = "",
+                                             .waiting = ""}};
+    struct buf bytes = BUF_INIT;
+    struct arena arena = ARENA_INIT;
+    struct job_outcome back;
+    job_outcome_pack(&outcome, &bytes);
+    assert_int_equal(job_outcome_unpack(span_of(&bytes), &arena, &back, NULL), 0);
+    assert_int_equal(back.hidden, outcome.hidden);
+    assert_int_equal(back.status.state, JOB_STATE_KILLED);
+    assert_string_equal(back.status.output, "/o");
+    assert_counters(&back.status.counters);
+    assert_true(bytes.length > 0); /* a note of none says that there is a file */
+    assert_int_equal(job_outcome_unpack((struct span){"", 0}, &arena, &back, NULL), ERR_CORRUPT);
+    static const char newer[] = {010, TRIREME_DISK_FORMAT + 1}; /* field 1 */
+    assert_int_equal(job_outcome_unpack((struct span){newer, sizeof(newer)}, &arena, &back, NULL),
+                     ERR_VERSION);
+    arena_deinit(&arena);
+    buf_deinit(&bytes);
+}
+
 static void test_beat(void **state)
 {
     (void)state;
@@ -511,11 +541,17 @@ static void test_attempt_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spec),           cmocka_unit_test(test_record),
-        cmocka_unit_test(test_status),         cmocka_unit_test(test_beat),
-        cmocka_unit_test(test_hello),          cmocka_unit_test(test_past),
-        cmocka_unit_test(test_master_message), cmocka_unit_test(test_refused_specs),
-        cmocka_unit_test(test_attempt_names),  cmocka_unit_test(test_files_of_a_spec),
+        cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_outcome),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_beat),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_past),
+        cmocka_unit_test(test_master_message),
+        cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_attempt_names),
+        cmocka_unit_test(test_files_of_a_spec),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
