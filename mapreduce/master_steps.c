@@ -364,6 +364,7 @@ static void end_done(struct mr_job *job, struct step *s)
                   err_message(&s->err));
     }
     job->state = s->outcome.status.state;
+    job->discarding = false;
     struct err e = ERR_INIT;
     job->ended = arena_alloc(&job->arena, sizeof(*job->ended));
     int r = job_status_copy(&s->outcome.status, &job->arena, job->ended, &e);
