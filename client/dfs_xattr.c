@@ -8,23 +8,28 @@
 #include "client/names.h"
 
 static int change(struct dfs *dfs, const char *path, const struct dfs_xattr *xattr, int mode,
-                  struct dfs_err *e)
+                  const struct dfs_conditions *conditions, struct dfs_err *e)
 {
-    struct fs_op op = {
-        .kind = FS_SET_XATTR, .path = path ? path : "", .xattr = xattr, .xattr_mode = mode};
+    struct fs_op op = {.kind = FS_SET_XATTR,
+                       .path = path ? path : "",
+                       .xattr = xattr,
+                       .xattr_mode = mode,
+                       .conditions = conditions};
     return names_change(dfs, &op, NULL, e);
 }
 
 int dfs_set_xattr(struct dfs *dfs, const char *path, const struct dfs_xattr *xattr,
-                  enum dfs_xattr_mode mode, struct dfs_err *e)
+                  enum dfs_xattr_mode mode, const struct dfs_conditions *conditions,
+                  struct dfs_err *e)
 {
-    return change(dfs, path, xattr, (int)mode, e);
+    return change(dfs, path, xattr, (int)mode, conditions, e);
 }
 
-int dfs_remove_xattr(struct dfs *dfs, const char *path, const char *name, struct dfs_err *e)
+int dfs_remove_xattr(struct dfs *dfs, const char *path, const char *name,
+                     const struct dfs_conditions *conditions, struct dfs_err *e)
 {
     struct dfs_xattr xattr = {.name = name};
-    return change(dfs, path, &xattr, FS_XATTR_REMOVE, e);
+    return change(dfs, path, &xattr, FS_XATTR_REMOVE, conditions, e);
 }
 
 int dfs_get_xattrs(struct dfs *dfs, const char *path, const char *name, struct dfs_xattrs *ret,

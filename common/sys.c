@@ -198,15 +198,20 @@ int sys_write_file_atomic(const char *path, const void *data, size_t length, str
 
 /* A new directory is synced into its parent, or a power cut could take it with all that it will
  * hold. */
-static int make_dir(const char *path, struct err *e)
+static int sync_new_dir(const char *path, struct err *e)
+{
+    struct buf parent = BUF_INIT;
+    append_parent(&parent, path);
+    int r = sys_fsync_dir(parent.data, e);
+    buf_deinit(&parent);
+    return r;
+}
+
+static int make_dir(const char *path, bool durable, struct err *e)
 {
     struct stat s;
     if (mkdir(path, 0755) == 0) {
-        struct buf parent = BUF_INIT;
-        append_parent(&parent, path);
-        int r = sys_fsync_dir(parent.data, e);
-        buf_deinit(&parent);
-        return r;
+        return durable ? sync_new_dir(path, e) : 0;
     }
     int reason = errno;
     if (reason == EEXIST && stat(path, &s) == 0) {
@@ -216,7 +221,7 @@ static int make_dir(const char *path, struct err *e)
     return err_errno(e, "mkdir %s", path);
 }
 
-int sys_mkdir_p(const char *path, struct err *e)
+static int make_path(const char *path, bool durable, struct err *e)
 {
     struct buf prefix = BUF_INIT;
     int r = 0;
@@ -225,10 +230,20 @@ int sys_mkdir_p(const char *path, struct err *e)
         length += strcspn(at + length, "/");
         buf_append(&prefix, at, length);
         at += length;
-        r = make_dir(prefix.data, e);
+        r = make_dir(prefix.data, durable, e);
     }
     buf_deinit(&prefix);
     return r;
+}
+
+int sys_mkdir_p(const char *path, struct err *e)
+{
+    return make_path(path, true, e);
+}
+
+int sys_mkdir_scratch(const char *path, struct err *e)
+{
+    return make_path(path, false, e);
 }
 
 /* What somebody else removed meanwhile is gone as well. */

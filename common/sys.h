@@ -36,6 +36,8 @@ int sys_fsync_dir(const char *path, struct err *e) MUST_CHECK;
 
 /* Makes the directory and its missing parents, mode 0755, durably; an existing one is fine. */
 int sys_mkdir_p(const char *path, struct err *e) MUST_CHECK;
+/* The same for what need not outlive a power cut: nothing is synced. */
+int sys_mkdir_scratch(const char *path, struct err *e) MUST_CHECK;
 
 /* Removes a file or a whole directory tree; does not follow symbolic links; no error if it is not
  * there. */

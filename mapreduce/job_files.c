@@ -9,13 +9,21 @@
 #include <trireme/dfs.h>
 
 #include "common/alloc.h"
+#include "common/arena.h"
 #include "common/buf.h"
 #include "common/crc32c.h"
 #include "common/sys.h"
+#include "mapreduce/job_notes.h"
 #include "mapreduce/store_err.h"
 
-/* Copies one file out of the store under a temporary name, checks it, and gives it its name. */
-static int fetch_bytes(struct dfs_file *file, const struct job_file *f, int fd, struct err *e)
+static int check_bytes(const struct job_file *f, uint64_t length, uint32_t crc, struct err *e)
+{
+    return length == f->length && crc == f->crc32c
+               ? 0
+               : err_set(e, ERR_CORRUPT, "%s is not the file that was submitted", f->name);
+}
+
+static int copy_bytes(struct dfs_file *file, const struct job_file *f, int fd, struct err *e)
 {
     enum { PIECE = 256 * 1024 };
     struct dfs_err de = {0};
@@ -34,19 +42,34 @@ static int fetch_bytes(struct dfs_file *file, const struct job_file *f, int fd, 
         r = sys_write_full(fd, data, (size_t)n, e);
     }
     free(data);
-    if (r == 0 && (at != f->length || crc != f->crc32c)) {
-        r = err_set(e, ERR_CORRUPT, "%s is not the file that was submitted", f->store_path);
+    return r < 0 ? r : check_bytes(f, at, crc, e);
+}
+
+static int fetch_large(struct dfs *dfs, const struct job_file *f, int fd, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct dfs_file *file = NULL;
+    if (dfs_open(dfs, f->store_path, &file, &de) < 0) {
+        return err_from_dfs(e, &de, "fetch %s", f->store_path);
     }
+    int r = copy_bytes(file, f, fd, e);
+    (void)dfs_close(file, NULL); /* was only read */
     return r;
 }
 
+static int place_small(const struct job_file *f, int fd, struct err *e)
+{
+    uint32_t crc = crc32c_extend(0, f->data.data, f->data.length);
+    int r = check_bytes(f, f->data.length, crc, e);
+    return r < 0 ? r : sys_write_full(fd, f->data.data, f->data.length, e);
+}
+
+/* Makes one file under a temporary name, checks it, and gives it its name. */
 static int fetch_file(struct dfs *dfs, const char *directory, const struct job_file *f,
                       struct err *e)
 {
     struct buf path = BUF_INIT;
     struct buf temporary = BUF_INIT;
-    struct dfs_err de = {0};
-    struct dfs_file *file = NULL;
     bool plain = f->name[0] && !strchr(f->name, '/') && strcmp(f->name, ".") != 0 &&
                  strcmp(f->name, "..") != 0;
     if (!plain) { /* it would lie elsewhere */
@@ -55,14 +78,7 @@ static int fetch_file(struct dfs *dfs, const char *directory, const struct job_f
     buf_printf(&path, "%s/%s", directory, f->name);
     buf_printf(&temporary, "%s/%s.part", directory, f->name);
     int fd = sys_open(temporary.data, O_WRONLY | O_CREAT | O_TRUNC, f->executable ? 0755 : 0644, e);
-    int r = fd < 0 ? fd : 0;
-    if (r == 0 && dfs_open(dfs, f->store_path, &file, &de) < 0) {
-        r = err_from_dfs(e, &de, "fetch %s", f->store_path);
-    }
-    r = r < 0 ? r : fetch_bytes(file, f, fd, e);
-    if (file) {
-        (void)dfs_close(file, NULL); /* was only read */
-    }
+    int r = fd < 0 ? fd : f->store_path[0] ? fetch_large(dfs, f, fd, e) : place_small(f, fd, e);
     sys_close(&fd);
     if (r == 0 && rename(temporary.data, path.data) < 0) {
         r = err_errno(e, "rename %s", temporary.data);
@@ -72,15 +88,30 @@ static int fetch_file(struct dfs *dfs, const char *directory, const struct job_f
     return r;
 }
 
-int job_files_fetch(struct dfs *dfs, const struct job_spec *spec, const char *directory,
-                    struct err *e)
+/* As mrmaster and workers have it, without the bytes of small files. */
+static bool is_bare(const struct job_spec *spec)
 {
-    int r = sys_mkdir_p(directory, e);
-    if (r == 0 && spec->library) {
-        r = fetch_file(dfs, directory, spec->library, e);
+    bool bare = false;
+    for (size_t i = 0; i < job_spec_file_count(spec); i++) {
+        const struct job_file *f = job_spec_file(spec, i);
+        bare = bare || (!f->store_path[0] && f->data.length < f->length);
     }
-    for (size_t i = 0; i < spec->file_count && r == 0; i++) {
-        r = fetch_file(dfs, directory, &spec->files[i], e);
+    return bare;
+}
+
+int job_files_fetch(struct dfs *dfs, const char *job, const struct job_spec *spec,
+                    const char *directory, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    struct job_record record;
+    int r = sys_mkdir_scratch(directory, e);
+    if (r == 0 && is_bare(spec)) {
+        r = job_notes_read_record(dfs, job, &arena, &record, e);
+        spec = &record.spec;
     }
+    for (size_t i = 0; r == 0 && i < job_spec_file_count(spec); i++) {
+        r = fetch_file(dfs, directory, job_spec_file(spec, i), e);
+    }
+    arena_deinit(&arena);
     return r;
 }

@@ -1,4 +1,4 @@
-/* Names of states and attempts; the structs need no code. */
+/* Names of states and attempts, and a job's files; the other structs need no code. */
 #include "mapreduce/job_types.h"
 
 #include <inttypes.h>
@@ -6,6 +6,27 @@
 #include <string.h>
 
 #include "common/check.h"
+
+size_t job_spec_file_count(const struct job_spec *spec)
+{
+    return spec->file_count + (spec->library ? 1 : 0);
+}
+
+struct job_file *job_spec_file(const struct job_spec *spec, size_t i)
+{
+    CHECK(i < job_spec_file_count(spec));
+    if (spec->library && i == 0) {
+        return spec->library;
+    }
+    return &spec->files[i - (spec->library ? 1 : 0)];
+}
+
+void job_spec_drop_data(struct job_spec *spec)
+{
+    for (size_t i = 0; i < job_spec_file_count(spec); i++) {
+        job_spec_file(spec, i)->data = (struct span){NULL, 0};
+    }
+}
 
 const char *job_state_name(enum job_state state)
 {

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/buf.h"
 #include "common/ids.h"
 
 enum { JOB_FORMAT_AS_LIBRARY = 255 }; /* input_format, output_format: what the library says */
@@ -18,11 +19,12 @@ struct job_setting {
 };
 
 struct job_file {
-    const char *store_path;
-    const char *name; /* in the task's directory; never with a slash */
+    const char *store_path; /* "": it is small, and its bytes are in the job's record */
+    const char *name;       /* in the task's directory; never with a slash */
     bool executable;
     uint64_t length;
     uint32_t crc32c;
+    struct span data; /* of a small one, in the record and on the way there; else none */
 };
 
 struct job_spec {
@@ -54,6 +56,11 @@ struct job_spec {
     bool locality_blind;
     bool speculative_off;
 };
+/* The library, if there is one, then the side files. */
+size_t job_spec_file_count(const struct job_spec *spec);
+struct job_file *job_spec_file(const struct job_spec *spec, size_t i);
+/* Forgets the bytes of small files, which stay whose they are. */
+void job_spec_drop_data(struct job_spec *spec);
 
 enum job_state {
     JOB_STATE_UNKNOWN,
@@ -101,6 +108,12 @@ struct job_status {
     struct job_counters counters;
     const char *failure;
     const char *waiting;
+};
+
+/* How a job ends, and the inode of the hidden directory whose end that is; 0: there was none. */
+struct job_outcome {
+    uint64_t hidden;
+    struct job_status status;
 };
 
 struct input_split {

@@ -313,6 +313,9 @@ static int take_up(struct mr_master *m, const struct job_found *found, struct er
         job->ended = arena_alloc(&job->arena, sizeof(*job->ended));
         int r = job_status_copy(found->status, &job->arena, job->ended, e);
         m->live_jobs--;
+        if (r == 0 && !found->settled) {
+            step_settle(m, job);
+        }
         return r;
     }
     log_info("mrmaster", "job taken up job=%s user=%s output=%s", job->record.job, job->record.user,
@@ -344,7 +347,7 @@ int mr_master_start(struct mr_master *m, struct err *e)
     struct job_found *found = NULL;
     size_t count = 0;
     if (r == 0) {
-        r = store_list_jobs(m->dfs, &arena, &found, &count, e);
+        r = job_notes_list(m->dfs, &arena, &found, &count, e);
     }
     for (size_t i = 0; i < count && r == 0; i++) {
         r = take_up(m, &found[i], e);

@@ -13,6 +13,7 @@
 #include "common/rpc/rpc_server.h"
 #include "common/rpc/rpc_stream.h"
 #include "common/workpool.h"
+#include "mapreduce/job_notes.h"
 #include "mapreduce/job_types.h"
 #include "mapreduce/master.h"
 #include "mapreduce/master_metrics.h"
@@ -76,6 +77,9 @@ struct mr_job {
     bool kill_wanted;
     struct dfs *dfs; /* as the job's user; the master's */
     uint64_t hidden_inode;
+    struct plan_note noted; /* by an earlier start, for the plan; slots 0: none */
+    bool marked;            /* _SUCCESS is in the hidden directory */
+    unsigned asides;        /* steps under way that nothing waits for, but to forget the job */
     struct arena plan_arena;
     struct job_plan plan;      /* in plan_arena */
     uint32_t *committed_parts; /* numbers of the parts found after a restart; owned */
@@ -228,11 +232,15 @@ void job_set_failure(struct mr_job *job, const struct attempt_record *attempt, c
 
 /* ---- master_steps.c: steps in the store ---- */
 
-void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call);
+/* Takes the bytes of `record`, the packed job_record. */
+void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call,
+                 struct buf *record);
 void step_recover(struct mr_master *m, struct mr_job *job);
 void step_commit(struct mr_master *m, struct mr_job *job);
 /* FAILED or KILLED: remove the hidden directory, then write the result. */
 void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state);
+/* After a start that found it ended, but not settled. */
+void step_settle(struct mr_master *m, struct mr_job *job);
 /* Nothing happens if enough of them are under way: the next tick tries again. */
 void step_forget(struct mr_master *m, struct mr_job *job);
 /* The workers of before are back, or will not be: jobs that waited for them are planned. */

@@ -18,6 +18,23 @@
 
 /* ---- Submit ---- */
 
+/* Each file is in the store, or small and here. */
+static int check_files(const struct job_spec *spec, struct err *e)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < job_spec_file_count(spec); i++) {
+        const struct job_file *file = job_spec_file(spec, i);
+        bytes += file->data.length;
+        if (file->data.length != (file->store_path[0] ? 0 : file->length)) {
+            return err_set(e, ERR_INVALID, "file %s: %zu of %" PRIu64 " bytes came with the job",
+                           file->name, file->data.length, file->length);
+        }
+    }
+    return bytes <= JOB_SMALL_BYTES_MAX
+               ? 0
+               : err_set(e, ERR_TOO_LARGE, "%" PRIu64 " bytes of files came with the job", bytes);
+}
+
 static int check_spec(const struct job_spec *spec, struct err *e)
 {
     int r = path_check(spec->output, strlen(spec->output), e);
@@ -36,7 +53,7 @@ static int check_spec(const struct job_spec *spec, struct err *e)
     if (!spec->library && spec->mapper[0] == '\0' && spec->reducer[0] == '\0') {
         return err_set(e, ERR_INVALID, "a job needs a library, a mapper or a reducer");
     }
-    return 0;
+    return check_files(spec, e);
 }
 
 /* The job of an earlier try of the same submission; NULL when this is the first. */
@@ -112,7 +129,10 @@ static int on_submit(struct rpc_call *call, void *service)
     record.number = m->next_job++;
     record.job =
         arena_printf(rpc_call_arena(call), "job_%" PRIu64 "_%04" PRIu64, m->fence, record.number);
-    step_submit(m, job_new(m, &record, dfs), call);
+    struct buf packed = BUF_INIT;
+    job_record_pack(&record, &packed);
+    job_spec_drop_data(&record.spec); /* from here on they are in the store */
+    step_submit(m, job_new(m, &record, dfs), call, &packed);
     return RPC_PENDING;
 }
 

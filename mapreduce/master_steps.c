@@ -2,8 +2,11 @@
  * and finished by the owner again.
  *
  *   submit:  check, record, reserve -> the submitter is answered -> plan -> the job runs
- *   recover: committed already? else reserve again and find committed parts -> plan -> the job runs
- *   commit:  rename, then the result         discard: remove the hidden directory, then the result
+ *   recover: reserve again and find committed parts -> plan -> the job runs
+ *   commit:  outcome, rename                 discard: outcome, remove the hidden directory
+ *
+ * Two steps are taken aside, and nobody waits for them: the mark, _SUCCESS, is made while tasks
+ * run, and a job that has ended is settled.
  *
  * A step of an accepted job that fails because the store is away is tried again until it succeeds:
  * at a job's end the outcome is decided, and only the store can say so. One that fails because the
@@ -24,8 +27,10 @@ enum step_kind {
     STEP_SUBMIT,
     STEP_RECOVER,
     STEP_PLAN,
+    STEP_MARK,
     STEP_COMMIT,
     STEP_DISCARD,
+    STEP_SETTLE,
     STEP_FORGET,
 };
 
@@ -38,16 +43,19 @@ struct step {
     struct store_at system;          /* under the master's name */
     struct store_at user;            /* under the job's user's */
     struct rpc_call *call;           /* SUBMIT: to answer */
+    struct buf packed;               /* SUBMIT: the record, with small files */
+    bool refused;                    /* SUBMIT: and nothing was written */
     uint64_t hidden_inode;
+    bool marked;            /* COMMIT: _SUCCESS is there */
+    struct plan_note noted; /* RECOVER, PLAN: by an earlier start; slots 0: not */
     uint32_t slots;
     struct arena arena; /* of the results */
     struct job_plan plan;
-    uint32_t reduces;        /* PLAN */
-    uint64_t plan_id;        /* PLAN */
-    bool committed;          /* RECOVER, DISCARD: the output stands already */
-    uint32_t *parts;         /* RECOVER: found committed; goes to the job */
-    size_t part_count;       /* PLAN: those of the job; 0 afterwards if they do not fit the plan */
-    struct job_status final; /* COMMIT, DISCARD: the result to write */
+    uint32_t reduces;           /* PLAN */
+    uint64_t plan_id;           /* PLAN */
+    uint32_t *parts;            /* RECOVER: found committed; goes to the job */
+    size_t part_count;          /* PLAN: those of the job; 0 afterwards if they do not fit it */
+    struct job_outcome outcome; /* COMMIT, DISCARD: to note */
     struct rpc_timer retry;
     int code;
     struct err err;
@@ -61,18 +69,17 @@ static void run_submit(struct step *s)
 {
     s->code = store_check_submission(s->user.dfs, &s->record->spec, &s->err);
     if (s->code < 0) {
+        s->refused = true;
         return;
     }
-    s->code = store_write_record(s->system, s->record, &s->err);
+    s->code = job_notes_write_record(s->system, s->record->job,
+                                     (struct span){s->packed.data, s->packed.length}, &s->err);
     if (s->code == 0) {
         s->code = store_reserve(s->user, &s->record->spec, true, &s->hidden_inode, &s->err);
     }
-    if (s->code == 0) {
-        s->code = store_note_hidden(s->system, s->record->job, s->hidden_inode, &s->err);
-    }
     if (s->code < 0) {
         struct err e = ERR_INIT;
-        if (store_remove_job(s->system, s->record, &e) < 0) { /* it fails again at the next start */
+        if (job_notes_remove(s->system, s->record, &e) < 0) { /* it fails again at the next start */
             log_warning("mrmaster", "refused job not removed error=\"%s\"", err_message(&e));
         }
     }
@@ -80,14 +87,17 @@ static void run_submit(struct step *s)
 
 static void run_recover(struct step *s)
 {
-    s->code = store_was_committed(s->system, s->user.dfs, s->record, &s->committed, &s->err);
-    if (s->code == 0 && !s->committed) {
-        s->code = store_reserve(s->user, &s->record->spec, false, &s->hidden_inode, &s->err);
+    const char *job = s->record->job;
+    s->code = job_notes_drop_outcome(s->system, job, &s->err);
+    if (s->code == 0) {
+        s->code = job_notes_read_plan(s->system.dfs, job, &s->noted, &s->err);
+        s->code = s->code == ERR_NOT_FOUND ? 0 : s->code;
     }
-    if (s->code == 0 && !s->committed) {
-        s->code = store_note_hidden(s->system, s->record->job, s->hidden_inode, &s->err);
+    if (s->code == 0) { /* before there is a plan nothing there can be its own */
+        bool fresh = s->noted.slots == 0;
+        s->code = store_reserve(s->user, &s->record->spec, fresh, &s->hidden_inode, &s->err);
     }
-    if (s->code == 0 && !s->committed) {
+    if (s->code == 0) {
         s->code =
             store_find_committed(s->user, &s->record->spec, &s->parts, &s->part_count, &s->err);
     }
@@ -109,67 +119,45 @@ static uint32_t choose_reduces(const struct job_spec *spec, uint64_t bytes, uint
     return (uint32_t)(reduces < JOB_REDUCE_COUNT_MAX ? reduces : JOB_REDUCE_COUNT_MAX);
 }
 
-/* The parts that were committed before a restart belong to another plan (the input has changed, or
- * a start before this one never came so far): they go, and everything is made again. */
+/* The parts that were committed before a restart belong to another plan (the input has changed):
+ * they go, and everything is made again. */
 static int void_parts(struct step *s)
 {
     log_warning("mrmaster", "committed parts do not fit and are made again job=%s parts=%zu",
                 s->record->job, s->part_count);
-    s->part_count = 0;
     int r = store_reserve(s->user, &s->record->spec, true, &s->hidden_inode, &s->err);
-    return r < 0 ? r : store_note_hidden(s->system, s->record->job, s->hidden_inode, &s->err);
+    s->part_count = r < 0 ? s->part_count : 0; /* or they go when this is tried again */
+    return r;
 }
 
 /* Plans as the note of an earlier start says, so that parts committed then mean the same bytes. */
 static void run_plan(struct step *s)
 {
-    const char *job = s->record->job;
-    struct plan_note noted = {0};
-    s->code = store_read_plan_note(s->system, job, &noted, &s->err);
-    s->code = s->code == ERR_NOT_FOUND ? 0 : s->code;
-    uint32_t slots = noted.slots > 0 ? noted.slots : s->slots;
+    const struct plan_note *noted = &s->noted;
+    uint32_t slots = noted->slots > 0 ? noted->slots : s->slots;
     slots = slots > 0 ? slots : 1;
-    if (s->code == 0) {
-        s->code = store_plan(s->user.dfs, &s->record->spec, slots, &s->arena, &s->plan, &s->err);
-    }
+    s->code = store_plan(s->user.dfs, &s->record->spec, slots, &s->arena, &s->plan, &s->err);
     if (s->code < 0) {
         return;
     }
     s->reduces = choose_reduces(&s->record->spec, s->plan.bytes, slots);
     uint64_t digest = plan_digest(&s->plan);
     s->plan_id = hash_u64(digest ^ s->reduces);
-    bool same = noted.slots == slots && noted.reduces == s->reduces && noted.digest == digest &&
-                noted.hidden == s->hidden_inode;
+    bool same = noted->slots == slots && noted->reduces == s->reduces && noted->digest == digest &&
+                noted->hidden == s->hidden_inode;
     if (!same && s->part_count > 0) {
         s->code = void_parts(s);
     }
     if (!same && s->code == 0) {
         struct plan_note note = {slots, s->reduces, digest, s->hidden_inode};
-        s->code = store_write_plan_note(s->system, job, &note, &s->err);
-    }
-}
-
-static void run_commit(struct step *s)
-{
-    s->code = s->committed ? 0 : store_commit(s->user, s->record, s->hidden_inode, &s->err);
-    if (s->code == 0) {
-        s->committed = true;
-        s->code = store_write_result(s->system, &s->final, &s->err);
-    }
-}
-
-static void run_discard(struct step *s)
-{
-    s->code = store_discard(s->user, &s->record->spec, s->hidden_inode, &s->committed, &s->err);
-    if (s->code == 0) {
-        s->final.state = s->committed ? JOB_STATE_SUCCEEDED : s->final.state;
-        s->code = store_write_result(s->system, &s->final, &s->err);
+        s->code = job_notes_write_plan(s->system, s->record->job, &note, &s->err);
     }
 }
 
 static void step_run(struct job *work)
 {
     struct step *s = CONTAINER_OF(work, struct step, work);
+    const struct job_spec *spec = &s->record->spec;
     switch (s->kind) {
     case STEP_SUBMIT:
         run_submit(s);
@@ -180,14 +168,20 @@ static void step_run(struct job *work)
     case STEP_PLAN:
         run_plan(s);
         break;
+    case STEP_MARK:
+        s->code = store_mark_success(s->user, spec, s->hidden_inode, &s->err);
+        break;
     case STEP_COMMIT:
-        run_commit(s);
+        s->code = store_commit(s->system, s->user, spec, &s->outcome, s->marked, &s->err);
         break;
     case STEP_DISCARD:
-        run_discard(s);
+        s->code = store_discard(s->system, s->user, spec, &s->outcome, &s->err);
+        break;
+    case STEP_SETTLE:
+        s->code = job_notes_settle(s->system, s->record->job, &s->err);
         break;
     case STEP_FORGET:
-        s->code = store_remove_job(s->system, s->record, &s->err);
+        s->code = job_notes_remove(s->system, s->record, &s->err);
         break;
     }
     struct err e = ERR_INIT;
@@ -211,13 +205,16 @@ static struct step *step_new(struct mr_master *m, struct mr_job *job, enum step_
     s->system = (struct store_at){m->dfs, m->fence};
     s->user = (struct store_at){job->dfs, m->fence};
     s->hidden_inode = job->hidden_inode;
+    s->marked = job->marked;
     arena_init(&s->arena, 0);
+    buf_init(&s->packed);
     return s;
 }
 
 static void step_free(struct step *s)
 {
     arena_deinit(&s->arena);
+    buf_deinit(&s->packed);
     free(s->parts);
     free(s);
 }
@@ -256,10 +253,18 @@ static bool step_retry(struct step *s)
     return true;
 }
 
+/* Nothing waits for it, but it must find its job when it is done. */
+static void aside_start(struct mr_master *m, struct mr_job *job, enum step_kind kind)
+{
+    job->asides++;
+    step_start(step_new(m, job, kind));
+}
+
 static void plan_start(struct mr_master *m, struct mr_job *job)
 {
     struct step *s = step_new(m, job, STEP_PLAN);
     s->part_count = job->committed_count;
+    s->noted = job->noted;
     LIST_FOR_EACH(node, &m->workers)
     {
         s->slots += LIST_ENTRY(node, struct mr_worker, link)->slots;
@@ -273,6 +278,8 @@ static void submit_done(struct mr_master *m, struct mr_job *job, struct step *s)
         rpc_call_finish(s->call, s->code, err_message(&s->err));
         watchers_end(job, s->code, err_message(&s->err));
         killers_end(job, s->code, err_message(&s->err));
+        bool unused = s->refused && job->record.number + 1 == m->next_job;
+        m->next_job -= unused; /* nobody has seen this number */
         m->live_jobs--;
         job_free(job);
         return;
@@ -298,11 +305,7 @@ static void recover_done(struct mr_master *m, struct mr_job *job, struct step *s
     job->committed_parts = s->parts;
     s->parts = NULL;
     job->committed_count = s->part_count;
-    if (s->committed) {
-        job->state = JOB_STATE_SUCCEEDED;
-        step_commit(m, job);
-        return;
-    }
+    job->noted = s->noted;
     job->awaits_workers = m->awaited > 0;
     if (!job->awaits_workers) {
         plan_start(m, job);
@@ -341,19 +344,30 @@ static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
     job->plan_arena = s->arena;
     arena_init(&s->arena, 0);
     job_run(m, job);
+    if (job->state == JOB_STATE_RUNNING) {
+        aside_start(m, job, STEP_MARK);
+    }
 }
 
-/* The result is durable: the job is history. */
+/* Commit makes the mark itself if this has not come so far, or has failed. */
+static void mark_done(struct mr_job *job, const struct step *s)
+{
+    job->asides--;
+    job->marked = s->code == 0 && s->hidden_inode == job->hidden_inode;
+}
+
+/* The outcome has come true: the job is history. */
 static void end_done(struct mr_job *job, struct step *s)
 {
     if (s->code < 0) {
-        log_error("mrmaster", "result not written job=%s error=\"%s\"", job->record.job,
+        log_error("mrmaster", "end not noted job=%s error=\"%s\"", job->record.job,
                   err_message(&s->err));
     }
-    job->state = s->final.state;
+    job->state = s->outcome.status.state;
+    job->discarding = false;
     struct err e = ERR_INIT;
     job->ended = arena_alloc(&job->arena, sizeof(*job->ended));
-    int r = job_status_copy(&s->final, &job->arena, job->ended, &e);
+    int r = job_status_copy(&s->outcome.status, &job->arena, job->ended, &e);
     CHECK(r == 0);
     log_info("mrmaster", "job ended job=%s state=%s ms=%" PRIu64, job->record.job,
              job_state_name(job->state), job->ended_ms - job->record.submitted_ms);
@@ -366,16 +380,29 @@ static void end_done(struct mr_job *job, struct step *s)
     }
     killers_answer(job);
     watchers_tell(s->m, job);
+    if (s->code == 0) {
+        step_settle(s->m, job);
+    }
 }
 
 static void commit_done(struct mr_master *m, struct mr_job *job, struct step *s)
 {
-    if (s->code < 0 && !s->committed) {
+    if (s->code < 0) {
         job_set_failure(job, NULL, err_message(&s->err));
         step_discard(m, job, JOB_STATE_FAILED);
         return;
     }
     end_done(job, s);
+}
+
+/* If not, the next start does it. */
+static void settle_done(struct mr_job *job, const struct step *s)
+{
+    job->asides--;
+    if (s->code < 0) {
+        log_warning("mrmaster", "end not settled job=%s error=\"%s\"", job->record.job,
+                    err_message(&s->err));
+    }
 }
 
 /* Forgotten in any case: what stays in the store is found, and forgotten again, at the next start.
@@ -409,7 +436,7 @@ static void step_done(void *arg)
         return;
     }
     bool must_end = s->kind == STEP_COMMIT || s->kind == STEP_DISCARD || s->kind == STEP_RECOVER ||
-                    (s->kind == STEP_PLAN && !job->kill_wanted);
+                    s->kind == STEP_SETTLE || (s->kind == STEP_PLAN && !job->kill_wanted);
     if (s->code < 0 && must_end && step_retry(s)) {
         return;
     }
@@ -424,11 +451,17 @@ static void step_done(void *arg)
     case STEP_PLAN:
         plan_done(m, job, s);
         break;
+    case STEP_MARK:
+        mark_done(job, s);
+        break;
     case STEP_COMMIT:
         commit_done(m, job, s);
         break;
     case STEP_DISCARD:
         end_done(job, s);
+        break;
+    case STEP_SETTLE:
+        settle_done(job, s);
         break;
     case STEP_FORGET:
         forget_done(m, job, s);
@@ -440,10 +473,12 @@ static void step_done(void *arg)
 
 /* ---- Starting them ---- */
 
-void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call)
+void step_submit(struct mr_master *m, struct mr_job *job, struct rpc_call *call, struct buf *record)
 {
     struct step *s = step_new(m, job, STEP_SUBMIT);
     s->call = call;
+    s->packed = *record;
+    buf_init(record);
     step_start(s);
 }
 
@@ -452,8 +487,7 @@ void step_recover(struct mr_master *m, struct mr_job *job)
     step_start(step_new(m, job, STEP_RECOVER));
 }
 
-/* The status that will stand as the result. */
-static void step_set_final(struct step *s, struct mr_job *job, enum job_state state)
+static void step_set_outcome(struct step *s, struct mr_job *job, enum job_state state)
 {
     enum job_state now = job->state;
     job->ended_ms = clock_wall_ms();
@@ -464,8 +498,9 @@ static void step_set_final(struct step *s, struct mr_job *job, enum job_state st
     job_status(s->m, job, &arena, &status);
     status.waiting = "";
     status.failure = state == JOB_STATE_FAILED ? status.failure : "";
-    int r = job_status_copy(&status, &s->arena, &s->final, &e);
+    int r = job_status_copy(&status, &s->arena, &s->outcome.status, &e);
     CHECK(r == 0);
+    s->outcome.hidden = job->hidden_inode;
     arena_deinit(&arena);
     job->state = now;
 }
@@ -474,8 +509,7 @@ void step_commit(struct mr_master *m, struct mr_job *job)
 {
     CHECK(job->state != JOB_STATE_COMMITTING);
     struct step *s = step_new(m, job, STEP_COMMIT);
-    s->committed = job->state == JOB_STATE_SUCCEEDED;
-    step_set_final(s, job, JOB_STATE_SUCCEEDED);
+    step_set_outcome(s, job, JOB_STATE_SUCCEEDED);
     job->state = JOB_STATE_COMMITTING;
     scheduler_remove_job(m->scheduler, job->record.number, &m->effects);
     step_start(s);
@@ -488,14 +522,19 @@ void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state)
     }
     job->discarding = true;
     struct step *s = step_new(m, job, STEP_DISCARD);
-    step_set_final(s, job, state);
+    step_set_outcome(s, job, state);
     scheduler_remove_job(m->scheduler, job->record.number, &m->effects);
     step_start(s);
 }
 
+void step_settle(struct mr_master *m, struct mr_job *job)
+{
+    aside_start(m, job, STEP_SETTLE);
+}
+
 void step_forget(struct mr_master *m, struct mr_job *job)
 {
-    if (!job->discarding && m->forgetting < MR_FORGET_COUNT_MAX) {
+    if (!job->discarding && job->asides == 0 && m->forgetting < MR_FORGET_COUNT_MAX) {
         job->discarding = true;
         m->forgetting++;
         step_start(step_new(m, job, STEP_FORGET));

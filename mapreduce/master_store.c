@@ -2,9 +2,9 @@
  *
  * Crash argument. The record is written first, so an acknowledged submission is found again. The
  * hidden directory is made second; a crash between the two leaves a record without one, which the
- * next start makes. The result is written last, after the output has appeared or the hidden
- * directory is gone; a crash before it makes the next start settle the job once more, and each step
- * here can be done twice. */
+ * next start makes. The plan is noted before the first task begins: what lies in the hidden
+ * directory of a job without one is an earlier job's, and goes. How a job ends is noted before the
+ * rename or the removal that ends it: job_notes.h. Each step here can be done twice. */
 #include "mapreduce/master_store.h"
 
 #include <fnmatch.h>
@@ -24,20 +24,16 @@
 #include "common/path.h"
 #include "mapreduce/engine/inflated.h"
 #include "mapreduce/engine/job.h"
-#include "mapreduce/mr_pack.h"
+#include "mapreduce/job_notes.h"
 #include "mapreduce/store_err.h"
 #include "mapreduce/task_commit.h"
 
-#define SYSTEM_DIRECTORY  "/system/mr"
-#define UPLOADS_DIRECTORY MR_UPLOADS_DIRECTORY
-#define JOBS_DIRECTORY    SYSTEM_DIRECTORY "/jobs"
-#define ROSTER_DIRECTORY  SYSTEM_DIRECTORY "/workers"
+#define ROSTER_DIRECTORY MR_SYSTEM_DIRECTORY "/workers"
 
 enum {
     SPLIT_BYTES_MIN = 4 * 1024 * 1024, /* smaller splits cost more than they spread */
-    TASKS_PER_SLOT = 3, /* maps per slot, so that fast workers do more (OSDI'04 3.5) */
-    RECORD_BYTES_MAX = 4 * 1024 * 1024, /* a job record or result */
-    INPUT_DEPTH_MAX = 64,               /* directories below an input */
+    TASKS_PER_SLOT = 3,   /* maps per slot, so that fast workers do more (OSDI'04 3.5) */
+    INPUT_DEPTH_MAX = 64, /* directories below an input */
 };
 
 /* ---- Small parts ---- */
@@ -51,77 +47,6 @@ const char *hidden_directory(const char *output, struct arena *arena)
 const char *part_name(uint32_t task, struct arena *arena)
 {
     return arena_printf(arena, "part-%05u", task);
-}
-
-/* Conditions of every change: the fence holds. A second condition may follow. */
-struct fenced {
-    struct dfs_condition items[2];
-    struct dfs_conditions conditions;
-};
-
-static const struct dfs_conditions *fenced(struct fenced *f, uint64_t fence)
-{
-    f->items[0] =
-        (struct dfs_condition){.kind = DFS_FENCE_IS, .name = MR_FENCE_NAME, .number = fence};
-    f->conditions = (struct dfs_conditions){f->items, 1};
-    return &f->conditions;
-}
-
-static const struct dfs_conditions *fenced_and(struct fenced *f, uint64_t fence,
-                                               struct dfs_condition other)
-{
-    (void)fenced(f, fence);
-    f->items[1] = other;
-    f->conditions.count = 2;
-    return &f->conditions;
-}
-
-/* A new file of these bytes, linked when it is complete. */
-static int write_file(struct dfs *dfs, const char *path, struct span bytes, int flags,
-                      const struct dfs_conditions *conditions, struct err *e)
-{
-    struct dfs_err de = {0};
-    struct dfs_file *file = NULL;
-    int r = dfs_create(dfs, NULL, NULL, &file, &de);
-    if (r == 0 && bytes.length > 0) {
-        r = dfs_write(file, bytes.data, bytes.length, &de);
-    }
-    if (r < 0) {
-        dfs_abandon(file);
-        return err_from_dfs(e, &de, "write %s", path);
-    }
-    r = dfs_close_link(file, path, flags, conditions, NULL, &de);
-    return r < 0 ? err_from_dfs(e, &de, "write %s", path) : 0;
-}
-
-static int read_file(struct dfs *dfs, const char *path, struct buf *out, struct err *e)
-{
-    struct dfs_err de = {0};
-    struct dfs_file *file = NULL;
-    uint64_t length = 0;
-    int r = dfs_open(dfs, path, &file, &de);
-    if (r == 0) {
-        r = dfs_length(file, &length, &de);
-    }
-    if (r < 0) {
-        (void)(file ? dfs_close(file, NULL) : 0);
-        return err_from_dfs(e, &de, "read %s", path);
-    }
-    if (length > RECORD_BYTES_MAX) {
-        (void)dfs_close(file, NULL);
-        return err_set(e, ERR_TOO_LARGE, "%s: %llu bytes", path, (unsigned long long)length);
-    }
-    buf_reserve(out, length);
-    int64_t n = dfs_pread(file, out->data + out->length, length, 0, &de);
-    if (n > 0) {
-        out->length += (size_t)n;
-        out->data[out->length] = '\0';
-    }
-    (void)dfs_close(file, NULL);
-    if (n < 0) {
-        return err_from_dfs(e, &de, "read %s", path);
-    }
-    return (uint64_t)n == length ? 0 : err_set(e, ERR_EOF, "%s: shorter than it says", path);
 }
 
 /* NULL: not set. */
@@ -143,17 +68,17 @@ int store_open(struct dfs *dfs, uint64_t *ret_fence, struct err *e)
     if (dfs_raise_fence(dfs, MR_FENCE_NAME, ret_fence, &de) < 0) {
         return err_from_dfs(e, &de, "raise the fence %s", MR_FENCE_NAME);
     }
-    struct fenced f;
-    const struct dfs_conditions *conditions = fenced(&f, *ret_fence);
-    if (dfs_mkdir(dfs, JOBS_DIRECTORY, 0755, DFS_PARENTS, conditions, &de) < 0) {
+    struct store_conditions c;
+    const struct dfs_conditions *conditions = store_fenced(&c, *ret_fence);
+    if (dfs_mkdir(dfs, MR_JOBS_DIRECTORY, 0755, DFS_PARENTS, conditions, &de) < 0) {
         return err_from_dfs(
             e, &de,
-            "make %s (mrmaster must run as the store's superuser, or " SYSTEM_DIRECTORY
+            "make %s (mrmaster must run as the store's superuser, or " MR_SYSTEM_DIRECTORY
             " must be its own)",
-            JOBS_DIRECTORY);
+            MR_JOBS_DIRECTORY);
     }
-    if (dfs_mkdir(dfs, UPLOADS_DIRECTORY, 01777, DFS_PARENTS, conditions, &de) < 0) {
-        return err_from_dfs(e, &de, "make %s", UPLOADS_DIRECTORY);
+    if (dfs_mkdir(dfs, MR_UPLOADS_DIRECTORY, 01777, DFS_PARENTS, conditions, &de) < 0) {
+        return err_from_dfs(e, &de, "make %s", MR_UPLOADS_DIRECTORY);
     }
     if (dfs_mkdir(dfs, ROSTER_DIRECTORY, 0755, DFS_PARENTS, conditions, &de) < 0) {
         return err_from_dfs(e, &de, "make %s", ROSTER_DIRECTORY);
@@ -165,12 +90,13 @@ int store_open(struct dfs *dfs, uint64_t *ret_fence, struct err *e)
 int store_check_fence(struct store_at at, struct err *e)
 {
     struct dfs_err de = {0};
-    struct fenced f;
-    int r = dfs_mkdir(at.dfs, JOBS_DIRECTORY, 0755, DFS_PARENTS, fenced(&f, at.fence), &de);
+    struct store_conditions c;
+    int r =
+        dfs_mkdir(at.dfs, MR_JOBS_DIRECTORY, 0755, DFS_PARENTS, store_fenced(&c, at.fence), &de);
     if (r == DFS_EPRECONDITION && !de.unknown) {
         return err_set(e, ERR_FENCED, "%s", de.msg);
     }
-    return r < 0 ? err_from_dfs(e, &de, "make %s", JOBS_DIRECTORY) : 0;
+    return r < 0 ? err_from_dfs(e, &de, "make %s", MR_JOBS_DIRECTORY) : 0;
 }
 
 /* ---- The roster ---- */
@@ -206,9 +132,9 @@ int store_roster_add(struct store_at at, const char *name, struct err *e)
 {
     struct arena arena = ARENA_INIT;
     struct dfs_err de = {0};
-    struct fenced f;
+    struct store_conditions c;
     const char *path = arena_printf(&arena, ROSTER_DIRECTORY "/%s", name);
-    int r = dfs_mkdir(at.dfs, path, 0755, DFS_PARENTS, fenced(&f, at.fence), &de);
+    int r = dfs_mkdir(at.dfs, path, 0755, DFS_PARENTS, store_fenced(&c, at.fence), &de);
     r = r < 0 ? err_from_dfs(e, &de, "make %s", path) : 0;
     arena_deinit(&arena);
     return r;
@@ -218,9 +144,9 @@ int store_roster_remove(struct store_at at, const char *name, struct err *e)
 {
     struct arena arena = ARENA_INIT;
     struct dfs_err de = {0};
-    struct fenced f;
+    struct store_conditions c;
     const char *path = arena_printf(&arena, ROSTER_DIRECTORY "/%s", name);
-    int r = dfs_delete(at.dfs, path, DFS_RECURSIVE, fenced(&f, at.fence), &de);
+    int r = dfs_delete(at.dfs, path, DFS_RECURSIVE, store_fenced(&c, at.fence), &de);
     r = r < 0 && r != DFS_ENOT_FOUND ? err_from_dfs(e, &de, "remove %s", path) : 0;
     arena_deinit(&arena);
     return r;
@@ -276,36 +202,31 @@ int store_check_submission(struct dfs *user, const struct job_spec *spec, struct
     return 0;
 }
 
-int store_write_record(struct store_at at, const struct job_record *record, struct err *e)
+/* Of two jobs only one can have it. fresh: it must not be there either. */
+static int make_hidden(struct store_at user, const char *hidden, const char *output, bool fresh,
+                       struct dfs_err *de)
 {
-    struct arena arena = ARENA_INIT;
-    struct buf bytes = BUF_INIT;
-    struct fenced f;
-    job_record_pack(record, &bytes);
-    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/spec", record->job);
-    int r = write_file(at.dfs, path, (struct span){bytes.data, bytes.length}, DFS_PARENTS,
-                       fenced(&f, at.fence), e);
-    buf_deinit(&bytes);
-    arena_deinit(&arena);
-    return r;
+    struct store_conditions c;
+    (void)store_fenced(&c, user.fence);
+    (void)store_and(&c, (struct dfs_condition){.kind = DFS_PATH_ABSENT, .name = output});
+    if (fresh) {
+        (void)store_and(&c, (struct dfs_condition){.kind = DFS_PATH_ABSENT, .name = hidden});
+    }
+    return dfs_mkdir(user.dfs, hidden, 0755, DFS_PARENTS, &c.list, de);
 }
 
 int store_reserve(struct store_at user, const struct job_spec *spec, bool fresh,
                   uint64_t *ret_inode, struct err *e)
 {
     struct arena arena = ARENA_INIT;
-    struct fenced f;
+    struct store_conditions c;
     struct dfs_err de = {0};
     struct dfs_stat stat = {0};
     const char *hidden = hidden_directory(spec->output, &arena);
-    struct dfs_condition absent = {.kind = DFS_PATH_ABSENT, .name = spec->output};
-    int r = 0;
-    if (fresh) {
-        r = dfs_delete(user.dfs, hidden, DFS_RECURSIVE, fenced(&f, user.fence), &de);
-        r = r == DFS_ENOT_FOUND ? 0 : r;
-    }
-    if (r == 0) {
-        r = dfs_mkdir(user.dfs, hidden, 0755, DFS_PARENTS, fenced_and(&f, user.fence, absent), &de);
+    int r = make_hidden(user, hidden, spec->output, fresh, &de);
+    if (r == DFS_EPRECONDITION && fresh) { /* it is there: what another job left */
+        r = dfs_delete(user.dfs, hidden, DFS_RECURSIVE, store_fenced(&c, user.fence), &de);
+        r = r < 0 && r != DFS_ENOT_FOUND ? r : make_hidden(user, hidden, spec->output, true, &de);
     }
     if (r == DFS_EPRECONDITION && dfs_stat(user.dfs, spec->output, &stat, NULL) == 0) {
         r = output_exists(spec, e);
@@ -317,18 +238,6 @@ int store_reserve(struct store_at user, const struct job_spec *spec, bool fresh,
     if (r == 0) {
         *ret_inode = stat.inode;
     }
-    arena_deinit(&arena);
-    return r;
-}
-
-int store_note_hidden(struct store_at at, const char *job, uint64_t inode, struct err *e)
-{
-    struct arena arena = ARENA_INIT;
-    struct fenced f;
-    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/hidden", job);
-    const char *text = arena_printf(&arena, "%" PRIu64 "\n", inode);
-    int r = write_file(at.dfs, path, (struct span){text, strlen(text)}, DFS_REPLACE,
-                       fenced(&f, at.fence), e);
     arena_deinit(&arena);
     return r;
 }
@@ -347,77 +256,6 @@ uint64_t plan_digest(const struct job_plan *plan)
         }
     }
     return digest;
-}
-
-int store_read_plan_note(struct store_at at, const char *job, struct plan_note *ret, struct err *e)
-{
-    struct arena arena = ARENA_INIT;
-    struct buf text = BUF_INIT;
-    uint64_t numbers[4] = {0};
-    int r = read_file(at.dfs, arena_printf(&arena, JOBS_DIRECTORY "/%s/plan", job), &text, e);
-    char *rest = text.data;
-    for (size_t i = 0; i < ARRAY_COUNT(numbers) && r == 0; i++) {
-        const char *number = strsep(&rest, " \n");
-        if (!number || parse_u64(number, &numbers[i], e) < 0) {
-            r = err_set(e, ERR_CORRUPT, "note of the plan of %s", job);
-        }
-    }
-    if (r == 0) {
-        *ret = (struct plan_note){.slots = (uint32_t)numbers[0],
-                                  .reduces = (uint32_t)numbers[1],
-                                  .digest = numbers[2],
-                                  .hidden = numbers[3]};
-    }
-    buf_deinit(&text);
-    arena_deinit(&arena);
-    return r;
-}
-
-int store_write_plan_note(struct store_at at, const char *job, const struct plan_note *note,
-                          struct err *e)
-{
-    struct arena arena = ARENA_INIT;
-    struct fenced f;
-    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/plan", job);
-    const char *text = arena_printf(&arena, "%" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 "\n",
-                                    note->slots, note->reduces, note->digest, note->hidden);
-    int r = write_file(at.dfs, path, (struct span){text, strlen(text)}, DFS_REPLACE,
-                       fenced(&f, at.fence), e);
-    arena_deinit(&arena);
-    return r;
-}
-
-int store_was_committed(struct store_at at, struct dfs *user, const struct job_record *record,
-                        bool *ret, struct err *e)
-{
-    struct arena arena = ARENA_INIT;
-    struct buf text = BUF_INIT;
-    struct err ignored = ERR_INIT;
-    uint64_t inode = 0;
-    int r =
-        read_file(at.dfs, arena_printf(&arena, JOBS_DIRECTORY "/%s/hidden", record->job), &text, e);
-    *ret = false;
-    if (r == ERR_NOT_FOUND) {
-        r = 0; /* it never got as far as reserving its output */
-    } else if (r == 0) {
-        text.length -= text.length > 0; /* the newline */
-        text.data[text.length] = '\0';
-        r = parse_u64(text.data, &inode, &ignored) < 0
-                ? err_set(e, ERR_CORRUPT, "note of the hidden directory of %s", record->job)
-                : 0;
-    }
-    if (r == 0 && inode != 0) {
-        struct dfs_err de = {0};
-        struct dfs_stat stat;
-        int code = dfs_stat(user, record->spec.output, &stat, &de);
-        *ret = code == 0 && stat.inode == inode;
-        r = code < 0 && code != DFS_ENOT_FOUND
-                ? err_from_dfs(e, &de, "output %s", record->spec.output)
-                : 0;
-    }
-    buf_deinit(&text);
-    arena_deinit(&arena);
-    return r;
 }
 
 /* ---- Planning ---- */
@@ -716,201 +554,89 @@ static bool output_is(struct dfs *dfs, const char *output, uint64_t inode)
     return dfs_stat(dfs, output, &stat, NULL) == 0 && stat.inode == inode;
 }
 
-int store_commit(struct store_at user, const struct job_record *record, uint64_t hidden_inode,
-                 struct err *e)
+static struct dfs_condition hidden_is(const char *hidden, uint64_t inode)
 {
-    const char *output = record->spec.output;
-    if (output_is(user.dfs, output, hidden_inode)) {
-        return 0;
-    }
-    int settled = settle_tasks(user, &record->spec, true, e);
-    if (settled < 0) {
-        return settled;
-    }
-    struct arena arena = ARENA_INIT;
-    struct dfs_err de = {0};
-    struct fenced f;
-    const char *hidden = hidden_directory(output, &arena);
-    const char *success = arena_printf(&arena, "%s/_SUCCESS", hidden);
-    int r =
-        write_file(user.dfs, success, (struct span){"", 0}, DFS_REPLACE, fenced(&f, user.fence), e);
-    if (r == 0) {
-        struct dfs_condition same = {.kind = DFS_PATH_IS, .name = hidden, .number = hidden_inode};
-        r = dfs_rename(user.dfs, hidden, output, 0, fenced_and(&f, user.fence, same), &de);
-        if (r < 0 && output_is(user.dfs, output, hidden_inode)) {
-            r = 0; /* the reply was lost, the rename was not */
-        } else if (r < 0) {
-            r = err_from_dfs(e, &de, "rename %s to %s", hidden, output);
-        }
-    }
-    arena_deinit(&arena);
-    return r;
+    return (struct dfs_condition){.kind = DFS_PATH_IS, .name = hidden, .number = inode};
 }
 
-int store_discard(struct store_at user, const struct job_spec *spec, uint64_t hidden_inode,
-                  bool *ret_committed, struct err *e)
+int store_mark_success(struct store_at user, const struct job_spec *spec, uint64_t hidden_inode,
+                       struct err *e)
 {
     struct arena arena = ARENA_INIT;
-    struct dfs_err de = {0};
-    struct fenced f;
+    struct store_conditions c;
     const char *hidden = hidden_directory(spec->output, &arena);
-    int r = 0;
-    *ret_committed = false;
-    if (hidden_inode != 0) {
-        struct dfs_condition same = {.kind = DFS_PATH_IS, .name = hidden, .number = hidden_inode};
-        r = dfs_delete(user.dfs, hidden, DFS_RECURSIVE, fenced_and(&f, user.fence, same), &de);
-        if (r < 0 && output_is(user.dfs, spec->output, hidden_inode)) {
-            *ret_committed = true;
-            r = 0;
-        } else if (r < 0) {
-            struct dfs_stat stat;
-            bool gone = dfs_stat(user.dfs, hidden, &stat, NULL) == DFS_ENOT_FOUND ||
-                        (stat.inode != 0 && stat.inode != hidden_inode);
-            r = gone ? 0 : err_from_dfs(e, &de, "remove %s", hidden);
-        }
-    }
+    const char *path = arena_printf(&arena, "%s/_SUCCESS", hidden);
+    (void)store_fenced(&c, user.fence);
+    int r = store_file_write(user.dfs, path, (struct span){"", 0}, DFS_REPLACE,
+                             store_and(&c, hidden_is(hidden, hidden_inode)), e);
     arena_deinit(&arena);
     return r;
 }
 
-int store_write_result(struct store_at at, const struct job_status *status, struct err *e)
-{
-    struct arena arena = ARENA_INIT;
-    struct buf bytes = BUF_INIT;
-    struct fenced f;
-    job_status_pack(status, &bytes);
-    const char *path = arena_printf(&arena, JOBS_DIRECTORY "/%s/result", status->job);
-    int r = write_file(at.dfs, path, (struct span){bytes.data, bytes.length}, DFS_REPLACE,
-                       fenced(&f, at.fence), e);
-    buf_deinit(&bytes);
-    arena_deinit(&arena);
-    return r;
-}
-
-/* ---- History ---- */
-
-/* Reads the record, and the result if there is one. 0 with record.number == 0: not a job's
- * directory. */
-static int read_job(struct dfs *dfs, const char *name, struct arena *arena, struct job_found *ret,
-                    struct err *e)
-{
-    struct buf bytes = BUF_INIT;
-    const char *path = arena_printf(arena, JOBS_DIRECTORY "/%s/spec", name);
-    int r = read_file(dfs, path, &bytes, e);
-    if (r == 0) {
-        r = job_record_unpack((struct span){bytes.data, bytes.length}, arena, &ret->record, e);
-    }
-    if (r == 0) {
-        buf_clear(&bytes);
-        path = arena_printf(arena, JOBS_DIRECTORY "/%s/result", name);
-        r = read_file(dfs, path, &bytes, e);
-        if (r == ERR_NOT_FOUND) {
-            r = 0;
-        } else if (r == 0) {
-            ret->status = arena_calloc(arena, sizeof(*ret->status));
-            r = job_status_unpack((struct span){bytes.data, bytes.length}, arena, ret->status, e);
-        }
-    } else if (r == ERR_NOT_FOUND) {
-        r = 0; /* a directory whose record was never linked */
-    }
-    buf_deinit(&bytes);
-    return r < 0 ? err_wrap(e, r, "job %s", name) : 0;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    const struct job_found *x = a;
-    const struct job_found *y = b;
-    return (x->record.number > y->record.number) - (x->record.number < y->record.number);
-}
-
-int store_list_jobs(struct dfs *dfs, struct arena *arena, struct job_found **ret, size_t *ret_count,
-                    struct err *e)
-{
-    struct dfs_dir *dir = NULL;
-    struct dfs_err de = {0};
-    struct dfs_stat stat;
-    const char *name = NULL;
-    struct job_found *found = NULL;
-    size_t count = 0;
-    int r = dfs_dir_open(dfs, JOBS_DIRECTORY, &dir, &de);
-    while (r >= 0 && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
-        struct job_found job = {0};
-        int code = read_job(dfs, name, arena, &job, e);
-        if (code < 0) {
-            free(found);
-            dfs_dir_close(dir);
-            return code;
-        }
-        if (job.record.number != 0) {
-            found = xreallocarray(found, count + 1, sizeof(found[0]));
-            found[count++] = job;
-        }
-    }
-    dfs_dir_close(dir);
-    if (r < 0) {
-        free(found);
-        return err_from_dfs(e, &de, "list %s", JOBS_DIRECTORY);
-    }
-    if (count > 0) {
-        qsort(found, count, sizeof(found[0]), by_number);
-    }
-    *ret = arena_copy(arena, found, count * sizeof(found[0]));
-    *ret_count = count;
-    free(found);
-    return 0;
-}
-
-/* The directory's name, "job_<fence>_<number>", in the arena; NULL: there is none. */
-static int find_job_name(struct dfs *dfs, uint64_t number, struct arena *arena, const char **ret,
+static int rename_hidden(struct store_at user, const char *output, uint64_t hidden_inode,
                          struct err *e)
 {
-    struct dfs_dir *dir = NULL;
+    struct arena arena = ARENA_INIT;
     struct dfs_err de = {0};
-    struct dfs_stat stat;
-    const char *name = NULL;
-    *ret = NULL;
-    int r = dfs_dir_open(dfs, JOBS_DIRECTORY, &dir, &de);
-    while (r >= 0 && !*ret && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
-        const char *last = strrchr(name, '_');
-        if (last && strtoull(last + 1, NULL, 10) == number) {
-            *ret = arena_strdup(arena, name);
-        }
-    }
-    dfs_dir_close(dir);
-    return r < 0 ? err_from_dfs(e, &de, "list %s", JOBS_DIRECTORY) : 0;
-}
-
-int store_find_record(struct dfs *dfs, uint64_t number, struct arena *arena, struct job_record *ret,
-                      struct err *e)
-{
-    const char *name = NULL;
-    struct job_found found = {0};
-    int r = find_job_name(dfs, number, arena, &name, e);
-    r = r < 0 || !name ? r : read_job(dfs, name, arena, &found, e);
-    if (r == 0 && found.record.number == 0) {
-        r = err_set(e, ERR_NOT_FOUND, "no job of number %" PRIu64 " is remembered; see mr history",
-                    number);
-    }
-    if (r == 0) {
-        *ret = found.record;
-    }
+    struct store_conditions c;
+    const char *hidden = hidden_directory(output, &arena);
+    (void)store_fenced(&c, user.fence);
+    int r = dfs_rename(user.dfs, hidden, output, 0, store_and(&c, hidden_is(hidden, hidden_inode)),
+                       &de);
+    r = r < 0 ? err_from_dfs(e, &de, "rename %s to %s", hidden, output) : 0;
+    arena_deinit(&arena);
     return r;
 }
 
-int store_remove_job(struct store_at at, const struct job_record *record, struct err *e)
+int store_commit(struct store_at system, struct store_at user, const struct job_spec *spec,
+                 const struct job_outcome *outcome, bool marked, struct err *e)
+{
+    int r = settle_tasks(user, spec, true, e);
+    if (r == 0 && !marked) {
+        r = store_mark_success(user, spec, outcome->hidden, e);
+    }
+    r = r < 0 ? r : job_notes_write_outcome(system, outcome, true, e);
+    r = r < 0 ? r : rename_hidden(user, spec->output, outcome->hidden, e);
+    bool gone = r == ERR_PRECONDITION || r == ERR_NOT_FOUND; /* by a rename whose reply was lost? */
+    return gone && output_is(user.dfs, spec->output, outcome->hidden) ? 0 : r;
+}
+
+/* *ret_committed: the output stands, by an earlier rename. */
+static int remove_hidden(struct store_at user, const struct job_spec *spec, uint64_t hidden_inode,
+                         bool *ret_committed, struct err *e)
 {
     struct arena arena = ARENA_INIT;
     struct dfs_err de = {0};
-    struct fenced f;
-    const char *paths[] = {arena_printf(&arena, UPLOADS_DIRECTORY "/%s", record->submission),
-                           arena_printf(&arena, JOBS_DIRECTORY "/%s", record->job)};
-    int r = 0;
-    for (int i = 0; i < 2 && r == 0; i++) {
-        r = dfs_delete(at.dfs, paths[i], DFS_RECURSIVE, fenced(&f, at.fence), &de);
-        r = r == DFS_ENOT_FOUND ? 0 : r;
-        r = r < 0 ? err_from_dfs(e, &de, "remove %s", paths[i]) : 0;
+    struct dfs_stat stat;
+    struct store_conditions c;
+    const char *hidden = hidden_directory(spec->output, &arena);
+    (void)store_fenced(&c, user.fence);
+    int r = dfs_delete(user.dfs, hidden, DFS_RECURSIVE,
+                       store_and(&c, hidden_is(hidden, hidden_inode)), &de);
+    if (r < 0 && output_is(user.dfs, spec->output, hidden_inode)) {
+        *ret_committed = true;
+        r = 0;
+    } else if (r < 0) {
+        bool gone = dfs_stat(user.dfs, hidden, &stat, NULL) == DFS_ENOT_FOUND ||
+                    (stat.inode != 0 && stat.inode != hidden_inode);
+        r = gone ? 0 : err_from_dfs(e, &de, "remove %s", hidden);
     }
     arena_deinit(&arena);
+    return r;
+}
+
+int store_discard(struct store_at system, struct store_at user, const struct job_spec *spec,
+                  struct job_outcome *outcome, struct err *e)
+{
+    uint64_t hidden = outcome->hidden;
+    bool committed = hidden != 0 && output_is(user.dfs, spec->output, hidden);
+    int r = committed ? 0 : job_notes_write_outcome(system, outcome, false, e);
+    if (r == 0 && !committed && hidden != 0) {
+        r = remove_hidden(user, spec, hidden, &committed, e);
+    }
+    if (r == 0 && committed) {
+        outcome->status.state = JOB_STATE_SUCCEEDED;
+        r = job_notes_write_outcome(system, outcome, false, e);
+    }
     return r;
 }

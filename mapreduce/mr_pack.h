@@ -12,6 +12,7 @@
 void job_spec_pack(const struct job_spec *from, struct buf *out);
 void job_record_pack(const struct job_record *from, struct buf *out);
 void job_status_pack(const struct job_status *from, struct buf *out);
+void job_outcome_pack(const struct job_outcome *from, struct buf *out);
 void worker_message_pack(const struct worker_message *from, struct buf *out);
 void master_message_pack(const struct master_message *from, struct buf *out);
 
@@ -22,6 +23,8 @@ int job_record_unpack(struct span bytes, struct arena *arena, struct job_record 
                       struct err *e) MUST_CHECK;
 int job_status_unpack(struct span bytes, struct arena *arena, struct job_status *ret,
                       struct err *e) MUST_CHECK;
+int job_outcome_unpack(struct span bytes, struct arena *arena, struct job_outcome *ret,
+                       struct err *e) MUST_CHECK;
 int worker_message_unpack(struct span bytes, struct arena *arena, struct worker_message *ret,
                           struct err *e) MUST_CHECK;
 int master_message_unpack(struct span bytes, struct arena *arena, struct master_message *ret,

@@ -32,6 +32,7 @@ static Trireme__V1__JobFile *file_to_wire(const struct job_file *from, struct ar
     SAME(executable);
     SAME(length);
     SAME(crc32c);
+    to->data = (ProtobufCBinaryData){from->data.length, (uint8_t *)from->data.data};
     return to;
 }
 
@@ -47,6 +48,7 @@ static int file_from_wire(const Trireme__V1__JobFile *from, struct arena *arena,
     SAME(executable);
     SAME(length);
     SAME(crc32c);
+    to->data = (struct span){arena_copy(arena, from->data.data, from->data.len), from->data.len};
     return 0;
 }
 
@@ -345,6 +347,33 @@ int job_status_from_wire(const Trireme__V1__JobStatus *from, struct arena *arena
     int r = counters_from_wire(from->counters, from->n_counters, arena, &to->counters, e);
     if (r == 0) {
         *ret = status;
+    }
+    return r;
+}
+
+Trireme__V1__JobOutcome *job_outcome_to_wire(const struct job_outcome *from, struct arena *arena)
+{
+    Trireme__V1__JobOutcome *to =
+        NEW(arena, Trireme__V1__JobOutcome, trireme__v1__job_outcome__init);
+    to->format = TRIREME_DISK_FORMAT;
+    SAME(hidden);
+    to->status = job_status_to_wire(&from->status, arena);
+    return to;
+}
+
+int job_outcome_from_wire(const Trireme__V1__JobOutcome *from, struct arena *arena,
+                          struct job_outcome *ret, struct err *e)
+{
+    if (from->format > TRIREME_DISK_FORMAT) {
+        return err_set(e, ERR_VERSION, "job outcome of format %u, newer than %d", from->format,
+                       TRIREME_DISK_FORMAT);
+    }
+    if (from->format == 0 || !from->status) {
+        return err_set(e, ERR_CORRUPT, "job outcome without a status");
+    }
+    int r = job_status_from_wire(from->status, arena, &ret->status, e);
+    if (r == 0) {
+        ret->hidden = from->hidden;
     }
     return r;
 }
@@ -731,6 +760,7 @@ int master_message_from_wire(const Trireme__V1__MasterMessage *from, struct aren
 DEFINE_PACK(job_spec, JobSpec, job_spec)
 DEFINE_PACK(job_record, JobRecord, job_record)
 DEFINE_PACK(job_status, JobStatus, job_status)
+DEFINE_PACK(job_outcome, JobOutcome, job_outcome)
 DEFINE_PACK(worker_message, WorkerMessage, worker_message)
 DEFINE_PACK(master_message, MasterMessage, master_message)
 

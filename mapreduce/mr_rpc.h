@@ -22,6 +22,9 @@ int job_record_from_wire(const Trireme__V1__JobRecord *from, struct arena *arena
 Trireme__V1__JobStatus *job_status_to_wire(const struct job_status *from, struct arena *arena);
 int job_status_from_wire(const Trireme__V1__JobStatus *from, struct arena *arena,
                          struct job_status *ret, struct err *e) MUST_CHECK;
+Trireme__V1__JobOutcome *job_outcome_to_wire(const struct job_outcome *from, struct arena *arena);
+int job_outcome_from_wire(const Trireme__V1__JobOutcome *from, struct arena *arena,
+                          struct job_outcome *ret, struct err *e) MUST_CHECK;
 Trireme__V1__WorkerMessage *worker_message_to_wire(const struct worker_message *from,
                                                    struct arena *arena);
 int worker_message_from_wire(const Trireme__V1__WorkerMessage *from, struct arena *arena,

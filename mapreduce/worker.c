@@ -290,6 +290,7 @@ void worker_leave(struct mr_worker_process *w)
     w->leaving = true;
     rpc_timer_cancel(w->options.loop, &w->rejoin_timer);
     rpc_timer_cancel(w->options.loop, &w->beat_timer);
+    rpc_timer_cancel(w->options.loop, &w->quiet_timer);
     tasks_drop_all(w, "its worker was told to end");
     worker_metrics_tick(w);
     LIST_FOR_EACH_SAFE(node, &w->warm)

@@ -23,6 +23,8 @@ enum {
     WORKER_REJOIN_MS_MAX = 1000,
     WORKER_MRMASTER_COUNT_MAX = 8,
     WORKER_WARM_MAX = 2,           /* task processes started ahead */
+    WORKER_QUIET_MS = 25,          /* after a task has begun none is started ... */
+    WORKER_ROW_MS = 50,            /* ... unless the one before began only so long ago */
     WORKER_WARM_WAIT_MS_MIN = 500, /* after one that ended by itself; doubles ... */
     WORKER_WARM_WAIT_MS_MAX = 60 * 1000,
     WORKER_BEAT_BYTES = 1024 * 1024, /* of ends in one beat; what is left goes with the next one */
@@ -127,11 +129,13 @@ struct mr_worker_process {
     time_ms rejoin_ms;
     struct rpc_timer rejoin_timer;
     struct rpc_timer beat_timer;
+    struct rpc_timer quiet_timer; /* set: no process is started ahead just now */
     uint64_t next_task;
     uint64_t sequence;
     struct list warm;
     time_ms warm_after;   /* no process is started ahead before that */
     time_ms warm_wait_ms; /* 0: the last one did well */
+    time_ms started_ms;   /* mono: when a task was last given to a process */
     struct list tasks;    /* with an attempt, or ending */
     struct list ended;
     struct list pages; /* of the past, not yet sent to the mrmaster that we have joined */

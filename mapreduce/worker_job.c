@@ -23,7 +23,8 @@ struct load {
     struct mr_worker_process *w;
     struct worker_job *job;
     struct dfs *dfs;
-    const struct job_spec *spec; /* the job's; it waits for us */
+    const char *id;              /* the job's, which waits for us */
+    const struct job_spec *spec; /* likewise */
     char *directory;
     int code;
     struct err err;
@@ -34,7 +35,7 @@ static void load_done(void *arg);
 static void load_run(struct job *work)
 {
     struct load *load = CONTAINER_OF(work, struct load, work);
-    load->code = job_files_fetch(load->dfs, load->spec, load->directory, &load->err);
+    load->code = job_files_fetch(load->dfs, load->id, load->spec, load->directory, &load->err);
     rpc_loop_post(load->w->options.loop, load_done, load);
 }
 
@@ -154,6 +155,7 @@ static void load_start(struct mr_worker_process *w, struct worker_job *job)
     load->w = w;
     load->job = job;
     load->dfs = w->dfs;
+    load->id = job->id;
     load->spec = &job->spec;
     load->directory = buf_detach(&path, NULL);
     job->files = FILES_LOADING;

@@ -429,7 +429,8 @@ static void warm_later(struct mr_worker_process *w)
 
 void tasks_warm(struct mr_worker_process *w)
 {
-    if (w->warm_wait_ms > 0 && clock_mono_ms() < w->warm_after) {
+    bool failing = w->warm_wait_ms > 0 && clock_mono_ms() < w->warm_after;
+    if (failing || rpc_timer_is_set(&w->quiet_timer)) {
         return;
     }
     size_t warm = list_count(&w->warm);
@@ -442,6 +443,27 @@ void tasks_warm(struct mr_worker_process *w)
         }
         list_push_back(&w->warm, &task->link);
         warm++;
+    }
+}
+
+static void on_quiet_timer(void *arg)
+{
+    tasks_warm(arg);
+}
+
+/* A process was taken. To start another needs a processor for some milliseconds, about as long as
+ * the task of a short job runs, so it has to wait; but not in a row of short tasks, where the next
+ * one needs it. */
+static void tasks_warm_soon(struct mr_worker_process *w)
+{
+    time_ms now = clock_mono_ms();
+    bool row = now - w->started_ms < WORKER_ROW_MS;
+    w->started_ms = now;
+    if (row) {
+        rpc_timer_cancel(w->options.loop, &w->quiet_timer);
+        tasks_warm(w);
+    } else {
+        rpc_timer_set(w->options.loop, &w->quiet_timer, now + WORKER_QUIET_MS, on_quiet_timer, w);
     }
 }
 
@@ -506,7 +528,7 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     if (job) {
         task_tell_maps(task, job);
     }
-    tasks_warm(w);
+    tasks_warm_soon(w);
 }
 
 void tasks_tell_maps(struct mr_worker_process *w, const struct worker_job *job)

@@ -96,7 +96,7 @@ static bool replace_all(struct cli *cli, const char *path, const struct dfs_stat
     }
     ok = ok && replace(cli, path, was, length);
     for (size_t i = 0; ok && i < xattrs.count; i++) {
-        ok = dfs_set_xattr(cli->dfs, path, &xattrs.items[i], DFS_XATTR_SET, &e) == 0;
+        ok = dfs_set_xattr(cli->dfs, path, &xattrs.items[i], DFS_XATTR_SET, NULL, &e) == 0;
         if (!ok) {
             cli_dfs_error(cli, path, &e);
         }

@@ -24,8 +24,8 @@ static void set_one(struct cli *cli, const char *path, const struct dfs_xattr *x
 {
     struct dfs_err e = {0};
     int r = cli->options.remove_name
-                ? dfs_remove_xattr(cli->dfs, path, cli->options.remove_name, &e)
-                : dfs_set_xattr(cli->dfs, path, xattr, DFS_XATTR_SET, &e);
+                ? dfs_remove_xattr(cli->dfs, path, cli->options.remove_name, NULL, &e)
+                : dfs_set_xattr(cli->dfs, path, xattr, DFS_XATTR_SET, NULL, &e);
     if (r < 0) {
         cli_dfs_error(cli, path, &e);
     }

@@ -26,7 +26,7 @@ static bool get_all(struct cli *cli, const char *path, struct dfs_xattrs *ret)
 static void set_one(struct cli *cli, const char *path, const struct dfs_xattr *xattr)
 {
     struct dfs_err e = {0};
-    if (dfs_set_xattr(cli->dfs, path, xattr, DFS_XATTR_SET, &e) < 0) {
+    if (dfs_set_xattr(cli->dfs, path, xattr, DFS_XATTR_SET, NULL, &e) < 0) {
         cli_dfs_error(cli, path, &e);
     }
 }

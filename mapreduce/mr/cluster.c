@@ -17,6 +17,7 @@ enum { STORE_PATIENCE_MS = 2 * 60 * 1000 };
 
 static volatile sig_atomic_t interrupted;
 static bool catching;
+static bool left_open; /* connections, for the end of the process */
 
 static void on_interrupt(int signal_number)
 {
@@ -134,6 +135,26 @@ int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, st
     }
     struct dfs_err de = {0};
     return dfs_connect(&options, ret_dfs, &de) < 0 ? err_from_dfs(e, &de, "the store") : 0;
+}
+
+/* Taking gRPC's threads and connections down one by one costs an empty job a tenth of its time.
+ * Checkers of leaks get it. */
+void cluster_leave(struct mr_client *client, struct dfs *dfs)
+{
+#ifdef __SANITIZE_ADDRESS__
+    mr_client_close(client);
+    dfs_disconnect(dfs);
+#else
+    left_open = left_open || client || dfs;
+#endif
+}
+
+int cluster_end(int status)
+{
+    if (left_open) {
+        _exit(status);
+    }
+    return status;
 }
 
 int cluster_fail(const char *verb, int code, const struct err *e)

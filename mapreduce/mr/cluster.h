@@ -62,6 +62,13 @@ int cluster_open_client(const struct cluster_options *o, time_ms patience_ms,
 int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs,
                        struct err *e) MUST_CHECK;
 
+/* Done with the cluster, as the last thing that a command does. The connections may stay until the
+ * process ends, which main() sees to with cluster_end(). Both may be NULL. */
+void cluster_leave(struct mr_client *client, struct dfs *dfs);
+/* After all output was flushed: ends the process if connections were left open, else returns
+ * `status`. */
+int cluster_end(int status);
+
 /* "mr VERB: message" on stderr. Returns the exit code: 2 for ERR_INVALID, else 1. */
 int cluster_fail(const char *verb, int code, const struct err *e);
 

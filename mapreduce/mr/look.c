@@ -22,7 +22,7 @@ int look_end(struct look *l, int code)
     if (code < 0) {
         code = cluster_fail(l->verb, code, &l->err);
     }
-    mr_client_close(l->client);
+    cluster_leave(l->client, NULL);
     arena_deinit(&l->arena);
     config_deinit(&l->config);
     return code;

@@ -5,6 +5,7 @@
 #include "common/config.h"
 #include "common/macros.h"
 #include "common/parse.h"
+#include "mapreduce/mr/cluster.h"
 #include "mapreduce/mr/commands.h"
 #include "mapreduce/mr/options.h"
 #include "mapreduce/mr/run_cluster.h"
@@ -142,5 +143,5 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "mr: cannot write to standard output\n");
         code = code == 0 ? 1 : code;
     }
-    return code;
+    return cluster_end(code);
 }

@@ -19,6 +19,7 @@
 #include "common/limits.h"
 #include "common/sys.h"
 #include "mapreduce/job_files.h"
+#include "mapreduce/job_notes.h"
 #include "mapreduce/master_store.h"
 #include "mapreduce/mr/look.h"
 #include "mapreduce/task_io.h"
@@ -60,18 +61,17 @@ static uint64_t fence_of_job(const char *job)
 
 static int find_job(struct replay *p, struct err *e)
 {
-    struct store_at at = {.dfs = p->o->dfs};
     if (!attempt_name_parse(p->o->attempt, &p->name)) {
         return look_bad_attempt(p->o->attempt, e);
     }
-    int r = store_find_record(p->o->dfs, p->name.job, &p->arena, &p->record, e);
+    int r = job_notes_find(p->o->dfs, p->name.job, &p->arena, &p->record, e);
     if (r < 0) {
         return err_wrap(e, r, "%s", p->o->attempt);
     }
     if (p->name.fence < fence_of_job(p->record.job)) {
         return look_no_attempt(p->o->attempt, p->record.job, e);
     }
-    r = store_read_plan_note(at, p->record.job, &p->note, e);
+    r = job_notes_read_plan(p->o->dfs, p->record.job, &p->note, e);
     if (r == ERR_NOT_FOUND && p->record.job) {
         r = err_set(e, r, "%s never came as far as having tasks", p->record.job);
     }
@@ -107,7 +107,7 @@ static int make_directories(struct replay *p, struct err *e)
     }
     p->work = arena_printf(&p->arena, "%s/work", p->directory);
     p->temporary = arena_printf(&p->arena, "%s/temporary", p->directory);
-    return sys_mkdir_p(p->temporary, e);
+    return sys_mkdir_scratch(p->temporary, e);
 }
 
 /* After the files are here. */
@@ -361,7 +361,7 @@ int replay_run(const struct replay_options *options, struct task_result *result,
     int r = find_job(&p, e);
     r = r < 0 ? r : plan(&p, e);
     r = r < 0 ? r : make_directories(&p, e);
-    r = r < 0 ? r : job_files_fetch(options->dfs, &p.record.spec, p.work, e);
+    r = r < 0 ? r : job_files_fetch(options->dfs, p.record.job, &p.record.spec, p.work, e);
     r = r < 0 ? r : make_job(&p, e);
     if (r == 0) {
         r = p.name.reduce ? replay_reduce(&p, result, e) : replay_map(&p, result, e);

@@ -63,15 +63,17 @@ static int resolve_paths(struct run *r, struct err *e)
 }
 
 /* A total order needs to know how many reduces there are, and where their ranges begin. */
-static int find_boundaries(struct run *r, struct err *e)
+static bool needs_boundaries(struct run *r)
 {
     uint32_t given = r->job.reduces;
     r->job.reduces = given == 1 && r->spec.reduces == 0 ? 2 : given;
     bool total = job_wants_boundaries(&r->job);
     r->job.reduces = given;
-    if (!total || r->spec.map_only) {
-        return 0;
-    }
+    return total && !r->spec.map_only;
+}
+
+static int find_boundaries(struct run *r, struct err *e)
+{
     struct arena arena = ARENA_INIT;
     struct worker_list workers = {NULL, 0};
     uint32_t slots = 0;
@@ -96,8 +98,17 @@ static int prepare(struct run *r, struct err *e)
     code = code < 0 ? code : run_command_job(r->command, r->library.job, &r->job, e);
     code = code < 0 ? code : spec_fill(r->command, &r->job, &r->arena, &r->spec, e);
     code = code < 0 ? code : spec_commands(r->command, &r->uploads, &r->arena, &r->spec, e);
+    code = code < 0 ? code : uploads_read_small(&r->uploads, e);
     code = code < 0 ? code : cluster_open_client(&o->cluster, CLUSTER_RUN_MS, &r->client, e);
     return code < 0 ? code : cluster_open_store(&o->cluster, &r->dfs, e);
+}
+
+/* What takes the store's time. mrmaster would find the same mistakes, but only afterwards. */
+static int use_store(struct run *r, bool boundaries, struct err *e)
+{
+    int code = store_check_submission(r->dfs, &r->spec, e);
+    code = code < 0 || !boundaries ? code : find_boundaries(r, e);
+    return code < 0 ? code : uploads_send(&r->uploads, r->dfs, r->submission, e);
 }
 
 static int submit(struct run *r, struct err *e)
@@ -105,10 +116,11 @@ static int submit(struct run *r, struct err *e)
     uint8_t random[16];
     rng_entropy(random, sizeof(random));
     (void)format_hex(random, sizeof(random), r->submission);
+    bool boundaries = needs_boundaries(r);
     int code = resolve_paths(r, e);
-    code = code < 0 ? code : store_check_submission(r->dfs, &r->spec, e);
-    code = code < 0 ? code : find_boundaries(r, e);
-    code = code < 0 ? code : uploads_send(&r->uploads, r->dfs, r->submission, e);
+    if (code == 0 && (boundaries || !uploads_all_small(&r->uploads))) {
+        code = use_store(r, boundaries, e);
+    }
     if (code == 0 && cluster_interrupted()) {
         code = err_set(e, ERR_CANCELLED, "interrupted, nothing was submitted");
     }
@@ -237,8 +249,7 @@ static int watch(struct run *r)
 
 static void release(struct run *r)
 {
-    mr_client_close(r->client);
-    dfs_disconnect(r->dfs);
+    cluster_leave(r->client, r->dfs);
     uploads_deinit(&r->uploads);
     job_deinit(&r->job);
     job_library_close(&r->library);

@@ -142,6 +142,50 @@ int uploads_localize(struct uploads *u, const char *command, const char **ret_co
     return 0;
 }
 
+/* ---- With the submission ---- */
+
+static void keep(struct uploads *u, struct upload_file *file, const struct buf *bytes)
+{
+    file->small = true;
+    file->file = (struct job_file){
+        .store_path = "",
+        .data = {arena_copy(&u->arena, bytes->data, bytes->length), bytes->length},
+        .name = file->name,
+        .executable = file->executable,
+        .length = bytes->length,
+        .crc32c = crc32c_extend(0, bytes->data, bytes->length)};
+}
+
+int uploads_read_small(struct uploads *u, struct err *e)
+{
+    size_t left = JOB_SMALL_BYTES_MAX;
+    struct buf bytes = BUF_INIT;
+    int r = 0;
+    for (size_t i = 0; i < u->count && r == 0; i++) {
+        struct upload_file *file = &u->files[i];
+        buf_clear(&bytes);
+        r = file->in_store ? ERR_TOO_LARGE : sys_read_file(file->path, left, &bytes, e);
+        if (r == 0) {
+            left -= bytes.length;
+            keep(u, file, &bytes);
+        } else if (r == ERR_TOO_LARGE) {
+            r = 0;
+        }
+    }
+    buf_deinit(&bytes);
+    return r;
+}
+
+bool uploads_all_small(const struct uploads *u)
+{
+    for (size_t i = 0; i < u->count; i++) {
+        if (!u->files[i].small) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- Into the store ---- */
 
 /* Where a file's bytes come from: a descriptor of this machine, or a file of the store. */
@@ -243,7 +287,7 @@ static int send_file(struct uploads *u, struct upload_file *file, struct dfs *df
 int uploads_send(struct uploads *u, struct dfs *dfs, const char *submission, struct err *e)
 {
     struct dfs_err de = {0};
-    if (u->count == 0) {
+    if (uploads_all_small(u)) {
         return 0;
     }
     char *directory = arena_printf(&u->arena, MR_UPLOADS_DIRECTORY "/%s", submission);
@@ -253,7 +297,7 @@ int uploads_send(struct uploads *u, struct dfs *dfs, const char *submission, str
     u->directory = directory;
     int r = 0;
     for (size_t i = 0; i < u->count && r == 0; i++) {
-        r = send_file(u, &u->files[i], dfs, e);
+        r = u->files[i].small ? 0 : send_file(u, &u->files[i], dfs, e);
     }
     return r;
 }

@@ -17,7 +17,8 @@ struct upload_file {
     bool executable;      /* a command, or it is here */
     bool in_store;        /* it is copied from there when the job is submitted */
     bool library;         /* the job's shared object */
-    struct job_file file; /* filled in by uploads_send() */
+    bool small;           /* it goes with the submission itself */
+    struct job_file file; /* filled in by uploads_read_small() and uploads_send() */
 };
 
 struct uploads {
@@ -42,7 +43,13 @@ int uploads_add(struct uploads *u, const char *typed, bool library, struct err *
 int uploads_localize(struct uploads *u, const char *command, const char **ret_command,
                      struct err *e) MUST_CHECK;
 
-/* Copies all files into a new directory of the store that belongs to the submission. */
+/* Reads the files of this machine that are small, as long as they are so together: they need no
+ * files in the store. After uploads_localize(). */
+int uploads_read_small(struct uploads *u, struct err *e) MUST_CHECK;
+/* All were small: there is nothing to send. */
+bool uploads_all_small(const struct uploads *u);
+
+/* Copies the other files into a new directory of the store that belongs to the submission. */
 int uploads_send(struct uploads *u, struct dfs *dfs, const char *submission,
                  struct err *e) MUST_CHECK;
 /* Takes them back, when the submission did not come to be. */

@@ -51,33 +51,15 @@ int task_environment_read(struct task_environment *env, struct err *e)
 
 /* ---- Directories ---- */
 
-/* Makes a directory below the worker's, with what is missing between. Not made durable: all of it
- * goes with the attempt. */
-static int make_directory(const char *path, size_t data_length, struct err *e)
-{
-    struct buf part = BUF_INIT;
-    const char *slash = path + data_length;
-    int r = 0;
-    while (r == 0 && slash) {
-        slash = strchr(slash + 1, '/');
-        buf_clear(&part);
-        buf_append(&part, path, slash ? (size_t)(slash - path) : strlen(path));
-        if (mkdir(part.data, 0755) < 0 && errno != EEXIST) {
-            r = err_errno(e, "mkdir %s", part.data);
-        }
-    }
-    buf_deinit(&part);
-    return r;
-}
-
-static int make_directory_of(const char *path, size_t data_length, struct err *e)
+/* Not made durable: all of it goes with the attempt. */
+static int make_directory_of(const char *path, struct err *e)
 {
     char *copy = strdup(path);
     char *slash = copy ? strrchr(copy, '/') : NULL;
     int r = 0;
     if (slash) {
         *slash = '\0';
-        r = make_directory(copy, data_length, e);
+        r = sys_mkdir_scratch(copy, e);
     }
     free(copy);
     return r;
@@ -96,7 +78,7 @@ static const char *path_of(struct attempt *a, enum task_path which)
 static int open_log(struct attempt *a, struct err *e)
 {
     const char *path = path_of(a, TASK_PATH_LOG);
-    int r = make_directory_of(path, strlen(a->env.data), e);
+    int r = make_directory_of(path, e);
     if (r < 0) {
         return r;
     }
@@ -128,7 +110,7 @@ static int make_work(struct attempt *a, struct err *e)
     const struct job_spec *spec = a->assignment->spec;
     a->work = path_of(a, TASK_PATH_WORK);
     a->temp = arena_printf(&a->arena, "%s/.tmp", a->work);
-    int r = make_directory(a->temp, strlen(a->env.data), e);
+    int r = sys_mkdir_scratch(a->temp, e);
     for (size_t i = 0; i < spec->file_count && r == 0; i++) {
         r = link_file(a, &spec->files[i], e);
     }

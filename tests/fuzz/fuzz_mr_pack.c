@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf once = BUF_INIT;
     struct err e = ERR_INIT;
     struct span bytes = {data + (size > 0), size - (size > 0)};
-    switch (size > 0 ? data[0] % 5 : 0) { /* table */
+    switch (size > 0 ? data[0] % 6 : 0) { /* table */
     case 0:
         AGAIN(job_spec);
         break;
@@ -32,6 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 3:
         AGAIN(worker_message);
+        break;
+    case 4:
+        AGAIN(job_outcome);
         break;
     default:
         AGAIN(master_message);

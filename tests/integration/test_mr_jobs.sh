@@ -204,18 +204,31 @@ echo "reporter:status:probing" >&2
 echo "hello from $mapreduce_task_attempt_id" >&2
 echo "$(cat colour) $SHAPE $my_setting $mapreduce_job_reduces $mapreduce_task_is_map $(basename "$mapreduce_map_input_file")"
 END
+uploads()
+{
+    dfs ls -C -R /system/mr/uploads | wc -l
+}
+uploaded=$(uploads)
 run --mapper ./probe --file probe --file colour --cmdenv SHAPE=round -D my.setting=7 -i /in/words -o /probe --map-only \
     --split-size 100M --name "a probe" --output-replication 1
 printf 'yellow round 7 0 true words\n' >wanted
 output_is /probe wanted
 says '^.Probe$'
 says '^..Runs=2$'
+[ "$(uploads)" = "$uploaded" ] || fail "small files were uploaded"
 job=$(mr list --all | head -n 1 | cut -f 1)
 mr status "$job" | grep "$job succeeded (a probe)" >/dev/null || fail "mr status"
 attempt=$(mr logs "$job" | cut -f 1)
 mr logs "$job" "$attempt" | grep -x "hello from $attempt" >/dev/null || fail "mr logs JOB ATTEMPT"
 mr logs "$attempt" | grep -x "hello from $attempt" >/dev/null || fail "mr logs ATTEMPT"
 mr counters "$job" --json | /usr/bin/python3 -c 'import json, sys; assert json.load(sys.stdin)["Probe"]["Runs"] == 2'
+random_file large 65537 # does not go with the submission, as the other files do
+run --mapper 'cat >/dev/null; cat large; cat colour' --file large --file colour -i /in/words -o /large --map-only --split-size 100M \
+    --output-replication 1
+cat large colour >wanted
+dfs cat '/large/part-*' >got
+cmp -n 65537 got wanted || fail "a large file was changed" # a last line may get its newline
+[ "$(uploads)" = $((uploaded + 2)) ] || fail "not one file in one new directory of uploads"
 
 say "what is wrong is said"
 run_fails 1 'input /nowhere does not exist' --mapper cat -i /nowhere

@@ -31,12 +31,12 @@ log_of()
     echo "$CLUSTER/$1/log"
 }
 
-# master NAME ADDRESS: starts a mrmaster; ${pid_of[NAME]} is its process. Returns when it serves.
+# master NAME ADDRESS [OPTION...]: starts a mrmaster; ${pid_of[NAME]} is its process. Returns when it serves.
 declare -A pid_of
 master()
 {
     mkdir "$CLUSTER/$1"
-    setpriv --pdeathsig KILL mrmaster --data "$CLUSTER/$1/data" --masters "$DFS_MASTER" --listen "$2" 2>"$(log_of "$1")" &
+    setpriv --pdeathsig KILL mrmaster --data "$CLUSTER/$1/data" --masters "$DFS_MASTER" --listen "$2" "${@:3}" 2>"$(log_of "$1")" &
     pid_of[$1]=$!
     wait_until 20 grep -q 'serving address' "$(log_of "$1")"
 }
@@ -104,4 +104,15 @@ master d "$second"
 is_deposed c
 job three || fail "$(cat three.out)"
 is_right /three
+
+say "jobs that have ended are forgotten in time, however they ended"
+master e "$first" --history 1s
+is_deposed d
+expect 1 mr run -q --mapper false --attempts 1 -i /text -o /four
+mr kill "$(mr run --detach --mapper 'sleep 1000' -i /text -o /five)" >/dev/null
+nothing_is_remembered()
+{
+    [ -z "$(mr history)" ] && [ -z "$(dfs ls /system/mr/jobs)" ]
+}
+wait_until 60 nothing_is_remembered
 say "done"

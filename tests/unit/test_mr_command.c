@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include "common/buf.h"
+#include "common/crc32c.h"
+#include "common/limits.h"
 #include "common/macros.h"
 #include "common/sys.h"
 #include "mapreduce/mr/options.h"
@@ -233,11 +235,19 @@ static void test_refused(void **state)
 
 /* ---- Commands ---- */
 
-static void make_file(const char *path)
+static void make_file_of(const char *path, size_t bytes)
 {
     FILE *f = fopen(path, "w");
     assert_non_null(f);
+    while (bytes-- > 0) {
+        assert_int_equal(fputc('x', f), 'x');
+    }
     assert_int_equal(fclose(f), 0);
+}
+
+static void make_file(const char *path)
+{
+    make_file_of(path, 0);
 }
 
 static void assert_localized(struct uploads *u, const char *command, const char *wanted)
@@ -277,6 +287,44 @@ static void test_commands(void **state)
     assert_int_equal(uploads_add(&u, "bin/r.py#a/b", false, NULL), ERR_INVALID);
     assert_int_equal(uploads_add(&u, "bin", false, NULL), ERR_UNSUPPORTED);
     assert_int_equal(uploads_add(&u, "none", false, NULL), ERR_NOT_FOUND);
+    uploads_deinit(&u);
+    assert_int_equal(chdir("/"), 0);
+    assert_int_equal(sys_remove_tree(directory.data, NULL), 0);
+    buf_deinit(&directory);
+}
+
+/* Which files go with the submission: those of this machine that fit, in their order. */
+static void test_small_files(void **state)
+{
+    (void)state;
+    struct buf directory = BUF_INIT;
+    struct uploads u;
+    assert_int_equal(sys_make_temp_dir("mr-command", &directory, NULL), 0);
+    assert_int_equal(chdir(directory.data), 0);
+    make_file_of("most", JOB_SMALL_BYTES_MAX - 5);
+    make_file_of("more", 6);
+    make_file_of("rest", 5);
+    make_file("none");
+    uploads_init(&u);
+    assert_true(uploads_all_small(&u));
+    const char *const names[] = {"most", "more", "rest", "none"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        assert_int_equal(uploads_add(&u, names[i], false, NULL), 0);
+    }
+    assert_int_equal(uploads_read_small(&u, NULL), 0);
+    assert_true(u.files[0].small);
+    assert_false(u.files[1].small);
+    assert_true(u.files[2].small);
+    assert_true(u.files[3].small);
+    assert_false(uploads_all_small(&u));
+    assert_int_equal(u.files[2].file.length, 5);
+    assert_int_equal(u.files[2].file.crc32c, crc32c_extend(0, "xxxxx", 5));
+    assert_memory_equal(u.files[2].file.data.data, "xxxxx", 5);
+    assert_string_equal(u.files[3].file.store_path, "");
+    assert_int_equal(u.files[3].file.data.length, 0);
+    assert_int_equal(uploads_add(&u, "hdfs:///side", false, NULL), 0); /* it is not read here */
+    assert_int_equal(unlink("rest"), 0);
+    assert_int_equal(uploads_read_small(&u, NULL), ERR_NOT_FOUND);
     uploads_deinit(&u);
     assert_int_equal(chdir("/"), 0);
     assert_int_equal(sys_remove_tree(directory.data, NULL), 0);
@@ -325,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_flags_before_settings),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_small_files),
         cmocka_unit_test(test_progress),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "proto/mr.pb-c.h"
+
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/limits.h"
@@ -17,6 +19,7 @@
 #include "mapreduce/master_internal.h"
 #include "mapreduce/mr_methods.h"
 #include "mapreduce/mr_pack.h"
+#include "mapreduce/mr_rpc.h"
 
 enum { WAIT_MS = 100 * 1000, MAPS = 100 * 1000, SLOTS = 1000, PAST_PAGE = 1000, PLAN = 4711 };
 
@@ -554,6 +557,68 @@ static void outputs_that_come_late(void **state)
     scheduler_check(w->master->scheduler);
 }
 
+struct answer {
+    bool came;
+    int code;
+};
+
+static void on_answer(void *arg, const struct rpc_result *result,
+                      const struct ProtobufCMessage *reply)
+{
+    struct answer *answer = arg;
+    (void)reply;
+    *answer = (struct answer){true, result->code};
+}
+
+/* How the submission of a job with these files ends. */
+static int submit(struct world *w, struct job_file *files, size_t count)
+{
+    static const char *inputs[] = {"/in"};
+    static char submission[] = "0123456789abcdef0123456789abcdef";
+    struct job_spec spec = {.name = "small files",
+                            .inputs = inputs,
+                            .input_count = 1,
+                            .output = "/out",
+                            .mapper = "cat",
+                            .reducer = "",
+                            .combiner = "",
+                            .files = files,
+                            .file_count = count};
+    struct rpc_channel_options channel = {
+        .address = w->address, .class = RPC_CONTROL, .user = "ada"};
+    struct arena arena = ARENA_INIT;
+    struct answer answer = {false, 0};
+    Trireme__V1__SubmitRequest message = TRIREME__V1__SUBMIT_REQUEST__INIT;
+    message.submission = submission;
+    message.spec = job_spec_to_wire(&spec, &arena);
+    struct rpc_request request = {
+        .method = &mr_submit, .message = &message.base, .deadline = clock_mono_ms() + WAIT_MS};
+    assert_int_equal(rpc_channel_open(&channel, &request.channel, NULL), 0);
+    rpc_call_start(w->loop, &request, on_answer, &answer);
+    while (!answer.came) {
+        (void)rpc_loop_step(w->loop, clock_mono_ms() + 20);
+    }
+    rpc_channel_unref(request.channel);
+    arena_deinit(&arena);
+    return answer.code;
+}
+
+/* A small file comes whole, and few enough of them. */
+static void small_files_that_are_refused(void **state)
+{
+    struct world *w = *state;
+    static const char bytes[JOB_SMALL_BYTES_MAX];
+    struct job_file lacking = {.store_path = "", .name = "a", .length = 2, .data = {"x", 1}};
+    struct job_file both = {.store_path = "/b", .name = "b", .length = 1, .data = {"x", 1}};
+    struct job_file much[] = {
+        {.store_path = "", .name = "c", .length = sizeof(bytes), .data = {bytes, sizeof(bytes)}},
+        {.store_path = "", .name = "d", .length = 1, .data = {"x", 1}}};
+    assert_int_equal(submit(w, &lacking, 1), ERR_INVALID);
+    assert_int_equal(submit(w, &both, 1), ERR_INVALID);
+    assert_int_equal(submit(w, much, 2), ERR_TOO_LARGE);
+    assert_true(list_empty(&w->master->jobs));
+}
+
 int main(void)
 {
     log_init(LOG_LEVEL_ERROR, NULL, NULL);
@@ -564,6 +629,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(finished_maps_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(outputs_that_come_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(small_files_that_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

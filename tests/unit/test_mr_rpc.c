@@ -15,8 +15,19 @@
 #include "mapreduce/mr_rpc.h"
 
 static const char *inputs[] = {"/books", "/more/*.txt"};
-static struct job_file library = {"/system/mr/uploads/x/wc.so", "wc.so", true, 12345, 0xdeadbeef};
-static struct job_file files[] = {{"/u/m.py", "m.py", true, 10, 1}, {"/u/d", "data", false, 0, 0}};
+static struct job_file library = {.store_path = "/system/mr/uploads/x/wc.so",
+                                  .name = "wc.so",
+                                  .executable = true,
+                                  .length = 12345,
+                                  .crc32c = 0xdeadbeef};
+static struct job_file files[] = {{.store_path = "",
+                                   .name = "m.py",
+                                   .length = 10,
+                                   .crc32c = 1,
+                                   .data = {"0123\0"
+                                            "56789",
+                                            10}},
+                                  {.store_path = "/u/d", .name = "data"}};
 static struct job_setting settings[] = {{"a", "1"}, {"b.c", ""}, {"tab", "x\ty"}};
 static struct job_setting environment[] = {{"LANG", "C"}};
 
@@ -58,6 +69,9 @@ static void assert_file(const struct job_file *a, const struct job_file *b)
     assert_int_equal(a->executable, b->executable);
     assert_int_equal(a->length, b->length);
     assert_int_equal(a->crc32c, b->crc32c);
+    assert_int_equal(a->data.length, b->data.length);
+    assert_memory_equal(a->data.data ? a->data.data : "", b->data.data ? b->data.data : "",
+                        a->data.length);
 }
 
 static void assert_settings(const struct job_setting *a, const struct job_setting *b, size_t count)
@@ -133,6 +147,23 @@ static void test_spec(void **state)
         arena_deinit(&arena);
         buf_deinit(&bytes);
     }
+}
+
+static void test_files_of_a_spec(void **state)
+{
+    (void)state;
+    struct job_file own_library = library;
+    struct job_file own_files[] = {files[0], files[1]};
+    struct job_spec spec = {.library = &own_library, .files = own_files, .file_count = 2};
+    assert_int_equal(job_spec_file_count(&spec), 3);
+    assert_ptr_equal(job_spec_file(&spec, 0), &own_library);
+    assert_ptr_equal(job_spec_file(&spec, 2), &own_files[1]);
+    job_spec_drop_data(&spec);
+    assert_int_equal(own_files[0].data.length, 0);
+    assert_int_equal(own_files[0].length, 10); /* it is known how long it is */
+    spec.library = NULL;
+    assert_int_equal(job_spec_file_count(&spec), 2);
+    assert_ptr_equal(job_spec_file(&spec, 0), &own_files[0]);
 }
 
 static void test_record(void **state)
@@ -225,6 +256,36 @@ static void test_status(void **state)
     assert_int_equal(job_status_copy(&status, &arena, &back, NULL), 0);
     assert_int_equal(back.state, JOB_STATE_UNKNOWN);
     arena_deinit(&arena);
+}
+
+static void test_outcome(void **state)
+{
+    (void)state;
+    struct job_outcome outcome = {.hidden = 1ULL << 40,
+                                  .status = {.job = "job_3_0001",
+                                             .state = JOB_STATE_KILLED,
+                                             .name = "n",
+                                             .user = "ada",
+                                             .output = "/o",
+                                             .counters = {counters, 2},
+                                             .failure = "",
+                                             .waiting = ""}};
+    struct buf bytes = BUF_INIT;
+    struct arena arena = ARENA_INIT;
+    struct job_outcome back;
+    job_outcome_pack(&outcome, &bytes);
+    assert_int_equal(job_outcome_unpack(span_of(&bytes), &arena, &back, NULL), 0);
+    assert_int_equal(back.hidden, outcome.hidden);
+    assert_int_equal(back.status.state, JOB_STATE_KILLED);
+    assert_string_equal(back.status.output, "/o");
+    assert_counters(&back.status.counters);
+    assert_true(bytes.length > 0); /* a note of none says that there is a file */
+    assert_int_equal(job_outcome_unpack((struct span){"", 0}, &arena, &back, NULL), ERR_CORRUPT);
+    static const char newer[] = {010, TRIREME_DISK_FORMAT + 1}; /* field 1 */
+    assert_int_equal(job_outcome_unpack((struct span){newer, sizeof(newer)}, &arena, &back, NULL),
+                     ERR_VERSION);
+    arena_deinit(&arena);
+    buf_deinit(&bytes);
 }
 
 static void test_beat(void **state)
@@ -441,7 +502,7 @@ static void test_refused_specs(void **state)
     spec.reduces = JOB_REDUCE_COUNT_MAX + 1;
     assert_int_equal(unpack_changed(&spec), ERR_INVALID);
     for (size_t i = 0; i < ARRAY_COUNT(bad_names); i++) { /* they become names of local files */
-        struct job_file bad = {"/s", bad_names[i], false, 0, 0};
+        struct job_file bad = {.store_path = "/s", .name = bad_names[i]};
         spec = full_spec();
         spec.files = &bad;
         spec.file_count = 1;
@@ -480,11 +541,17 @@ static void test_attempt_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spec),           cmocka_unit_test(test_record),
-        cmocka_unit_test(test_status),         cmocka_unit_test(test_beat),
-        cmocka_unit_test(test_hello),          cmocka_unit_test(test_past),
-        cmocka_unit_test(test_master_message), cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_spec),
+        cmocka_unit_test(test_record),
+        cmocka_unit_test(test_outcome),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_beat),
+        cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_past),
+        cmocka_unit_test(test_master_message),
+        cmocka_unit_test(test_refused_specs),
         cmocka_unit_test(test_attempt_names),
+        cmocka_unit_test(test_files_of_a_spec),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -106,6 +106,9 @@ static void directories(void **state)
     assert_int_equal(sys_read_file(in_dir(state, "a/b/file"), 0, &content, &e), 0);
     assert_int_equal(sys_mkdir_p(in_dir(state, "a/b/file"), &e), ERR_NOT_DIR);
     assert_int_equal(sys_mkdir_p(in_dir(state, "a/b/file/x"), &e), ERR_NOT_DIR);
+    assert_int_equal(sys_mkdir_scratch(in_dir(state, "a/b/c/d/e"), &e), 0);
+    assert_int_equal(access(in_dir(state, "a/b/c/d/e"), X_OK), 0);
+    assert_int_equal(sys_mkdir_scratch(in_dir(state, "a/b/file/x"), &e), ERR_NOT_DIR);
     assert_int_equal(sys_fsync_dir(in_dir(state, "a/b"), &e), 0);
     assert_true(sys_fsync_dir(in_dir(state, "a/b/file"), &e) < 0);
     assert_int_equal(content.length, 0);

@@ -30,11 +30,13 @@ enum dfs_xattr_mode {
     DFS_XATTR_CREATE,  /* DFS_EEXISTS if it is */
     DFS_XATTR_REPLACE, /* DFS_ENO_XATTR if it is not */
 };
+/* conditions may be NULL, as in dfs.h. */
 DFS_EXPORT int dfs_set_xattr(struct dfs *dfs, const char *path, const struct dfs_xattr *xattr,
-                             enum dfs_xattr_mode mode, struct dfs_err *e);
+                             enum dfs_xattr_mode mode, const struct dfs_conditions *conditions,
+                             struct dfs_err *e);
 /* DFS_ENO_XATTR: it is not there. */
 DFS_EXPORT int dfs_remove_xattr(struct dfs *dfs, const char *path, const char *name,
-                                struct dfs_err *e);
+                                const struct dfs_conditions *conditions, struct dfs_err *e);
 /* The one of that name, or DFS_ENO_XATTR; name NULL: all. Release with dfs_xattrs_free(). */
 DFS_EXPORT int dfs_get_xattrs(struct dfs *dfs, const char *path, const char *name,
                               struct dfs_xattrs *ret, struct dfs_err *e);
