@@ -144,6 +144,7 @@ void kv_changes_put(struct kv_changes *c, struct span key, struct span value)
 
 void kv_changes_put_new(struct kv_changes *c, struct span key, struct span value)
 {
+    CHECK(key.length > 0);
     struct kv_change *change = map_get_bytes(&c->by_key, key.data, key.length);
     if (!change) {
         change = add(c, key);

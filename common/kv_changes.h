@@ -29,10 +29,11 @@ struct kv_changes *kv_changes_new(void);
 void kv_changes_free(struct kv_changes *c); /* accepts NULL */
 void kv_changes_clear(struct kv_changes *c);
 
-/* Both copy. Keys have at least one byte. What was found or stood on before is not valid any more.
+/* These copy. Keys have at least one byte. What was found or stood on before is not valid any more.
  */
 void kv_changes_put(struct kv_changes *c, struct span key, struct span value);
-void kv_changes_put_new(struct kv_changes *c, struct span key, struct span value); /* to the map */
+/* The map below has no such key, but for what a change here has put there. */
+void kv_changes_put_new(struct kv_changes *c, struct span key, struct span value);
 void kv_changes_del(struct kv_changes *c, struct span key);
 
 /* The map below has no such key, nor a change here. A put upon it that is deleted again leaves

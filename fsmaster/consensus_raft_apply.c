@@ -150,8 +150,8 @@ static void fetch_next(struct consensus *c)
     log_fetch_start(c, fetch);
 }
 
-/* Nobody waits for what a follower applies, while a client waits for what it writes: that goes
- * first, and more entries are then applied together. */
+/* A client waits for what a follower writes, and hardly anybody for what it applies: the write in
+ * flight goes first, and more entries are then applied together. */
 static bool apply_can_wait(const struct consensus *c)
 {
     return c->writing && c->status.role != RAFT_LEADER && c->commit - c->given < APPLY_LATE_COUNT;
@@ -160,7 +160,7 @@ static bool apply_can_wait(const struct consensus *c)
 void apply_next(struct consensus *c)
 {
     if (apply_can_wait(c)) {
-        return; /* until the write is done, at the latest */
+        return; /* until that write is done: before the next one begins */
     }
     while (c->applying < APPLIES_MAX && c->given < c->commit && !c->fetching && !c->installing &&
            !c->broken) {

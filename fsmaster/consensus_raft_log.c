@@ -126,6 +126,7 @@ static void write_done(struct job *job)
         }
         c->durable_seq = w->seq;
         log_release_held(c);
+        apply_next(c);
         log_write_next(c); /* the disk goes on while we think */
         struct raft_event event = {.kind = RAFT_WRITTEN, .written = {.seq = w->seq}};
         if (consensus_step(c, &event, &e) < 0) {

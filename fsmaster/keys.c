@@ -13,6 +13,7 @@ enum {
     ROW_FORMAT = 1,
     META_FORMAT_ERA = 2,     /* of ROW_META alone: the era stands at its end */
     INODE_FORMAT_MORE = 2,   /* of ROW_INODE alone: what most inodes have not stands at its end */
+    SESSION_FORMAT_SEQ = 2,  /* of ROW_SESSION alone: the next seq stands at its end */
     SERVER_FORMAT_ADMIN = 2, /* of ROW_SERVER alone: what an operator said stands at its end */
 };
 
@@ -533,26 +534,32 @@ int fence_decode(struct span value, struct fence_row *ret)
 
 void session_encode(const struct session_row *session, struct buf *ret_value)
 {
-    begin(ret_value);
+    bool old = session->next_seq == SESSION_SEQ_UNKNOWN;
+    buf_clear(ret_value);
+    buf_append_byte(ret_value, old ? ROW_FORMAT : SESSION_FORMAT_SEQ);
     buf_append_u64le(ret_value, session->acked_below);
     buf_append_u64le(ret_value, session->used_ms);
     buf_append_u64le(ret_value, session->due_ms);
     put_string(ret_value, session->user);
-    if (session->next_seq != SESSION_SEQ_UNKNOWN) {
+    if (!old) {
         buf_append_u64le(ret_value, session->next_seq);
     }
 }
 
 int session_decode(struct span value, struct session_row *ret)
 {
-    struct reader r = reader_of(value);
+    struct reader r = {cursor_of(value.data, value.length), false};
+    uint8_t format = take_u8_in(&r, ROW_FORMAT, UINT8_MAX);
+    r.newer = format > SESSION_FORMAT_SEQ;
     ret->acked_below = cursor_u64le(&r.c);
     ret->used_ms = cursor_u64le(&r.c);
     ret->due_ms = cursor_u64le(&r.c);
     take_chars(&r, ret->user, LIMIT_HOST_BYTES_MAX);
-    bool old = r.c.left == 0;
-    ret->next_seq = old ? SESSION_SEQ_UNKNOWN : cursor_u64le(&r.c);
-    r.c.failed = r.c.failed || (!old && ret->next_seq == SESSION_SEQ_UNKNOWN);
+    ret->next_seq = SESSION_SEQ_UNKNOWN;
+    if (format == SESSION_FORMAT_SEQ) {
+        ret->next_seq = cursor_u64le(&r.c);
+        r.c.failed = r.c.failed || ret->next_seq == SESSION_SEQ_UNKNOWN;
+    }
     return reader_finish(&r);
 }
 

@@ -239,13 +239,16 @@ static int apply_operation(struct namespace *ns, struct ns_session *session,
         refuse(result, ERR_BUSY, "too many operations of the session are not acknowledged");
         return 0;
     }
+    if (op->seq == SESSION_SEQ_UNKNOWN) {
+        refuse(result, ERR_INVALID, "no operation has this number");
+        return 0;
+    }
     bool asks = op->seq < session->row.next_seq; /* else it cannot have been run */
     int r = asks ? reply_get(ns, op->seq, result) : ERR_NOT_FOUND;
     if (r != ERR_NOT_FOUND) {
         return r;
     }
-    uint64_t next = op->seq < SESSION_SEQ_UNKNOWN ? op->seq + 1 : SESSION_SEQ_UNKNOWN;
-    session->row.next_seq = MAX(session->row.next_seq, next);
+    session->row.next_seq = MAX(session->row.next_seq, op->seq + 1);
     return run(ns, op, result);
 }
 

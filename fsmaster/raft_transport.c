@@ -1,5 +1,6 @@
 /* A lane is one stream of ours to one peer, an inbound one stream of a peer to us. Messages of all
- * kinds begin on a lane; answers go back on the inbound that asked, or on a lane when it is gone.
+ * kinds begin on a lane; answers go back on the inbound where the peer wrote last, or on a lane
+ * when that is gone.
  *
  * When a stream is read. gRPC tells the sender at once that there is room again (WINDOW_UPDATE)
  * when somebody waits for the next message, but lets that ride along with whatever is written next
@@ -24,7 +25,7 @@
 #include "common/metrics.h"
 #include "fsmaster/raft_rpc.h"
 
-enum { UNREACHABLE_MS = 50 };
+enum { UNREACHABLE_MS = 50, FORGET_MS = 50 };
 
 enum lane_kind { LANE_MESSAGES, LANE_SNAPSHOTS, LANE_COUNT };
 
@@ -37,6 +38,7 @@ static const enum rpc_class lane_classes[] = {
 struct reading {
     bool put_off;           /* nobody waits for it yet ... */
     struct rpc_timer later; /* ... but will then */
+    bool is_late;           /* that was in vain: messages are taken as they come, until an answer */
 };
 
 struct lane {
@@ -47,7 +49,8 @@ struct lane {
     struct rpc_bytes *hello;
     struct rpc_stream *stream; /* NULL: none now */
     struct reading reading;
-    unsigned unanswered; /* messages sent on it */
+    unsigned unanswered; /* messages sent on it, about: not all are */
+    time_ms sent_ms;     /* the last of them */
     time_ms open_at_ms;  /* not before */
     time_ms backoff_ms;
     time_ms told_ms; /* when the owner was last told of a loss */
@@ -265,7 +268,7 @@ static void lane_read(void *arg)
     read_now(lane->stream, &lane->reading);
 }
 
-/* One that cannot be an answer ends the stream; the next message opens another one. */
+/* One that does not fit ends the stream; the next message opens another one. */
 static void lane_answered(struct rpc_stream *stream, struct rpc_bytes *message)
 {
     struct lane *lane = rpc_stream_state(stream);
@@ -330,7 +333,8 @@ static bool lane_open(struct lane *lane)
         .channel = channel, .method = lane_methods[lane->kind], .deadline = RPC_NO_DEADLINE};
     lane->stream = rpc_stream_open(lane->t->options.loop, &request, &lane_ops, lane);
     rpc_channel_unref(channel);
-    return rpc_stream_send_bytes(lane->stream, lane->hello) == 0;
+    CHECK(rpc_stream_send_bytes(lane->stream, lane->hello) == 0); /* an empty queue has room */
+    return true;
 }
 
 static void lane_send(struct lane *lane, struct rpc_bytes *bytes)
@@ -339,7 +343,10 @@ static void lane_send(struct lane *lane, struct rpc_bytes *bytes)
         rpc_stream_queued(lane->stream) < RAFT_LANE_BYTES_MAX &&
         rpc_stream_send_bytes(lane->stream, bytes) == 0) {
         counter_add(lane->t->sent, 1);
-        lane->unanswered++;
+        time_ms now = clock_mono_ms();
+        bool forgotten = now >= lane->sent_ms + FORGET_MS; /* what is not answered by now */
+        lane->unanswered = forgotten ? 1 : lane->unanswered + 1;
+        lane->sent_ms = now;
         lane_read(lane);
     } else {
         tell_loss(lane);
@@ -429,10 +436,17 @@ void raft_transport_set_peers(struct raft_transport *t, const struct raft_transp
 
 /* ---- Inbound --------------------------------------------------------------------------------- */
 
-static void inbound_read(void *arg)
+static void inbound_read(struct inbound *in)
+{
+    read_now(in->stream, &in->reading);
+}
+
+/* A slow disk: the sender goes on, and what it sends is to share the next flush. */
+static void inbound_read_late(void *arg)
 {
     struct inbound *in = arg;
-    read_now(in->stream, &in->reading);
+    in->reading.is_late = true;
+    inbound_read(in);
 }
 
 static void inbound_finish(struct inbound *in, int code, const char *text)
@@ -451,6 +465,7 @@ static bool inbound_send(struct inbound *in, struct rpc_bytes *bytes)
         return false;
     }
     counter_add(in->t->sent, 1);
+    in->reading.is_late = false;
     if (in->reading.put_off) {
         inbound_read(in);
     }
@@ -484,11 +499,11 @@ static void inbound_message(struct rpc_stream *stream, struct rpc_bytes *message
     if (in->finished) {
         return;
     }
-    put_off(stream, &in->reading, inbound_read, in);
+    put_off(stream, &in->reading, inbound_read_late, in);
     int r = take_bytes(in->t, message, in->takes_answers ? in : NULL, &e);
     if (r < 0) {
         inbound_finish(in, r, err_message(&e));
-    } else if (!in->takes_answers) {
+    } else if (in->reading.put_off && (!in->takes_answers || in->reading.is_late)) {
         inbound_read(in);
     }
 }

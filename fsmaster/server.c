@@ -467,7 +467,7 @@ static void run_until_idle(struct server *s)
 static void free_rpc(struct server *s)
 {
     rpc_server_free(s->rpc);
-    (void)mailbox_run(s->mailbox, 0); /* ends of streams, which go to the loop once more */
+    (void)mailbox_run(s->mailbox, 0); /* lost messages, which name the transport */
     mailbox_set_waker(s->mailbox, NULL, NULL);
     rpc_pool_free(s->chunk_caller.pool);
     rpc_loop_free(s->loop);

@@ -27,6 +27,7 @@ struct load_lane {
     uint64_t seq;      /* for the ask: of the last operation */
     uint64_t begun_us; /* of the call in flight */
     struct arena arena;
+    size_t asked;            /* operations of the call in flight, for the ask */
     struct load_file *files; /* open ones, for the ask */
     size_t file_count;
     size_t file_capacity;

@@ -70,6 +70,7 @@ static ProtobufCMessage *create_request(struct load_lane *lane)
     request->session = session_of(lane);
     request->acked_below = lane->seq + 1;
     request->n_operations = load->ops;
+    lane->asked = load->ops;
     request->operations = arena_alloc(&lane->arena, load->ops * sizeof(void *));
     for (uint32_t i = 0; i < load->ops; i++) {
         request->operations[i] = create_op(lane);
@@ -90,8 +91,8 @@ static void mutate_check(struct load_lane *lane, const ProtobufCMessage *reply)
 {
     const Trireme__V1__MutateReply *mutated = (const void *)reply;
     const struct load *load = lane->load;
-    if (!load->finishing && mutated->n_results != load->ops) {
-        bench_fail("%zu results for %u operations", mutated->n_results, load->ops);
+    if (mutated->n_results != lane->asked) {
+        bench_fail("%zu results for %zu operations", mutated->n_results, lane->asked);
     }
     for (size_t i = 0; i < mutated->n_results; i++) {
         const Trireme__V1__OperationResult *result = mutated->results[i];
@@ -116,6 +117,7 @@ static ProtobufCMessage *close_request(struct load_lane *lane)
     request->session = session_of(lane);
     request->acked_below = lane->seq + 1;
     request->n_operations = count;
+    lane->asked = count;
     request->operations = arena_alloc(&lane->arena, count * sizeof(void *));
     for (size_t i = 0; i < count; i++) {
         const struct load_file *file = &lane->files[--lane->file_count];

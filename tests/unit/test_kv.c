@@ -137,7 +137,13 @@ static void compare_with_memory(const char *name, struct kv_batch *new_batch(str
         struct span key = random_key(&rng, bytes);
         bool deletes = rng_below(&rng, 3) == 0;
         (void)snprintf(number, sizeof(number), "%d", i);
-        for (int v = 0; v < 2 && !deletes; v++) {
+        struct buf had = BUF_INIT;
+        bool is_new = !deletes && kv_view_get(&views[1], key, &had) == ERR_NOT_FOUND;
+        buf_deinit(&had);
+        for (int v = 0; v < 2 && is_new; v++) {
+            kv_view_put_new(&views[v], key, text(number));
+        }
+        for (int v = 0; v < 2 && !deletes && !is_new; v++) {
             kv_view_put(&views[v], key, text(number));
         }
         for (int v = 0; v < 2 && deletes; v++) {

@@ -74,6 +74,25 @@ static void test_absent_below(void **state)
     kv_changes_free(c);
 }
 
+static void test_new_below(void **state)
+{
+    (void)state;
+    struct kv_changes *c = kv_changes_new();
+    kv_changes_put_new(c, text("new"), text("value"));
+    assert_span(kv_changes_find(c, text("new"))->value, "value");
+    kv_changes_del(c, text("new"));
+    assert_true(kv_changes_find(c, text("new"))->deleted);
+    assert_true(kv_changes_find(c, text("new"))->is_new);
+
+    /* There until it is deleted here, so the deletion is not nothing. */
+    kv_changes_del(c, text("old"));
+    kv_changes_put_new(c, text("old"), text("value"));
+    kv_changes_del(c, text("old"));
+    assert_true(kv_changes_find(c, text("old"))->deleted);
+    assert_false(kv_changes_find(c, text("old"))->is_new);
+    kv_changes_free(c);
+}
+
 /* Keys that share their first nine bytes, or end within them, differ only beyond the number that
  * they are first compared by. */
 static struct span random_key(struct rng *rng, char bytes[16])
@@ -186,9 +205,8 @@ static void test_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_newest_wins),
-        cmocka_unit_test(test_absent_below),
-        cmocka_unit_test(test_order),
+        cmocka_unit_test(test_newest_wins), cmocka_unit_test(test_absent_below),
+        cmocka_unit_test(test_new_below),   cmocka_unit_test(test_order),
         cmocka_unit_test(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

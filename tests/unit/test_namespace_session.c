@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "fsmaster/keys.h"
 #include "tests/lib/namespace_fixture.h"
 
 static int setup(void **state)
@@ -71,6 +72,44 @@ static void test_once(void **state)
     assert_int_equal(mkdir_seq(f, 1, 2, "/tmp/e").code, ERR_STALE); /* a late request */
     assert_true(mkdir_seq(f, 1, 3, "/tmp/e").repeated);
     assert_int_equal(fixture_stat(f, "/tmp/e", NULL), ERR_NOT_FOUND);
+}
+
+/* In any order, and up to the last number. */
+static void test_once_in_any_order(void **state)
+{
+    struct fixture *f = *state;
+    const uint64_t last = UINT64_MAX - 1;
+    assert_int_equal(mkdir_seq(f, 1, 3, "/tmp/c").code, 0);
+    assert_false(mkdir_seq(f, 1, 1, "/tmp/a").repeated);
+    assert_true(mkdir_seq(f, 1, 3, "/tmp/c").repeated);
+    assert_true(mkdir_seq(f, 1, 1, "/tmp/a").repeated);
+    assert_false(mkdir_seq(f, 1, 2, "/tmp/b").repeated);
+    assert_int_equal(mkdir_seq(f, last, last, "/tmp/d").code, 0);
+    assert_true(mkdir_seq(f, last, last, "/tmp/d").repeated);
+    assert_int_equal(mkdir_seq(f, last, UINT64_MAX, "/tmp/e").code, ERR_INVALID);
+    assert_int_equal(fixture_stat(f, "/tmp/e", NULL), ERR_NOT_FOUND);
+}
+
+/* A row that does not say which numbers are new. */
+static void test_row_of_before(void **state)
+{
+    struct fixture *f = *state;
+    struct row_key key = row_key_u64(ROW_SESSION, 5);
+    struct session_row row;
+    struct buf value = BUF_INIT;
+    assert_int_equal(mkdir_seq(f, 1, 2, "/tmp/a").code, 0);
+    assert_int_equal(kv_view_get(&f->view, row_key_span(&key), &value), 0);
+    assert_int_equal(session_decode((struct span){value.data, value.length}, &row), 0);
+    assert_int_equal(row.next_seq, 3);
+    row.next_seq = SESSION_SEQ_UNKNOWN;
+    session_encode(&row, &value);
+    kv_view_put(&f->view, row_key_span(&key), (struct span){value.data, value.length});
+    buf_deinit(&value);
+    namespace_free(f->ns); /* with what it remembers */
+    f->ns = namespace_new(0);
+    assert_true(mkdir_seq(f, 1, 2, "/tmp/a").repeated);
+    assert_int_equal(mkdir_seq(f, 1, 3, "/tmp/b").code, 0);
+    assert_true(mkdir_seq(f, 1, 3, "/tmp/b").repeated);
 }
 
 static void test_all_fields_are_kept(void **state)
@@ -296,6 +335,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_once_in_any_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_row_of_before, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_fields_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_in_one_request, setup, teardown),
         cmocka_unit_test_setup_teardown(test_window, setup, teardown),
