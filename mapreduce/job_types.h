@@ -147,6 +147,7 @@ struct assignment {
     uint32_t maps;
     uint32_t reduces;
     const char *hidden_directory;
+    uint64_t hidden_inode; /* of that directory: another job's may have its name one day */
     const char *output_name;
     const char *fence_name;
     uint64_t fence_epoch;

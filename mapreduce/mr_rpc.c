@@ -641,6 +641,7 @@ static Trireme__V1__Assignment *assignment_to_wire(const struct assignment *from
     SAME(maps);
     SAME(reduces);
     SAME(fence_epoch);
+    SAME(hidden_inode);
     SAME(plan);
     to->spec = from->spec ? job_spec_to_wire(from->spec, arena) : NULL;
     to->n_splits = from->split_count;
@@ -670,6 +671,7 @@ static int assignment_from_wire(const Trireme__V1__Assignment *from, struct aren
     SAME(maps);
     SAME(reduces);
     SAME(fence_epoch);
+    SAME(hidden_inode);
     SAME(plan);
     to->split_count = from->n_splits;
     to->splits = arena_calloc(arena, (from->n_splits + 1) * sizeof(to->splits[0]));

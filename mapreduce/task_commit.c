@@ -5,12 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <trireme/dfs.h>
-
 #include "common/alloc.h"
 #include "common/arena.h"
 #include "mapreduce/store_err.h"
-#include "mapreduce/task_io.h"
 
 #define TASK_PREFIX    "_part-"
 #define ATTEMPT_PREFIX "_attempt_"
@@ -52,34 +49,19 @@ static int list_names(struct dfs *dfs, const char *path, const char *prefix, str
     return r < 0 && r != DFS_ENOT_FOUND ? err_from_dfs(e, &de, "list %s", path) : 0;
 }
 
-/* The fence holds, and up to two paths do not exist. */
-struct conditions {
-    struct dfs_condition items[3];
-    struct dfs_conditions list;
-};
-
-static const struct dfs_conditions *conditions(struct conditions *c, const struct task_place *at,
-                                               const char *absent, const char *absent2)
+/* Those of the place, and up to two paths do not exist. */
+static const struct dfs_conditions *conditions(struct task_conditions *c,
+                                               const struct task_place *at, const char *absent,
+                                               const char *absent2)
 {
-    c->list = (struct dfs_conditions){c->items, 1};
-    c->items[0] = (struct dfs_condition){
-        .kind = DFS_FENCE_IS, .name = at->fence_name, .number = at->fence_epoch};
+    task_conditions_begin(c, at);
     if (absent) {
-        c->items[c->list.count++] = (struct dfs_condition){.kind = DFS_PATH_ABSENT, .name = absent};
+        task_conditions_add_absent(c, absent);
     }
     if (absent2) {
-        c->items[c->list.count++] =
-            (struct dfs_condition){.kind = DFS_PATH_ABSENT, .name = absent2};
+        task_conditions_add_absent(c, absent2);
     }
     return &c->list;
-}
-
-static int failed(const struct dfs_err *de, const char *what, const char *path, struct err *e)
-{
-    if (!de->unknown && (de->code == DFS_EPRECONDITION || de->code == DFS_EFENCED)) {
-        return err_set(e, ERR_FENCED, "%s %s: another mrmaster has taken over", what, path);
-    }
-    return err_from_dfs(e, de, "%s %s", what, path);
 }
 
 /* ---- After a task was committed ---- */
@@ -88,12 +70,12 @@ static int move_out(const struct task_place *at, const char *directory, const ch
                     struct err *e)
 {
     struct arena arena = ARENA_INIT;
-    struct conditions c;
+    struct task_conditions c;
     struct dfs_err de = {0};
     const char *from = arena_printf(&arena, "%s/%s/%s", at->hidden, directory, name);
     const char *to = arena_printf(&arena, "%s/%s", at->hidden, name);
     int r = dfs_rename(at->dfs, from, to, 0, conditions(&c, at, NULL, NULL), &de);
-    r = r < 0 && r != DFS_ENOT_FOUND ? failed(&de, "move out", from, e) : 0;
+    r = r < 0 && r != DFS_ENOT_FOUND ? task_place_failed(at, &de, "move out", from, e) : 0;
     arena_deinit(&arena);
     return r;
 }
@@ -102,7 +84,7 @@ static int move_out(const struct task_place *at, const char *directory, const ch
 static int settle_task(const struct task_place *at, const char *directory, struct err *e)
 {
     struct names names = {.arena = ARENA_INIT};
-    struct conditions c;
+    struct task_conditions c;
     struct dfs_err de = {0};
     const char *part = directory + 1;
     const char *path = arena_printf(&names.arena, "%s/%s", at->hidden, directory);
@@ -113,7 +95,7 @@ static int settle_task(const struct task_place *at, const char *directory, struc
     r = r < 0 ? r : move_out(at, directory, part, e);
     if (r == 0) {
         r = dfs_delete(at->dfs, path, 0, conditions(&c, at, NULL, NULL), &de);
-        r = r < 0 && r != DFS_ENOT_FOUND ? failed(&de, "remove", path, e) : 0;
+        r = r < 0 && r != DFS_ENOT_FOUND ? task_place_failed(at, &de, "remove", path, e) : 0;
     }
     names_deinit(&names);
     return r;
@@ -128,11 +110,11 @@ int task_commit_settle(const struct task_place *at, bool all, struct err *e)
         if (strncmp(name, TASK_PREFIX, strlen(TASK_PREFIX)) == 0) {
             r = settle_task(at, name, e);
         } else if (all && strncmp(name, ATTEMPT_PREFIX, strlen(ATTEMPT_PREFIX)) == 0) {
-            struct conditions c;
+            struct task_conditions c;
             struct dfs_err de = {0};
             const char *path = arena_printf(&names.arena, "%s/%s", at->hidden, name);
             r = dfs_delete(at->dfs, path, DFS_RECURSIVE, conditions(&c, at, NULL, NULL), &de);
-            r = r < 0 && r != DFS_ENOT_FOUND ? failed(&de, "remove", path, e) : 0;
+            r = r < 0 && r != DFS_ENOT_FOUND ? task_place_failed(at, &de, "remove", path, e) : 0;
         }
     }
     names_deinit(&names);
@@ -161,26 +143,23 @@ static bool is_committed(const struct commit *c)
 /* Links the files into the attempt's directory and renames it. */
 static int place(const struct commit *c, const struct task_file *files, size_t count, struct err *e)
 {
-    struct conditions when;
+    struct task_conditions when;
     struct dfs_err de = {0};
     const struct dfs_conditions *first = conditions(&when, c->at, c->task, c->part);
     if (dfs_mkdir(c->at->dfs, c->own, 0755, 0, first, &de) < 0) {
-        return failed(&de, "make", c->own, e);
+        return task_place_failed(c->at, &de, "make", c->own, e);
     }
     for (size_t i = 0; i < count; i++) {
         struct arena arena = ARENA_INIT;
-        struct task_commit link = {.dfs = c->at->dfs,
-                                   .path = arena_printf(&arena, "%s/%s", c->own, files[i].name),
-                                   .fence_name = c->at->fence_name,
-                                   .fence_epoch = c->at->fence_epoch};
-        int r = task_sink_link(files[i].sink, &link, e);
+        const char *path = arena_printf(&arena, "%s/%s", c->own, files[i].name);
+        int r = task_sink_link(files[i].sink, c->at, path, e);
         arena_deinit(&arena);
         if (r < 0) {
             return r;
         }
     }
     if (dfs_rename(c->at->dfs, c->own, c->task, 0, first, &de) < 0) {
-        return failed(&de, "commit", c->task, e);
+        return task_place_failed(c->at, &de, "commit", c->task, e);
     }
     return 0;
 }
@@ -190,7 +169,7 @@ int task_commit_files(const struct task_place *at, const char *attempt,
                       struct err *e)
 {
     struct commit c = {.at = at, .arena = ARENA_INIT};
-    struct conditions when;
+    struct task_conditions when;
     struct dfs_err de = {0};
     struct dfs_stat stat = {0};
     const char *part = files[count - 1].name;

@@ -18,15 +18,7 @@
 
 #include "common/err.h"
 #include "mapreduce/engine/source.h"
-
-struct dfs;
-
-struct task_place {
-    struct dfs *dfs;
-    const char *hidden; /* the job's hidden directory */
-    const char *fence_name;
-    uint64_t fence_epoch;
-};
+#include "mapreduce/task_io.h" /* struct task_place */
 
 struct task_file {
     const char *name;  /* "errors-00003" */
@@ -34,7 +26,7 @@ struct task_file {
 };
 
 /* `files` ends with the part. 0 also when another attempt has committed the task. *ret_inode is the
- * part's. ERR_FENCED: another mrmaster has taken over. */
+ * part's. ERR_FENCED, ERR_STALE: task_place_failed(). */
 int task_commit_files(const struct task_place *at, const char *attempt,
                       const struct task_file *files, size_t count, uint64_t *ret_inode,
                       struct err *e) MUST_CHECK;

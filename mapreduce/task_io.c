@@ -4,9 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include <trireme/dfs.h>
-
 #include "common/alloc.h"
+#include "common/check.h"
 #include "common/macros.h"
 #include "mapreduce/store_err.h"
 
@@ -141,41 +140,91 @@ int task_sink_create(struct dfs *dfs, const char *name, uint32_t replication,
     return 0;
 }
 
-static int link_sink(struct sink *sink, const struct task_commit *commit, uint64_t *ret_inode,
-                     struct dfs_err *de)
+/* ---- Commit ---- */
+
+static void add(struct task_conditions *c, struct dfs_condition condition)
 {
-    struct task_sink *t = CONTAINER_OF(sink, struct task_sink, base);
-    struct dfs_condition fence = {
-        .kind = DFS_FENCE_IS, .name = commit->fence_name, .number = commit->fence_epoch};
-    struct dfs_conditions conditions = {&fence, 1};
-    struct dfs_file *file = t->file;
-    t->file = NULL;
-    return dfs_close_link(file, commit->path, 0, &conditions, ret_inode, de);
+    CHECK(c->list.count < TASK_CONDITION_COUNT_MAX);
+    c->items[c->list.count++] = condition;
 }
 
-int task_sink_link(struct sink *sink, const struct task_commit *commit, struct err *e)
+void task_conditions_begin(struct task_conditions *c, const struct task_place *at)
 {
-    struct dfs_err de = {0};
-    int r = link_sink(sink, commit, NULL, &de);
-    return r < 0 ? err_from_dfs(e, &de, "write %s", commit->path) : 0;
+    c->list = (struct dfs_conditions){c->items, 0};
+    add(c, (struct dfs_condition){
+               .kind = DFS_FENCE_IS, .name = at->fence_name, .number = at->fence_epoch});
+    if (at->hidden_inode != 0) {
+        add(c, (struct dfs_condition){
+                   .kind = DFS_PATH_IS, .name = at->hidden, .number = at->hidden_inode});
+    }
 }
 
-int task_sink_commit(struct sink *sink, const struct task_commit *commit, uint64_t *ret_inode,
-                     struct err *e)
+void task_conditions_add_absent(struct task_conditions *c, const char *path)
+{
+    add(c, (struct dfs_condition){.kind = DFS_PATH_ABSENT, .name = path});
+}
+
+/* 0, ERR_STALE, or why that could not be found out. */
+static int check_place(const struct task_place *at, struct err *e)
 {
     struct dfs_err de = {0};
     struct dfs_stat stat;
-    int r = link_sink(sink, commit, ret_inode, &de);
+    if (at->hidden_inode == 0) {
+        return 0;
+    }
+    int r = dfs_stat(at->dfs, at->hidden, &stat, &de);
+    if (r == DFS_ENOT_FOUND || (r == 0 && stat.inode != at->hidden_inode)) {
+        return err_set(e, ERR_STALE, "%s is not this job's: the job has ended, or lost it",
+                       at->hidden);
+    }
+    return r < 0 ? err_from_dfs(e, &de, "stat %s", at->hidden) : 0;
+}
+
+int task_place_failed(const struct task_place *at, const struct dfs_err *de, const char *what,
+                      const char *path, struct err *e)
+{
+    if (de->unknown || (de->code != DFS_EPRECONDITION && de->code != DFS_EFENCED)) {
+        return err_from_dfs(e, de, "%s %s", what, path);
+    }
+    int r = check_place(at, e);
+    return r < 0 ? r : err_set(e, ERR_FENCED, "%s %s: another mrmaster has taken over", what, path);
+}
+
+static int link_sink(struct sink *sink, const struct task_place *at, const char *path,
+                     uint64_t *ret_inode, struct dfs_err *de)
+{
+    struct task_sink *t = CONTAINER_OF(sink, struct task_sink, base);
+    struct task_conditions c;
+    struct dfs_file *file = t->file;
+    t->file = NULL;
+    task_conditions_begin(&c, at);
+    return dfs_close_link(file, path, 0, &c.list, ret_inode, de);
+}
+
+int task_sink_link(struct sink *sink, const struct task_place *at, const char *path, struct err *e)
+{
+    struct dfs_err de = {0};
+    int r = link_sink(sink, at, path, NULL, &de);
+    return r < 0 ? task_place_failed(at, &de, "write", path, e) : 0;
+}
+
+int task_sink_commit(struct sink *sink, const struct task_place *at, const char *path,
+                     uint64_t *ret_inode, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    int r = link_sink(sink, at, path, ret_inode, &de);
     if (r == 0) {
         return 0;
     }
-    if (r == DFS_EPRECONDITION || r == DFS_EFENCED) {
-        return err_set(e, ERR_FENCED, "commit %s: another mrmaster has taken over", commit->path);
+    r = task_place_failed(at, &de, "commit", path, e);
+    if (r == ERR_FENCED || r == ERR_STALE) {
+        return r;
     }
     /* A file of that name is the output of this task, by this attempt (a lost reply) or another. */
-    if (dfs_stat(commit->dfs, commit->path, &stat, NULL) == 0 && !stat.directory) {
+    if (dfs_stat(at->dfs, path, &stat, NULL) == 0 && !stat.directory) {
         *ret_inode = stat.inode;
-        return 0;
+        r = check_place(at, e); /* and the directory was the job's then */
     }
-    return err_from_dfs(e, &de, "commit %s", commit->path);
+    return r;
 }

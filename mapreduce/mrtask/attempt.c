@@ -135,13 +135,19 @@ static void free_named(struct attempt *a)
     }
 }
 
+static struct task_place place_of(const struct attempt *a)
+{
+    return (struct task_place){.dfs = a->dfs,
+                               .hidden = a->assignment->hidden_directory,
+                               .hidden_inode = a->assignment->hidden_inode,
+                               .fence_name = a->assignment->fence_name,
+                               .fence_epoch = a->assignment->fence_epoch};
+}
+
 /* The part and what named outputs there are, together. */
 static int commit_files(struct attempt *a, struct sink *sink, struct err *e)
 {
-    struct task_place at = {.dfs = a->dfs,
-                            .hidden = a->assignment->hidden_directory,
-                            .fence_name = a->assignment->fence_name,
-                            .fence_epoch = a->assignment->fence_epoch};
+    struct task_place at = place_of(a);
     struct task_file files[MR_NAMED_OUTPUTS_MAX + 1];
     for (size_t i = 0; i < a->named_count; i++) {
         files[i] = (struct task_file){a->named_files[i], a->named[i]};
@@ -158,11 +164,8 @@ static int commit_output(struct attempt *a, struct sink *sink, struct err *e)
         a->end.committed = r == 0;
         return r;
     }
-    struct task_commit commit = {.dfs = a->dfs,
-                                 .path = final_path(a),
-                                 .fence_name = a->assignment->fence_name,
-                                 .fence_epoch = a->assignment->fence_epoch};
-    int r = task_sink_commit(sink, &commit, &a->end.output_inode, e);
+    struct task_place at = place_of(a);
+    int r = task_sink_commit(sink, &at, final_path(a), &a->end.output_inode, e);
     a->end.committed = r == 0;
     return r;
 }

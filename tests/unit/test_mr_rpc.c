@@ -429,6 +429,7 @@ static void test_master_message(void **state)
                                    .maps = 9,
                                    .reduces = 10,
                                    .hidden_directory = "/._mr_o",
+                                   .hidden_inode = 77,
                                    .output_name = "part-00008",
                                    .fence_name = "mrmaster",
                                    .fence_epoch = 3,
@@ -462,6 +463,7 @@ static void test_master_message(void **state)
     assert_int_equal(a->splits[0].inode, 4);
     assert_int_equal(a->splits[0].file_length, 3);
     assert_string_equal(a->hidden_directory, "/._mr_o");
+    assert_int_equal(a->hidden_inode, 77);
     assert_string_equal(a->output_name, "part-00008");
     assert_string_equal(a->fence_name, "mrmaster");
     assert_int_equal(a->fence_epoch, 3);
