@@ -163,7 +163,6 @@ static int check(const struct raft_transport *t, const struct raft_unpacked *u, 
 }
 
 static struct peer *peer_put(struct raft_transport *t, struct member_key key, const char *address);
-static void forget_strangers(struct raft_transport *t);
 
 static int take_hello(struct raft_transport *t, const struct raft_unpacked *u, struct err *e)
 {
@@ -171,11 +170,9 @@ static int take_hello(struct raft_transport *t, const struct raft_unpacked *u, s
         return err_set(e, ERR_VERSION, "wire version %" PRIu32 ", here %d", u->hello.wire_version,
                        TRIREME_WIRE_VERSION);
     }
-    if (!peer_find(t, raft_key_of(u->envelope.from)) && u->hello.address[0]) {
-        forget_strangers(t);
-        if (list_count(&t->peers) < RAFT_PEER_COUNT_MAX) {
-            peer_put(t, u->envelope.from, u->hello.address)->heard_ms = clock_mono_ms();
-        }
+    if (!peer_find(t, raft_key_of(u->envelope.from)) && u->hello.address[0] &&
+        list_count(&t->peers) < RAFT_PEER_COUNT_MAX) {
+        peer_put(t, u->envelope.from, u->hello.address)->heard_ms = clock_mono_ms();
     }
     return 0;
 }
@@ -479,6 +476,7 @@ static void inbound_open(struct rpc_stream *stream, bool takes_answers)
     *in = (struct inbound){.t = t, .stream = stream, .takes_answers = takes_answers};
     rpc_stream_set_state(stream, in);
     rpc_stream_read(stream);
+    forget_strangers(t); /* makes room for whom its hello names */
 }
 
 static void messages_opened(struct rpc_stream *stream)
