@@ -6,10 +6,10 @@
  *   HIDDEN/NAME-00003, HIDDEN/part-00003  then its files move out, the part last
  *
  * A task is committed when its directory or its part exists. Making the attempt's directory and
- * renaming it carry the conditions that neither does, and those of the place (task_io.h); so the first
- * attempt wins, and nothing of the others is left once their directories are gone. Whoever finds a
- * committed task moves out what is left, in this order, as often as it likes: the attempt itself,
- * one that came too late, the mrmaster after a restart and before the job's own commit. */
+ * renaming it carry the conditions that neither does, and those of the place (task_io.h); so the
+ * first attempt wins, and nothing of the others is left once their directories are gone. Whoever
+ * finds a committed task moves out what is left, in this order, as often as it likes: the attempt
+ * itself, one that came too late, the mrmaster after a restart and before the job's own commit. */
 #ifndef MAPREDUCE_TASK_COMMIT_H
 #define MAPREDUCE_TASK_COMMIT_H
 
