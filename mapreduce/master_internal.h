@@ -97,6 +97,7 @@ struct mr_job {
     uint32_t attempt_count;
     uint32_t attempts_failed, attempts_lost, attempts_backup;
     struct map counter_totals; /* "group\0name" -> struct counter_total */
+    size_t own_counter_count;  /* of them, that are not the framework's; at most MR_COUNTERS_MAX */
     struct job_locality locality;
     struct job_status *ended; /* final status, in the arena; NULL before */
     time_ms started_ms, ended_ms;

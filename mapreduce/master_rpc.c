@@ -92,6 +92,19 @@ void submit_answer(struct rpc_call *call, const struct mr_job *job)
     rpc_call_finish(call, 0, NULL);
 }
 
+/* The record, which is the store's, and whose job goes to workers: with room for what is added. */
+static int pack_record(const struct job_record *record, struct buf *out, struct err *e)
+{
+    job_record_pack(record, out);
+    if (out->length > JOB_RECORD_BYTES_MAX) {
+        size_t length = out->length;
+        buf_deinit(out);
+        return err_set(e, ERR_TOO_LARGE, "a job's inputs, files and settings take %zu of %d bytes",
+                       length, JOB_RECORD_BYTES_MAX);
+    }
+    return 0;
+}
+
 static int on_submit(struct rpc_call *call, void *service)
 {
     struct mr_master *m = service;
@@ -126,11 +139,15 @@ static int on_submit(struct rpc_call *call, void *service)
     if (!dfs) {
         return r < 0 ? r : e->code;
     }
-    record.number = m->next_job++;
+    record.number = m->next_job;
     record.job =
         arena_printf(rpc_call_arena(call), "job_%" PRIu64 "_%04" PRIu64, m->fence, record.number);
     struct buf packed = BUF_INIT;
-    job_record_pack(&record, &packed);
+    r = pack_record(&record, &packed, e);
+    if (r < 0) {
+        return r;
+    }
+    m->next_job++;
     job_spec_drop_data(&record.spec); /* from here on they are in the store */
     step_submit(m, job_new(m, &record, dfs), call, &packed);
     return RPC_PENDING;
