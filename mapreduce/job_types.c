@@ -35,6 +35,12 @@ const char *job_state_name(enum job_state state)
     return (unsigned)state < JOB_STATE_COUNT ? names[state] : names[0];
 }
 
+void job_outcome_succeed(struct job_outcome *outcome)
+{
+    outcome->status.state = JOB_STATE_SUCCEEDED;
+    outcome->status.failure = "";
+}
+
 void attempt_name_format(const struct attempt_name *name, char ret[ATTEMPT_NAME_BYTES_MAX])
 {
     int length = snprintf(

@@ -115,6 +115,8 @@ struct job_outcome {
     uint64_t hidden;
     struct job_status status;
 };
+/* It has succeeded after all: its output stands. */
+void job_outcome_succeed(struct job_outcome *outcome);
 
 struct input_split {
     const char *path;
@@ -232,7 +234,7 @@ struct master_message {
 /* A submission as it is kept in the store. */
 struct job_record {
     const char *job; /* job_<fence>_<number> */
-    uint64_t number; /* rises by one per submission, never used again */
+    uint64_t number; /* rises by one per submission; that of a refused one may come again */
     const char *submission;
     const char *user;
     time_ms submitted_ms; /* wall */

@@ -240,8 +240,8 @@ void step_recover(struct mr_master *m, struct mr_job *job);
 void step_commit(struct mr_master *m, struct mr_job *job);
 /* FAILED or KILLED: remove the hidden directory, then write the result. */
 void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state);
-/* After a start that found it ended, but not settled. */
-void step_settle(struct mr_master *m, struct mr_job *job);
+/* Notes that it has ended, for good. again: its outcome before, as a start found it to be. */
+void step_settle(struct mr_master *m, struct mr_job *job, bool again);
 /* Nothing happens if enough of them are under way: the next tick tries again. */
 void step_forget(struct mr_master *m, struct mr_job *job);
 /* The workers of before are back, or will not be: jobs that waited for them are planned. */

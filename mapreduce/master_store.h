@@ -80,7 +80,9 @@ int store_mark_success(struct store_at user, const struct job_spec *spec, uint64
 int store_commit(struct store_at system, struct store_at user, const struct job_spec *spec,
                  const struct job_outcome *outcome, bool marked, struct err *e) MUST_CHECK;
 /* Notes the outcome, then removes the hidden directory so that no later rename finds it. If the
- * output stands already, by its inode, the job has succeeded, and the outcome says so. */
+ * output stands already, by its inode, the job has succeeded, and the outcome says so. An error
+ * that stays, not store_is_away(): if the outcome is noted, it is settled, too, and holds, although
+ * the directory stands. */
 int store_discard(struct store_at system, struct store_at user, const struct job_spec *spec,
                   struct job_outcome *outcome, struct err *e) MUST_CHECK;
 
