@@ -381,8 +381,11 @@ int job_notes_remove_record(struct store_at at, const char *job, struct err *e)
 int job_notes_remove(struct store_at at, const struct job_record *record, struct err *e)
 {
     struct arena arena = ARENA_INIT;
-    int r = remove_directory(
-        at, arena_printf(&arena, MR_UPLOADS_DIRECTORY "/%s", record->submission), e);
+    int r = 0;
+    if (job_spec_has_uploads(&record->spec)) {
+        r = remove_directory(
+            at, arena_printf(&arena, MR_UPLOADS_DIRECTORY "/%s", record->submission), e);
+    }
     arena_deinit(&arena);
     return r < 0 ? r : job_notes_remove_record(at, record->job, e);
 }

@@ -68,7 +68,7 @@ int job_notes_list(struct dfs *dfs, struct arena *arena, struct job_found **ret,
  * is not remembered. */
 int job_notes_find(struct dfs *dfs, uint64_t number, struct arena *arena, struct job_record *ret,
                    struct err *e) MUST_CHECK;
-/* Forgets an ended job, with its uploads; without them. */
+/* Forgets a job, with what was uploaded for it; without that. */
 int job_notes_remove(struct store_at at, const struct job_record *record, struct err *e) MUST_CHECK;
 int job_notes_remove_record(struct store_at at, const char *job, struct err *e) MUST_CHECK;
 

@@ -21,6 +21,15 @@ struct job_file *job_spec_file(const struct job_spec *spec, size_t i)
     return &spec->files[i - (spec->library ? 1 : 0)];
 }
 
+bool job_spec_has_uploads(const struct job_spec *spec)
+{
+    bool has = false;
+    for (size_t i = 0; i < job_spec_file_count(spec); i++) {
+        has = has || job_spec_file(spec, i)->store_path[0] != '\0';
+    }
+    return has;
+}
+
 void job_spec_drop_data(struct job_spec *spec)
 {
     for (size_t i = 0; i < job_spec_file_count(spec); i++) {

@@ -59,6 +59,8 @@ struct job_spec {
 /* The library, if there is one, then the side files. */
 size_t job_spec_file_count(const struct job_spec *spec);
 struct job_file *job_spec_file(const struct job_spec *spec, size_t i);
+/* Not all of them are small: the submission has a directory in the store. */
+bool job_spec_has_uploads(const struct job_spec *spec);
 /* Forgets the bytes of small files, which stay whose they are. */
 void job_spec_drop_data(struct job_spec *spec);
 

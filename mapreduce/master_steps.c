@@ -69,7 +69,11 @@ static void step_done(void *arg);
 
 static void run_submit(struct step *s)
 {
-    s->code = store_check_submission(s->user.dfs, &s->record->spec, &s->err);
+    const struct job_record *record = s->record;
+    s->code = store_check_uploads(s->user.dfs, record->submission, &record->spec, &s->err);
+    if (s->code == 0) {
+        s->code = store_check_submission(s->user.dfs, &record->spec, &s->err);
+    }
     if (s->code < 0) {
         s->refused = true;
         return;

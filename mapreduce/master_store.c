@@ -199,6 +199,21 @@ int store_check_submission(struct dfs *user, const struct job_spec *spec, struct
     return 0;
 }
 
+int store_check_uploads(struct dfs *user, const char *submission, const struct job_spec *spec,
+                        struct err *e)
+{
+    if (!job_spec_has_uploads(spec)) {
+        return 0;
+    }
+    struct arena arena = ARENA_INIT;
+    struct dfs_err de = {0};
+    const char *directory = arena_printf(&arena, MR_UPLOADS_DIRECTORY "/%s", submission);
+    int r = dfs_access(user, directory, DFS_WRITE, &de);
+    r = r < 0 ? err_from_dfs(e, &de, "files of the submission") : 0;
+    arena_deinit(&arena);
+    return r;
+}
+
 /* Of two jobs only one can have it. fresh: it must not be there either. */
 static int make_hidden(struct store_at user, const char *hidden, const char *output, bool fresh,
                        struct dfs_err *de)

@@ -54,6 +54,9 @@ int store_roster_remove(struct store_at at, const char *name, struct err *e) MUS
 
 /* The inputs exist and the output does not. */
 int store_check_submission(struct dfs *user, const struct job_spec *spec, struct err *e) MUST_CHECK;
+/* What was uploaded for the submission, if anything was, is the user's: it goes with the job. */
+int store_check_uploads(struct dfs *user, const char *submission, const struct job_spec *spec,
+                        struct err *e) MUST_CHECK;
 
 /* Reserves the output: makes its hidden directory. fresh: what an earlier job left there goes
  * first; otherwise it is this job's own and is kept. ERR_EXISTS: the output exists. */

@@ -609,6 +609,31 @@ static void too_many_counters(void **state)
     arena_deinit(&arena);
 }
 
+/* Fifty maps of many small files, whose names do not fit into one message. */
+static void assignments_larger_than_a_message(void **state)
+{
+    enum { FILES = 25, PATH_BYTES = 4000 };
+    struct world *w = *state;
+    static char path[PATH_BYTES];
+    static struct input_split splits[FILES];
+    memset(path, 'p', sizeof(path) - 1);
+    make_job(w, 1);
+    for (size_t i = 0; i < FILES; i++) {
+        splits[i] = (struct input_split){.path = path, .length = 1};
+    }
+    for (uint32_t t = 0; t < MAPS; t++) {
+        w->job->plan.maps[t].splits = splits;
+        w->job->plan.maps[t].split_count = FILES;
+    }
+    w->players[0].lazy = true;
+    join(w, 0, 50, true);
+    until(w, first_joined);
+    run_job(w);
+    until(w, first_has_maps);
+    assert_true(first_joined(w));
+    assert_true(w->players[0].message_bytes < RPC_MESSAGE_BYTES_MAX);
+}
+
 struct answer {
     bool came;
     int code;
@@ -677,6 +702,13 @@ static void small_files_that_are_refused(void **state)
     struct job_file much[] = {
         {.store_path = "", .name = "c", .length = sizeof(bytes), .data = {bytes, sizeof(bytes)}},
         {.store_path = "", .name = "d", .length = 1, .data = {"x", 1}}};
+    struct job_file elsewhere[] = {
+        {.store_path = "/else/e", .name = "e", .length = 1},
+        {.store_path = MR_UPLOADS_DIRECTORY "/fedcba9876543210fedcba9876543210/e", .name = "e"},
+        {.store_path = MR_UPLOADS_DIRECTORY "/0123456789abcdef0123456789abcdef/../e", .name = "e"}};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(submit_files(w, &elsewhere[i], 1), ERR_INVALID);
+    }
     assert_int_equal(submit_files(w, &lacking, 1), ERR_INVALID);
     assert_int_equal(submit_files(w, &both, 1), ERR_INVALID);
     assert_int_equal(submit_files(w, much, 2), ERR_TOO_LARGE);
@@ -700,6 +732,19 @@ static void a_submission_that_is_too_large(void **state)
     free(value);
 }
 
+/* Of one user it is known; another one has no part in it. */
+static void a_submission_of_somebody_else(void **state)
+{
+    struct world *w = *state;
+    struct job_spec spec = submit_spec();
+    make_job(w, 1);
+    w->job->record.submission = "0123456789abcdef0123456789abcdef";
+    w->job->hidden_inode = 1; /* it was acknowledged */
+    assert_int_equal(submit(w, &spec), 0);
+    w->job->record.user = "bob";
+    assert_int_equal(submit(w, &spec), ERR_PERMISSION);
+}
+
 int main(void)
 {
     log_init(LOG_LEVEL_ERROR, NULL, NULL);
@@ -710,8 +755,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(finished_maps_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(outputs_that_come_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(assignments_larger_than_a_message, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_counters, setup, teardown),
         cmocka_unit_test_setup_teardown(small_files_that_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_submission_of_somebody_else, setup, teardown),
         cmocka_unit_test_setup_teardown(a_submission_that_is_too_large, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
