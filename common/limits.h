@@ -134,7 +134,8 @@ enum {
     JOB_REDUCE_COUNT_MAX = 100000,
     JOB_MAP_COUNT_MAX = 1000000, /* more input means larger splits */
     JOB_COUNTER_COUNT_MAX = 10000,
-    JOB_COUNT_MAX = 1000,            /* not ended, at one time */
+    JOB_COUNT_MAX = 1000,                             /* not ended, at one time */
+    JOB_RECORD_BYTES_MAX = RPC_MESSAGE_BYTES_MAX / 2, /* a submission, as it is kept */
     JOB_SMALL_BYTES_MAX = 64 * 1024, /* of a job's files together that travel in its record */
     WORKER_SLOT_COUNT_MAX = 1024,
 

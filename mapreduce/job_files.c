@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <trireme/dfs.h>
 
@@ -82,6 +83,9 @@ static int fetch_file(struct dfs *dfs, const char *directory, const struct job_f
     sys_close(&fd);
     if (r == 0 && rename(temporary.data, path.data) < 0) {
         r = err_errno(e, "rename %s", temporary.data);
+    }
+    if (r < 0) {
+        (void)unlink(temporary.data); /* nobody's to read */
     }
     buf_deinit(&path);
     buf_deinit(&temporary);

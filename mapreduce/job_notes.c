@@ -184,23 +184,22 @@ int job_notes_settle(struct store_at at, const char *job, struct err *e)
     return write_note(at, job, NOTE_SETTLED, (struct span){"", 0}, store_fenced(&c, at.fence), e);
 }
 
-/* What ends the job has happened: its hidden directory is not in its place. */
-static int has_happened(struct dfs *dfs, const struct job_outcome *outcome, bool *ret,
-                        struct err *e)
+/* What ends the job has happened if its hidden directory is not in its place. Where it stands as
+ * the output the job has succeeded: a rename came after a look that did not find it. */
+static int has_happened(struct dfs *dfs, struct job_outcome *outcome, bool *ret, struct err *e)
 {
     struct arena arena = ARENA_INIT;
-    struct dfs_err de = {0};
-    struct dfs_stat stat;
-    const char *hidden = hidden_directory(outcome->status.output, &arena);
-    int r = dfs_stat(dfs, hidden, &stat, &de);
-    if (r == 0) {
-        *ret = stat.inode != outcome->hidden;
-    } else if (r == DFS_ENOT_FOUND || r == DFS_ENOT_DIR) {
-        *ret = true;
-        r = 0;
-    } else {
-        r = err_from_dfs(e, &de, "%s", hidden);
+    const char *output = outcome->status.output;
+    bool hidden = false;
+    bool stands = false;
+    int r = store_is_at(dfs, hidden_directory(output, &arena), outcome->hidden, &hidden, e);
+    if (r == 0 && !hidden) {
+        r = store_is_at(dfs, output, outcome->hidden, &stands, e);
     }
+    if (r == 0 && stands) {
+        job_outcome_succeed(outcome);
+    }
+    *ret = !hidden;
     arena_deinit(&arena);
     return r;
 }
@@ -236,7 +235,7 @@ static int read_end(struct dfs *dfs, const char *job, struct arena *arena, struc
         r = has_happened(dfs, outcome, &ended, e);
     }
     if (r == 0 && ended) {
-        ret->status = &outcome->status;
+        ret->outcome = outcome;
     }
     dfs_xattrs_free(&notes);
     return r;
@@ -259,6 +258,13 @@ static int read_bare_record(struct dfs *dfs, const char *job, struct arena *aren
     return r;
 }
 
+/* Of "job_<fence>_<number>"; 0: it is none. */
+static uint64_t number_of(const char *job)
+{
+    const char *last = strrchr(job, '_');
+    return last ? strtoull(last + 1, NULL, 10) : 0;
+}
+
 /* 0 with record.number == 0: not a job's directory, or one whose record was never linked. */
 static int read_job(struct dfs *dfs, const char *name, struct arena *arena, struct job_found *ret,
                     struct err *e)
@@ -268,7 +274,16 @@ static int read_job(struct dfs *dfs, const char *name, struct arena *arena, stru
         return 0;
     }
     r = r < 0 ? r : read_end(dfs, name, arena, ret, e);
-    return r < 0 ? err_wrap(e, r, "job %s", name) : 0;
+    if (r < 0 && (store_is_away(r) || r == ERR_VERSION)) { /* of a newer mrmaster, which knows it */
+        return err_wrap(e, r, "job %s", name);
+    }
+    if (r < 0) {
+        struct job_record known = {.job = arena_strdup(arena, name), .number = number_of(name)};
+        *ret =
+            (struct job_found){.record = known, .unreadable = arena_strdup(arena, err_message(e))};
+        *e = (struct err)ERR_INIT;
+    }
+    return 0;
 }
 
 static int by_number(const void *a, const void *b)
@@ -326,8 +341,7 @@ static int find_job_name(struct dfs *dfs, uint64_t number, struct arena *arena, 
     *ret = NULL;
     int r = dfs_dir_open(dfs, MR_JOBS_DIRECTORY, &dir, &de);
     while (r >= 0 && !*ret && (r = dfs_dir_next(dir, &name, &stat, &de)) == 1) {
-        const char *last = strrchr(name, '_');
-        if (last && strtoull(last + 1, NULL, 10) == number) {
+        if (number_of(name) == number) {
             *ret = arena_strdup(arena, name);
         }
     }
@@ -348,19 +362,30 @@ int job_notes_find(struct dfs *dfs, uint64_t number, struct arena *arena, struct
                : r;
 }
 
+static int remove_directory(struct store_at at, const char *path, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct store_conditions c;
+    int r = dfs_delete(at.dfs, path, DFS_RECURSIVE, store_fenced(&c, at.fence), &de);
+    return r < 0 && r != DFS_ENOT_FOUND ? err_from_dfs(e, &de, "remove %s", path) : 0;
+}
+
+int job_notes_remove_record(struct store_at at, const char *job, struct err *e)
+{
+    struct arena arena = ARENA_INIT;
+    int r = remove_directory(at, directory_of(job, &arena), e);
+    arena_deinit(&arena);
+    return r;
+}
+
 int job_notes_remove(struct store_at at, const struct job_record *record, struct err *e)
 {
     struct arena arena = ARENA_INIT;
-    struct dfs_err de = {0};
-    struct store_conditions c;
-    const char *paths[] = {arena_printf(&arena, MR_UPLOADS_DIRECTORY "/%s", record->submission),
-                           arena_printf(&arena, MR_JOBS_DIRECTORY "/%s", record->job)};
     int r = 0;
-    for (int i = 0; i < 2 && r == 0; i++) {
-        r = dfs_delete(at.dfs, paths[i], DFS_RECURSIVE, store_fenced(&c, at.fence), &de);
-        r = r == DFS_ENOT_FOUND ? 0 : r;
-        r = r < 0 ? err_from_dfs(e, &de, "remove %s", paths[i]) : 0;
+    if (job_spec_has_uploads(&record->spec)) {
+        r = remove_directory(
+            at, arena_printf(&arena, MR_UPLOADS_DIRECTORY "/%s", record->submission), e);
     }
     arena_deinit(&arena);
-    return r;
+    return r < 0 ? r : job_notes_remove_record(at, record->job, e);
 }

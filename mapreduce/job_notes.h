@@ -15,9 +15,9 @@
  *   - before the outcome: the job goes on with the parts that it has.
  *   - after it, before the change: likewise, and the outcome is taken back first, because
  *     afterwards the hidden directory may have to be made anew.
- *   - after the change: it has ended.
- * That look at the hidden directory is needed for a moment only: soon after the end it is settled,
- * and what users do with its output later is no matter. */
+ *   - after the change: it has ended. Whatever is noted, it has succeeded if the directory stands
+ * as the output. That look at the hidden directory is needed for a moment only: soon after the end
+ * it is settled, and what users do with its output later is no matter. */
 #ifndef MAPREDUCE_JOB_NOTES_H
 #define MAPREDUCE_JOB_NOTES_H
 
@@ -56,9 +56,11 @@ int job_notes_settle(struct store_at at, const char *job, struct err *e) MUST_CH
 
 /* All jobs found, in order of their numbers. */
 struct job_found {
-    struct job_record record;  /* without the bytes of small files */
-    struct job_status *status; /* how it has ended; NULL: it has not */
-    bool settled;
+    struct job_record record;    /* without the bytes of small files */
+    struct job_outcome *outcome; /* how it has ended; NULL: it has not */
+    bool settled;                /* and this is noted as it stands here */
+    const char *unreadable;      /* why record or notes cannot be read, now or later: the record has
+                                    the job and its number only; NULL: they can */
 };
 int job_notes_list(struct dfs *dfs, struct arena *arena, struct job_found **ret, size_t *ret_count,
                    struct err *e) MUST_CHECK;
@@ -66,7 +68,8 @@ int job_notes_list(struct dfs *dfs, struct arena *arena, struct job_found **ret,
  * is not remembered. */
 int job_notes_find(struct dfs *dfs, uint64_t number, struct arena *arena, struct job_record *ret,
                    struct err *e) MUST_CHECK;
-/* Forgets an ended job, with its uploads. */
+/* Forgets a job, with what was uploaded for it; without that. */
 int job_notes_remove(struct store_at at, const struct job_record *record, struct err *e) MUST_CHECK;
+int job_notes_remove_record(struct store_at at, const char *job, struct err *e) MUST_CHECK;
 
 #endif

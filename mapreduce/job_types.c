@@ -21,6 +21,15 @@ struct job_file *job_spec_file(const struct job_spec *spec, size_t i)
     return &spec->files[i - (spec->library ? 1 : 0)];
 }
 
+bool job_spec_has_uploads(const struct job_spec *spec)
+{
+    bool has = false;
+    for (size_t i = 0; i < job_spec_file_count(spec); i++) {
+        has = has || job_spec_file(spec, i)->store_path[0] != '\0';
+    }
+    return has;
+}
+
 void job_spec_drop_data(struct job_spec *spec)
 {
     for (size_t i = 0; i < job_spec_file_count(spec); i++) {
@@ -33,6 +42,12 @@ const char *job_state_name(enum job_state state)
     static const char *const names[JOB_STATE_COUNT] = {
         "unknown", "queued", "running", "committing", "succeeded", "failed", "killed"};
     return (unsigned)state < JOB_STATE_COUNT ? names[state] : names[0];
+}
+
+void job_outcome_succeed(struct job_outcome *outcome)
+{
+    outcome->status.state = JOB_STATE_SUCCEEDED;
+    outcome->status.failure = "";
 }
 
 void attempt_name_format(const struct attempt_name *name, char ret[ATTEMPT_NAME_BYTES_MAX])

@@ -59,6 +59,8 @@ struct job_spec {
 /* The library, if there is one, then the side files. */
 size_t job_spec_file_count(const struct job_spec *spec);
 struct job_file *job_spec_file(const struct job_spec *spec, size_t i);
+/* Not all of them are small: the submission has a directory in the store. */
+bool job_spec_has_uploads(const struct job_spec *spec);
 /* Forgets the bytes of small files, which stay whose they are. */
 void job_spec_drop_data(struct job_spec *spec);
 
@@ -115,6 +117,8 @@ struct job_outcome {
     uint64_t hidden;
     struct job_status status;
 };
+/* It has succeeded after all: its output stands. */
+void job_outcome_succeed(struct job_outcome *outcome);
 
 struct input_split {
     const char *path;
@@ -233,7 +237,7 @@ struct master_message {
 /* A submission as it is kept in the store. */
 struct job_record {
     const char *job; /* job_<fence>_<number> */
-    uint64_t number; /* rises by one per submission, never used again */
+    uint64_t number; /* rises by one per submission; that of a refused one may come again */
     const char *submission;
     const char *user;
     time_ms submitted_ms; /* wall */

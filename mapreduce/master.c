@@ -298,31 +298,76 @@ struct metrics *mr_master_metrics(struct mr_master *m)
     return m->metrics.registry;
 }
 
+static int keep_as_history(struct mr_master *m, struct mr_job *job, const struct job_found *found,
+                           struct err *e)
+{
+    const struct job_status *status = &found->outcome->status;
+    job->state = status->state;
+    job->hidden_inode = found->outcome->hidden;
+    job->ended_ms = status->ended_ms;
+    job->ended = arena_alloc(&job->arena, sizeof(*job->ended));
+    m->live_jobs--;
+    int r = job_status_copy(status, &job->arena, job->ended, e);
+    if (r == 0 && !found->settled) {
+        step_settle(m, job, true);
+    }
+    return r;
+}
+
 /* Takes one job of the store up again, or keeps it as history. */
 static int take_up(struct mr_master *m, const struct job_found *found, struct err *e)
 {
-    struct dfs *dfs = master_user_dfs(m, found->record.user, e);
+    const struct job_record *record = &found->record;
+    m->next_job = record->number >= m->next_job ? record->number + 1 : m->next_job;
+    if (found->unreadable) {
+        log_error("mrmaster",
+                  "job left alone: dfs rm -r " MR_JOBS_DIRECTORY "/%s forgets it error=\"%s\"",
+                  record->job, found->unreadable);
+        return 0;
+    }
+    struct dfs *dfs = master_user_dfs(m, record->user, e);
     if (!dfs) {
         return e->code;
     }
-    struct mr_job *job = job_new(m, &found->record, dfs);
-    m->next_job = job->record.number >= m->next_job ? job->record.number + 1 : m->next_job;
-    if (found->status) {
-        job->state = found->status->state;
-        job->ended_ms = found->status->ended_ms;
-        job->ended = arena_alloc(&job->arena, sizeof(*job->ended));
-        int r = job_status_copy(found->status, &job->arena, job->ended, e);
-        m->live_jobs--;
-        if (r == 0 && !found->settled) {
-            step_settle(m, job);
-        }
-        return r;
+    struct mr_job *job = job_new(m, record, dfs);
+    if (found->outcome) {
+        return keep_as_history(m, job, found, e);
     }
     log_info("mrmaster", "job taken up job=%s user=%s output=%s", job->record.job, job->record.user,
              job->record.spec.output);
     job->taken_up = true;
     step_recover(m, job);
     return 0;
+}
+
+/* The first of them was refused, and could not be removed then, or has been told its end: else the
+ * other would not have been accepted for its output. */
+static bool gives_way(const struct job_found *found, const struct job_found *later)
+{
+    return !found->outcome && !found->unreadable && !later->unreadable &&
+           strcmp(found->record.spec.output, later->record.spec.output) == 0;
+}
+
+static int take_up_all(struct mr_master *m, const struct job_found *found, size_t count,
+                       struct err *e)
+{
+    struct store_at at = {m->dfs, m->fence};
+    int r = 0;
+    for (size_t i = 0; i < count && r == 0; i++) {
+        const struct job_found *later = NULL;
+        for (size_t k = i + 1; k < count && !later && !found[i].outcome; k++) {
+            later = gives_way(&found[i], &found[k]) ? &found[k] : NULL;
+        }
+        const struct job_record *record = &found[i].record;
+        if (!later) {
+            r = take_up(m, &found[i], e);
+        } else if (strcmp(record->submission, later->record.submission) == 0) {
+            r = job_notes_remove_record(at, record->job, e); /* tried again: the same uploads */
+        } else {
+            r = job_notes_remove(at, record, e);
+        }
+    }
+    return r;
 }
 
 int mr_master_start(struct mr_master *m, struct err *e)
@@ -349,9 +394,7 @@ int mr_master_start(struct mr_master *m, struct err *e)
     if (r == 0) {
         r = job_notes_list(m->dfs, &arena, &found, &count, e);
     }
-    for (size_t i = 0; i < count && r == 0; i++) {
-        r = take_up(m, &found[i], e);
-    }
+    r = r < 0 ? r : take_up_all(m, found, count, e);
     arena_deinit(&arena);
     if (r == 0) {
         log_info("mrmaster", "fence raised epoch=%" PRIu64 " jobs=%zu live=%zu", m->fence, count,

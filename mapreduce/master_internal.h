@@ -97,6 +97,7 @@ struct mr_job {
     uint32_t attempt_count;
     uint32_t attempts_failed, attempts_lost, attempts_backup;
     struct map counter_totals; /* "group\0name" -> struct counter_total */
+    size_t own_counter_count;  /* of them, that are not the framework's; at most MR_COUNTERS_MAX */
     struct job_locality locality;
     struct job_status *ended; /* final status, in the arena; NULL before */
     time_ms started_ms, ended_ms;
@@ -239,8 +240,8 @@ void step_recover(struct mr_master *m, struct mr_job *job);
 void step_commit(struct mr_master *m, struct mr_job *job);
 /* FAILED or KILLED: remove the hidden directory, then write the result. */
 void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state);
-/* After a start that found it ended, but not settled. */
-void step_settle(struct mr_master *m, struct mr_job *job);
+/* Notes that it has ended, for good. again: its outcome before, as a start found it to be. */
+void step_settle(struct mr_master *m, struct mr_job *job, bool again);
 /* Nothing happens if enough of them are under way: the next tick tries again. */
 void step_forget(struct mr_master *m, struct mr_job *job);
 /* The workers of before are back, or will not be: jobs that waited for them are planned. */

@@ -7,8 +7,10 @@
 #include "common/buf.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "common/macros.h"
+#include "mapreduce/engine/counters.h"
 #include "mapreduce/master_internal.h"
 #include "mapreduce/mr_pack.h"
 
@@ -250,23 +252,39 @@ struct attempt_record *job_attempt_found(struct mr_job *job, const struct attemp
 
 /* ---- Sums ---- */
 
+/* A job has room for as many counters of its own as each of its tasks, so that its status and its
+ * outcome stay within their limits. */
+static struct counter_total *counter_total_new(struct mr_job *job, const struct buf *key,
+                                               size_t group)
+{
+    size_t name = key->length - group - 2;
+    const char *text = key->data;
+    bool own =
+        !counters_is_fixed((struct span){text, group}, (struct span){text + group + 1, name});
+    if (group > MR_COUNTER_NAME_BYTES_MAX || name > MR_COUNTER_NAME_BYTES_MAX ||
+        (own && job->own_counter_count == MR_COUNTERS_MAX)) {
+        return NULL;
+    }
+    struct counter_total *total = xcalloc(1, sizeof(*total));
+    total->key = xmalloc(key->length);
+    memcpy(total->key, text, key->length);
+    total->group = total->key;
+    total->name = total->key + group + 1;
+    job->own_counter_count += own;
+    map_put_bytes(&job->counter_totals, total->key, key->length, total);
+    return total;
+}
+
+/* NULL: the job has too many, and this one is dropped. */
 static struct counter_total *counter_total(struct mr_job *job, const struct job_counter *counter)
 {
     size_t group = strlen(counter->group);
-    size_t name = strlen(counter->name);
-    char *key = xmalloc(group + name + 2);
-    memcpy(key, counter->group, group + 1);
-    memcpy(key + group + 1, counter->name, name + 1);
-    struct counter_total *total = map_get_bytes(&job->counter_totals, key, group + name + 2);
-    if (total) {
-        free(key);
-        return total;
-    }
-    total = xcalloc(1, sizeof(*total));
-    total->key = key;
-    total->group = key;
-    total->name = key + group + 1;
-    map_put_bytes(&job->counter_totals, key, group + name + 2, total);
+    struct buf key = BUF_INIT;
+    buf_append(&key, counter->group, group + 1);
+    buf_append(&key, counter->name, strlen(counter->name) + 1);
+    struct counter_total *total = map_get_bytes(&job->counter_totals, key.data, key.length);
+    total = total ? total : counter_total_new(job, &key, group);
+    buf_deinit(&key);
     return total;
 }
 
@@ -276,6 +294,7 @@ static void job_add_sum(struct mr_job *job, const struct task_sum *sum, int sign
     uint64_t s = (uint64_t)(int64_t)sign;
     for (size_t i = 0; i < sum->counters.count; i++) {
         struct counter_total *total = counter_total(job, &sum->counters.items[i]);
+        CHECK(total != NULL); /* the sum has only those that there is room for */
         total->value =
             (int64_t)((uint64_t)total->value + s * (uint64_t)sum->counters.items[i].value);
     }
@@ -302,12 +321,14 @@ void job_task_done(struct mr_job *job, struct attempt_record *attempt,
         task->sum.locality.tasks_remote = attempt->locality >= SCHED_ELSEWHERE;
     }
     free(task->sum.counters.items);
-    task->sum.counters.count = end->counters.count;
+    task->sum.counters.count = 0;
     task->sum.counters.items = xcalloc(end->counters.count + 1, sizeof(struct job_counter));
     for (size_t i = 0; i < end->counters.count; i++) {
         const struct counter_total *total = counter_total(job, &end->counters.items[i]);
-        task->sum.counters.items[i] =
-            (struct job_counter){total->group, total->name, end->counters.items[i].value};
+        if (total) {
+            task->sum.counters.items[task->sum.counters.count++] =
+                (struct job_counter){total->group, total->name, end->counters.items[i].value};
+        }
     }
     job_add_sum(job, &task->sum, 1);
 }

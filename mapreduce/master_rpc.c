@@ -18,8 +18,22 @@
 
 /* ---- Submit ---- */
 
-/* Each file is in the store, or small and here. */
-static int check_files(const struct job_spec *spec, struct err *e)
+/* Nothing else of the store: workers fetch it under their own name. */
+static bool is_uploaded(const struct job_file *file, const char *submission)
+{
+    static const char directory[] = MR_UPLOADS_DIRECTORY "/";
+    const char *at = file->store_path;
+    size_t length = strlen(submission);
+    if (strncmp(at, directory, sizeof(directory) - 1) != 0) {
+        return false;
+    }
+    at += sizeof(directory) - 1;
+    return strncmp(at, submission, length) == 0 && at[length] == '/' &&
+           strcmp(at + length + 1, file->name) == 0;
+}
+
+/* Each file is in the directory of the submission, or small and here. */
+static int check_files(const struct job_spec *spec, const char *submission, struct err *e)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < job_spec_file_count(spec); i++) {
@@ -29,13 +43,17 @@ static int check_files(const struct job_spec *spec, struct err *e)
             return err_set(e, ERR_INVALID, "file %s: %zu of %" PRIu64 " bytes came with the job",
                            file->name, file->data.length, file->length);
         }
+        if (file->store_path[0] && !is_uploaded(file, submission)) {
+            return err_set(e, ERR_INVALID, "file %s: %.200s is not where it belongs", file->name,
+                           file->store_path);
+        }
     }
     return bytes <= JOB_SMALL_BYTES_MAX
                ? 0
                : err_set(e, ERR_TOO_LARGE, "%" PRIu64 " bytes of files came with the job", bytes);
 }
 
-static int check_spec(const struct job_spec *spec, struct err *e)
+static int check_spec(const struct job_spec *spec, const char *submission, struct err *e)
 {
     int r = path_check(spec->output, strlen(spec->output), e);
     if (r < 0) {
@@ -53,7 +71,7 @@ static int check_spec(const struct job_spec *spec, struct err *e)
     if (!spec->library && spec->mapper[0] == '\0' && spec->reducer[0] == '\0') {
         return err_set(e, ERR_INVALID, "a job needs a library, a mapper or a reducer");
     }
-    return check_files(spec, e);
+    return check_files(spec, submission, e);
 }
 
 /* The job of an earlier try of the same submission; NULL when this is the first. */
@@ -92,6 +110,19 @@ void submit_answer(struct rpc_call *call, const struct mr_job *job)
     rpc_call_finish(call, 0, NULL);
 }
 
+/* The record, which is the store's, and whose job goes to workers: with room for what is added. */
+static int pack_record(const struct job_record *record, struct buf *out, struct err *e)
+{
+    job_record_pack(record, out);
+    if (out->length > JOB_RECORD_BYTES_MAX) {
+        size_t length = out->length;
+        buf_deinit(out);
+        return err_set(e, ERR_TOO_LARGE, "a job's inputs, files and settings take %zu of %d bytes",
+                       length, JOB_RECORD_BYTES_MAX);
+    }
+    return 0;
+}
+
 static int on_submit(struct rpc_call *call, void *service)
 {
     struct mr_master *m = service;
@@ -107,6 +138,9 @@ static int on_submit(struct rpc_call *call, void *service)
         return err_set(e, ERR_PERMISSION, "the user is not known");
     }
     struct mr_job *known = find_submission(m, request->submission);
+    if (known && strcmp(known->record.user, user) != 0) {
+        return err_set(e, ERR_PERMISSION, "submission %s is another user's", request->submission);
+    }
     if (known && (known->state != JOB_STATE_QUEUED || known->hidden_inode != 0)) {
         Trireme__V1__SubmitReply *reply = (Trireme__V1__SubmitReply *)rpc_call_reply(call);
         reply->job = arena_strdup(rpc_call_arena(call), known->record.job);
@@ -120,17 +154,21 @@ static int on_submit(struct rpc_call *call, void *service)
     struct job_record record = {
         .submission = request->submission, .user = user, .submitted_ms = clock_wall_ms()};
     int r = job_spec_from_wire(request->spec, rpc_call_arena(call), &record.spec, e);
-    r = r < 0 ? r : check_spec(&record.spec, e);
+    r = r < 0 ? r : check_spec(&record.spec, record.submission, e);
     r = r < 0 ? r : check_output_free(m, &record.spec, e);
     struct dfs *dfs = r == 0 ? master_user_dfs(m, user, e) : NULL;
     if (!dfs) {
         return r < 0 ? r : e->code;
     }
-    record.number = m->next_job++;
+    record.number = m->next_job;
     record.job =
         arena_printf(rpc_call_arena(call), "job_%" PRIu64 "_%04" PRIu64, m->fence, record.number);
     struct buf packed = BUF_INIT;
-    job_record_pack(&record, &packed);
+    r = pack_record(&record, &packed, e);
+    if (r < 0) {
+        return r;
+    }
+    m->next_job++;
     job_spec_drop_data(&record.spec); /* from here on they are in the store */
     step_submit(m, job_new(m, &record, dfs), call, &packed);
     return RPC_PENDING;

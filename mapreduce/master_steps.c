@@ -22,6 +22,7 @@
 #include "common/log.h"
 #include "mapreduce/master_internal.h"
 #include "mapreduce/mr_pack.h"
+#include "mapreduce/store_err.h"
 
 enum step_kind {
     STEP_SUBMIT,
@@ -45,6 +46,7 @@ struct step {
     struct rpc_call *call;           /* SUBMIT: to answer */
     struct buf packed;               /* SUBMIT: the record, with small files */
     bool refused;                    /* SUBMIT: and nothing was written */
+    bool left;                       /* SUBMIT: refused, but what was written stands */
     uint64_t hidden_inode;
     bool marked;            /* COMMIT: _SUCCESS is there */
     struct plan_note noted; /* RECOVER, PLAN: by an earlier start; slots 0: not */
@@ -55,7 +57,7 @@ struct step {
     uint64_t plan_id;           /* PLAN */
     uint32_t *parts;            /* RECOVER: found committed; goes to the job */
     size_t part_count;          /* PLAN: those of the job; 0 afterwards if they do not fit it */
-    struct job_outcome outcome; /* COMMIT, DISCARD: to note */
+    struct job_outcome outcome; /* COMMIT, DISCARD, SETTLE: to note; no job: it is noted */
     struct rpc_timer retry;
     int code;
     struct err err;
@@ -67,7 +69,11 @@ static void step_done(void *arg);
 
 static void run_submit(struct step *s)
 {
-    s->code = store_check_submission(s->user.dfs, &s->record->spec, &s->err);
+    const struct job_record *record = s->record;
+    s->code = store_check_uploads(s->user.dfs, record->submission, &record->spec, &s->err);
+    if (s->code == 0) {
+        s->code = store_check_submission(s->user.dfs, &record->spec, &s->err);
+    }
     if (s->code < 0) {
         s->refused = true;
         return;
@@ -79,7 +85,8 @@ static void run_submit(struct step *s)
     }
     if (s->code < 0) {
         struct err e = ERR_INIT;
-        if (job_notes_remove(s->system, s->record, &e) < 0) { /* it fails again at the next start */
+        s->left = job_notes_remove(s->system, s->record, &e) < 0;
+        if (s->left) { /* the next start takes it up, unless its output is another's by then */
             log_warning("mrmaster", "refused job not removed error=\"%s\"", err_message(&e));
         }
     }
@@ -92,6 +99,7 @@ static void run_recover(struct step *s)
     if (s->code == 0) {
         s->code = job_notes_read_plan(s->system.dfs, job, &s->noted, &s->err);
         s->code = s->code == ERR_NOT_FOUND ? 0 : s->code;
+        s->hidden_inode = s->noted.hidden; /* which goes if it cannot be reserved again */
     }
     if (s->code == 0) { /* before there is a plan nothing there can be its own */
         bool fresh = s->noted.slots == 0;
@@ -154,6 +162,16 @@ static void run_plan(struct step *s)
     }
 }
 
+static void run_settle(struct step *s)
+{
+    if (s->outcome.status.job) {
+        s->code = job_notes_write_outcome(s->system, &s->outcome, false, &s->err);
+    }
+    if (s->code == 0) {
+        s->code = job_notes_settle(s->system, s->record->job, &s->err);
+    }
+}
+
 static void step_run(struct job *work)
 {
     struct step *s = CONTAINER_OF(work, struct step, work);
@@ -178,7 +196,7 @@ static void step_run(struct job *work)
         s->code = store_discard(s->system, s->user, spec, &s->outcome, &s->err);
         break;
     case STEP_SETTLE:
-        s->code = job_notes_settle(s->system, s->record->job, &s->err);
+        run_settle(s);
         break;
     case STEP_FORGET:
         s->code = job_notes_remove(s->system, s->record, &s->err);
@@ -219,45 +237,54 @@ static void step_free(struct step *s)
     free(s);
 }
 
+static void step_again(void *arg);
+
+static void step_later(struct step *s)
+{
+    rpc_timer_set(s->m->options.loop, &s->retry, clock_mono_ms() + MR_STORE_RETRY_MS, step_again,
+                  s);
+}
+
 static void step_start(struct step *s)
 {
     s->code = 0;
     s->err = (struct err)ERR_INIT;
-    int r = workpool_submit(s->m->pool, &s->work, NULL);
-    CHECK(r == 0); /* the pool takes more than JOB_COUNT_MAX jobs have steps */
+    if (workpool_submit(s->m->pool, &s->work, NULL) < 0) {
+        step_later(s); /* a start has found very many jobs */
+    }
 }
 
 static void step_again(void *arg)
 {
     struct step *s = arg;
-    if (s->m->draining) {
-        step_free(s);
-    } else {
+    if (!s->m->draining) {
         step_start(s);
+        return;
     }
+    if (s->call) {
+        rpc_call_finish(s->call, ERR_UNAVAILABLE, "mrmaster stops");
+    }
+    step_free(s);
 }
 
 /* The store was away: the same step later. True if it will be tried. */
 static bool step_retry(struct step *s)
 {
-    bool away = s->code == ERR_UNAVAILABLE || s->code == ERR_TIMEOUT || s->code == ERR_UNKNOWN ||
-                s->code == ERR_BUSY || s->code == ERR_FEW_SERVERS || s->code == ERR_NOT_LEADER;
-    if (!away || s->m->draining) {
+    if (!store_is_away(s->code) || s->m->draining) {
         return false;
     }
     counter_add(s->m->metrics.store_retries, 1);
     log_warning("mrmaster", "step tried again job=%s error=\"%s\"", s->record->job,
                 err_message(&s->err));
-    rpc_timer_set(s->m->options.loop, &s->retry, clock_mono_ms() + MR_STORE_RETRY_MS, step_again,
-                  s);
+    step_later(s);
     return true;
 }
 
 /* Nothing waits for it, but it must find its job when it is done. */
-static void aside_start(struct mr_master *m, struct mr_job *job, enum step_kind kind)
+static void aside_start(struct mr_job *job, struct step *s)
 {
     job->asides++;
-    step_start(step_new(m, job, kind));
+    step_start(s);
 }
 
 static void plan_start(struct mr_master *m, struct mr_job *job)
@@ -275,9 +302,11 @@ static void plan_start(struct mr_master *m, struct mr_job *job)
 static void submit_done(struct mr_master *m, struct mr_job *job, struct step *s)
 {
     if (s->code < 0) {
-        rpc_call_finish(s->call, s->code, err_message(&s->err));
-        watchers_end(job, s->code, err_message(&s->err));
-        killers_end(job, s->code, err_message(&s->err));
+        int code =
+            s->left ? err_wrap(&s->err, ERR_UNKNOWN, "the job may yet be accepted") : s->code;
+        rpc_call_finish(s->call, code, err_message(&s->err));
+        watchers_end(job, code, err_message(&s->err));
+        killers_end(job, code, err_message(&s->err));
         bool unused = s->refused && job->record.number + 1 == m->next_job;
         m->next_job -= unused; /* nobody has seen this number */
         m->live_jobs--;
@@ -296,12 +325,12 @@ static void submit_done(struct mr_master *m, struct mr_job *job, struct step *s)
 
 static void recover_done(struct mr_master *m, struct mr_job *job, struct step *s)
 {
+    job->hidden_inode = s->hidden_inode;
     if (s->code < 0) {
         job_set_failure(job, NULL, err_message(&s->err));
         step_discard(m, job, JOB_STATE_FAILED);
         return;
     }
-    job->hidden_inode = s->hidden_inode;
     job->committed_parts = s->parts;
     s->parts = NULL;
     job->committed_count = s->part_count;
@@ -345,7 +374,7 @@ static void plan_done(struct mr_master *m, struct mr_job *job, struct step *s)
     arena_init(&s->arena, 0);
     job_run(m, job);
     if (job->state == JOB_STATE_RUNNING) {
-        aside_start(m, job, STEP_MARK);
+        aside_start(job, step_new(m, job, STEP_MARK));
     }
 }
 
@@ -356,11 +385,12 @@ static void mark_done(struct mr_job *job, const struct step *s)
     job->marked = s->code == 0 && s->hidden_inode == job->hidden_inode;
 }
 
-/* The outcome has come true: the job is history. */
+/* The outcome has come true: the job is history. After an error that stays it is told all the same.
+ */
 static void end_done(struct mr_job *job, struct step *s)
 {
     if (s->code < 0) {
-        log_error("mrmaster", "end not noted job=%s error=\"%s\"", job->record.job,
+        log_error("mrmaster", "end not carried out job=%s error=\"%s\"", job->record.job,
                   err_message(&s->err));
     }
     job->state = s->outcome.status.state;
@@ -381,7 +411,7 @@ static void end_done(struct mr_job *job, struct step *s)
     killers_answer(job);
     watchers_tell(s->m, job);
     if (s->code == 0) {
-        step_settle(s->m, job);
+        step_settle(s->m, job, false);
     }
 }
 
@@ -527,9 +557,13 @@ void step_discard(struct mr_master *m, struct mr_job *job, enum job_state state)
     step_start(s);
 }
 
-void step_settle(struct mr_master *m, struct mr_job *job)
+void step_settle(struct mr_master *m, struct mr_job *job, bool again)
 {
-    aside_start(m, job, STEP_SETTLE);
+    struct step *s = step_new(m, job, STEP_SETTLE);
+    if (again) {
+        s->outcome = (struct job_outcome){job->hidden_inode, *job->ended};
+    }
+    aside_start(job, s);
 }
 
 void step_forget(struct mr_master *m, struct mr_job *job)

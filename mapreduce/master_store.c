@@ -71,11 +71,8 @@ int store_open(struct dfs *dfs, uint64_t *ret_fence, struct err *e)
     struct store_conditions c;
     const struct dfs_conditions *conditions = store_fenced(&c, *ret_fence);
     if (dfs_mkdir(dfs, MR_JOBS_DIRECTORY, 0755, DFS_PARENTS, conditions, &de) < 0) {
-        return err_from_dfs(
-            e, &de,
-            "make %s (mrmaster must run as the store's superuser, or " MR_SYSTEM_DIRECTORY
-            " must be its own)",
-            MR_JOBS_DIRECTORY);
+        return err_from_dfs(e, &de, "make %s (mrmaster must run as the store's superuser)",
+                            MR_JOBS_DIRECTORY);
     }
     if (dfs_mkdir(dfs, MR_UPLOADS_DIRECTORY, 01777, DFS_PARENTS, conditions, &de) < 0) {
         return err_from_dfs(e, &de, "make %s", MR_UPLOADS_DIRECTORY);
@@ -200,6 +197,21 @@ int store_check_submission(struct dfs *user, const struct job_spec *spec, struct
         }
     }
     return 0;
+}
+
+int store_check_uploads(struct dfs *user, const char *submission, const struct job_spec *spec,
+                        struct err *e)
+{
+    if (!job_spec_has_uploads(spec)) {
+        return 0;
+    }
+    struct arena arena = ARENA_INIT;
+    struct dfs_err de = {0};
+    const char *directory = arena_printf(&arena, MR_UPLOADS_DIRECTORY "/%s", submission);
+    int r = dfs_access(user, directory, DFS_WRITE, &de);
+    r = r < 0 ? err_from_dfs(e, &de, "files of the submission") : 0;
+    arena_deinit(&arena);
+    return r;
 }
 
 /* Of two jobs only one can have it. fresh: it must not be there either. */
@@ -545,14 +557,8 @@ int store_find_committed(struct store_at user, const struct job_spec *spec, uint
     return 0;
 }
 
-/* ---- The end of a job ---- */
-
-/* Whether the output directory is the one that was hidden before. */
-static bool output_is(struct dfs *dfs, const char *output, uint64_t inode)
-{
-    struct dfs_stat stat;
-    return dfs_stat(dfs, output, &stat, NULL) == 0 && stat.inode == inode;
-}
+/* ---- The end of a job: done as its user, looked at as mrmaster's own, who may look anywhere ----
+ */
 
 static struct dfs_condition hidden_is(const char *hidden, uint64_t inode)
 {
@@ -597,31 +603,51 @@ int store_commit(struct store_at system, struct store_at user, const struct job_
     }
     r = r < 0 ? r : job_notes_write_outcome(system, outcome, true, e);
     r = r < 0 ? r : rename_hidden(user, spec->output, outcome->hidden, e);
-    bool gone = r == ERR_PRECONDITION || r == ERR_NOT_FOUND; /* by a rename whose reply was lost? */
-    return gone && output_is(user.dfs, spec->output, outcome->hidden) ? 0 : r;
+    if (r != ERR_PRECONDITION && r != ERR_NOT_FOUND) {
+        return r;
+    }
+    bool stands = false; /* by a rename whose reply was lost */
+    struct err look = ERR_INIT;
+    int looked = store_is_at(system.dfs, spec->output, outcome->hidden, &stands, &look);
+    if (looked < 0) {
+        *e = look;
+        return looked;
+    }
+    return stands ? 0 : r;
 }
 
-/* *ret_committed: the output stands, by an earlier rename. */
-static int remove_hidden(struct store_at user, const struct job_spec *spec, uint64_t hidden_inode,
-                         bool *ret_committed, struct err *e)
+/* 1: it was not there any more. */
+static int remove_hidden(struct store_at system, struct store_at user, const struct job_spec *spec,
+                         uint64_t hidden_inode, struct err *e)
 {
     struct arena arena = ARENA_INIT;
     struct dfs_err de = {0};
-    struct dfs_stat stat;
     struct store_conditions c;
     const char *hidden = hidden_directory(spec->output, &arena);
     (void)store_fenced(&c, user.fence);
     int r = dfs_delete(user.dfs, hidden, DFS_RECURSIVE,
                        store_and(&c, hidden_is(hidden, hidden_inode)), &de);
-    if (r < 0 && output_is(user.dfs, spec->output, hidden_inode)) {
-        *ret_committed = true;
-        r = 0;
-    } else if (r < 0) {
-        bool gone = dfs_stat(user.dfs, hidden, &stat, NULL) == DFS_ENOT_FOUND ||
-                    (stat.inode != 0 && stat.inode != hidden_inode);
-        r = gone ? 0 : err_from_dfs(e, &de, "remove %s", hidden);
+    if (r < 0) {
+        bool stands = true;
+        r = store_is_at(system.dfs, hidden, hidden_inode, &stands, e);
+        if (r == 0) {
+            r = stands ? err_from_dfs(e, &de, "remove %s", hidden) : 1;
+        }
     }
     arena_deinit(&arena);
+    return r;
+}
+
+/* The hidden directory cannot be removed, for good (`code`): the end that is noted holds all the
+ * same, and must not wait for it. */
+static int settle_standing(struct store_at system, const char *job, int code, struct err *e)
+{
+    struct err settling = ERR_INIT;
+    int r = job_notes_settle(system, job, &settling);
+    if (r == 0 || !store_is_away(r)) {
+        return code;
+    }
+    *e = settling;
     return r;
 }
 
@@ -629,13 +655,21 @@ int store_discard(struct store_at system, struct store_at user, const struct job
                   struct job_outcome *outcome, struct err *e)
 {
     uint64_t hidden = outcome->hidden;
-    bool committed = hidden != 0 && output_is(user.dfs, spec->output, hidden);
-    int r = committed ? 0 : job_notes_write_outcome(system, outcome, false, e);
-    if (r == 0 && !committed && hidden != 0) {
-        r = remove_hidden(user, spec, hidden, &committed, e);
+    bool committed = false;
+    int r = hidden ? store_is_at(system.dfs, spec->output, hidden, &committed, e) : 0;
+    if (r == 0 && !committed) {
+        r = job_notes_write_outcome(system, outcome, false, e);
+        if (r < 0 || hidden == 0) {
+            return r;
+        }
+        r = remove_hidden(system, user, spec, hidden, e);
+        if (r < 0 && !store_is_away(r)) {
+            return settle_standing(system, outcome->status.job, r, e);
+        }
+        r = r == 1 ? store_is_at(system.dfs, spec->output, hidden, &committed, e) : r;
     }
     if (r == 0 && committed) {
-        outcome->status.state = JOB_STATE_SUCCEEDED;
+        job_outcome_succeed(outcome);
         r = job_notes_write_outcome(system, outcome, false, e);
     }
     return r;

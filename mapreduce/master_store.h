@@ -54,6 +54,9 @@ int store_roster_remove(struct store_at at, const char *name, struct err *e) MUS
 
 /* The inputs exist and the output does not. */
 int store_check_submission(struct dfs *user, const struct job_spec *spec, struct err *e) MUST_CHECK;
+/* What was uploaded for the submission, if anything was, is the user's: it goes with the job. */
+int store_check_uploads(struct dfs *user, const char *submission, const struct job_spec *spec,
+                        struct err *e) MUST_CHECK;
 
 /* Reserves the output: makes its hidden directory. fresh: what an earlier job left there goes
  * first; otherwise it is this job's own and is kept. ERR_EXISTS: the output exists. */
@@ -80,7 +83,9 @@ int store_mark_success(struct store_at user, const struct job_spec *spec, uint64
 int store_commit(struct store_at system, struct store_at user, const struct job_spec *spec,
                  const struct job_outcome *outcome, bool marked, struct err *e) MUST_CHECK;
 /* Notes the outcome, then removes the hidden directory so that no later rename finds it. If the
- * output stands already, by its inode, the job has succeeded, and the outcome says so. */
+ * output stands already, by its inode, the job has succeeded, and the outcome says so. An error
+ * that stays, not store_is_away(): if the outcome is noted, it is settled, too, and holds, although
+ * the directory stands. */
 int store_discard(struct store_at system, struct store_at user, const struct job_spec *spec,
                   struct job_outcome *outcome, struct err *e) MUST_CHECK;
 

@@ -119,19 +119,46 @@ static void out_clear(struct mr_worker *w)
     arena_reset(&w->out_arena);
 }
 
-static void worker_send(struct mr_worker *w, const struct master_message *message)
+static void send_packed(struct mr_worker *w, const struct buf *bytes)
 {
-    struct buf bytes = BUF_INIT;
     w->told = clock_mono_ms();
-    master_message_pack(message, &bytes);
-    struct rpc_bytes *copy = rpc_bytes_copy(bytes.data, bytes.length);
+    struct rpc_bytes *copy = rpc_bytes_copy(bytes->data, bytes->length);
     int r = rpc_stream_send_bytes(w->stream, copy);
     rpc_bytes_unref(copy);
-    buf_deinit(&bytes);
     if (r < 0) {
         log_warning("mrmaster", "worker cannot be told host=%s error=%s", w->host, err_name(r));
         rpc_stream_cancel(w->stream); /* what it did not hear it must not miss: it joins anew */
     }
+}
+
+static void worker_send(struct mr_worker *w, const struct master_message *message)
+{
+    struct buf bytes = BUF_INIT;
+    master_message_pack(message, &bytes);
+    send_packed(w, &bytes);
+    buf_deinit(&bytes);
+}
+
+/* In one message, or, since specs and lists of splits may be large, with each assignment in one of
+ * its own, behind the others' news as a worker takes them. */
+static void send_gathered(struct mr_worker *w)
+{
+    struct buf bytes = BUF_INIT;
+    master_message_pack(&w->out, &bytes);
+    if (bytes.length <= RPC_MESSAGE_BYTES_MAX || w->out.assign_count == 0) {
+        send_packed(w, &bytes);
+    } else {
+        struct master_message rest = w->out;
+        rest.assign_count = 0;
+        worker_send(w, &rest);
+        for (size_t i = 0; i < w->out.assign_count; i++) {
+            struct master_message one = {.assign = &w->out.assign[i],
+                                         .assign_count = 1,
+                                         .ack_sequence = w->out.ack_sequence};
+            worker_send(w, &one);
+        }
+    }
+    buf_deinit(&bytes);
 }
 
 static struct map_done map_state(const struct mr_job *job, uint32_t map)
@@ -172,7 +199,7 @@ static void tell_news(struct mr_worker *w)
 void worker_flush(struct mr_worker *w)
 {
     if (w->out_used) {
-        worker_send(w, &w->out);
+        send_gathered(w);
         out_clear(w);
     }
     tell_news(w);

@@ -27,3 +27,9 @@ int err_from_dfs(struct err *e, const struct dfs_err *de, const char *format, ..
     }
     return err_set(e, code, "%s: %s", text, de->msg[0] ? de->msg : err_text(code));
 }
+
+bool store_is_away(int code)
+{
+    return code == ERR_UNAVAILABLE || code == ERR_TIMEOUT || code == ERR_UNKNOWN ||
+           code == ERR_BUSY || code == ERR_FEW_SERVERS || code == ERR_NOT_LEADER;
+}

@@ -1,6 +1,8 @@
 /* See store_file.h. */
 #include "mapreduce/store_file.h"
 
+#include <inttypes.h>
+
 #include "common/check.h"
 #include "common/macros.h"
 #include "mapreduce/store_err.h"
@@ -22,9 +24,29 @@ const struct dfs_conditions *store_and(struct store_conditions *c, struct dfs_co
     return &c->list;
 }
 
+int store_is_at(struct dfs *dfs, const char *path, uint64_t inode, bool *ret, struct err *e)
+{
+    struct dfs_err de = {0};
+    struct dfs_stat stat;
+    int r = dfs_stat(dfs, path, &stat, &de);
+    if (r < 0 && r != DFS_ENOT_FOUND && r != DFS_ENOT_DIR) {
+        return err_from_dfs(e, &de, "%s", path);
+    }
+    *ret = r == 0 && stat.inode == inode;
+    return 0;
+}
+
+static int too_large(const char *path, uint64_t length, struct err *e)
+{
+    return err_set(e, ERR_TOO_LARGE, "%s: %" PRIu64 " bytes", path, length);
+}
+
 int store_file_write(struct dfs *dfs, const char *path, struct span bytes, int flags,
                      const struct dfs_conditions *conditions, struct err *e)
 {
+    if (bytes.length > FILE_BYTES_MAX) {
+        return too_large(path, bytes.length, e);
+    }
     struct dfs_err de = {0};
     struct dfs_file *file = NULL;
     int r = dfs_create(dfs, NULL, NULL, &file, &de);
@@ -54,7 +76,7 @@ int store_file_read(struct dfs *dfs, const char *path, struct buf *out, struct e
     }
     if (length > FILE_BYTES_MAX) {
         (void)dfs_close(file, NULL);
-        return err_set(e, ERR_TOO_LARGE, "%s: %llu bytes", path, (unsigned long long)length);
+        return too_large(path, length, e);
     }
     buf_reserve(out, length);
     int64_t n = dfs_pread(file, out->data + out->length, length, 0, &de);

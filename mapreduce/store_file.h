@@ -3,6 +3,7 @@
 #ifndef MAPREDUCE_STORE_FILE_H
 #define MAPREDUCE_STORE_FILE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <trireme/dfs.h>
@@ -30,8 +31,12 @@ const struct dfs_conditions *store_fenced(struct store_conditions *c, uint64_t f
 /* And this, too; at most twice. */
 const struct dfs_conditions *store_and(struct store_conditions *c, struct dfs_condition other);
 
+/* Whether the path names that inode. */
+int store_is_at(struct dfs *dfs, const char *path, uint64_t inode, bool *ret,
+                struct err *e) MUST_CHECK;
+
 /* A new file of these bytes, linked when it is complete and durable. flags as of dfs_close_link().
- */
+ * ERR_TOO_LARGE: more than could be read again. */
 int store_file_write(struct dfs *dfs, const char *path, struct span bytes, int flags,
                      const struct dfs_conditions *conditions, struct err *e) MUST_CHECK;
 /* Appends the whole file. ERR_TOO_LARGE: more than 4 MiB. */

@@ -128,11 +128,27 @@ static bool save(struct cli *cli, struct dfs_file *file, const struct transfer_i
     return local_file_end(cli, &to, ok, o->force);
 }
 
+/* What has come to stand there since it was opened stays. */
+static void remove_source(struct cli *cli, const char *source, uint64_t inode)
+{
+    struct dfs_err e = {0};
+    char *absolute = NULL;
+    int r = dfs_resolve_path(cli->dfs, source, &absolute, &e);
+    if (r == 0) {
+        struct dfs_condition same = {.kind = DFS_PATH_IS, .name = absolute, .number = inode};
+        struct dfs_conditions conditions = {&same, 1};
+        r = dfs_delete(cli->dfs, source, 0, &conditions, &e);
+    }
+    if (r < 0) {
+        cli_dfs_error(cli, source, &e);
+    }
+    free(absolute);
+}
+
 /* What -p and --move ask for once the file is here. */
 static void afterwards(struct cli *cli, const struct transfer_item *item,
                        const struct dfs_stat *stat)
 {
-    struct dfs_err e = {0};
     struct preserved p;
     if (cli->options.preserve) {
         if (stat->xattr_count > 0) {
@@ -141,8 +157,8 @@ static void afterwards(struct cli *cli, const struct transfer_item *item,
         preserved_from_store(&p, stat);
         preserve_locally(cli, item->target, &p);
     }
-    if (cli->options.remove_source && dfs_delete(cli->dfs, item->source, 0, NULL, &e) < 0) {
-        cli_dfs_error(cli, item->source, &e);
+    if (cli->options.remove_source) {
+        remove_source(cli, item->source, stat->inode);
     }
 }
 

@@ -84,12 +84,15 @@ static int run_rm(struct cli *cli)
         struct dfs_err e = {0};
         const char *path = paths.items[i];
         struct dfs_stat stat;
-        bool seen = !cli->options.recursive && cli_stat(cli, path, &stat) > 0;
-        if (seen && stat.directory) {
+        int found = cli->options.recursive ? 0 : cli_stat(cli, path, &stat);
+        if (found < 0) {
+            continue; /* it may be a directory */
+        }
+        if (found > 0 && stat.directory) {
             cli_error(cli, path, "%s; -r removes it", cli_error_text(DFS_EIS_DIR));
             continue;
         }
-        int r = remove_one(cli, &trash, path, seen, &e);
+        int r = remove_one(cli, &trash, path, found > 0, &e);
         if (r < 0 && !(r == DFS_ENOT_FOUND && cli->options.force)) {
             cli_dfs_error(cli, path, &e);
         } else if (r == 0) {

@@ -75,6 +75,11 @@ static size_t fixed_find(struct span group, struct span name)
     return i;
 }
 
+bool counters_is_fixed(struct span group, struct span name)
+{
+    return fixed_find(group, name) < COUNTER_COUNT;
+}
+
 static struct counter_user *user_add(struct counters *c, const struct buf *key)
 {
     if (c->user_count == MR_COUNTERS_MAX) {

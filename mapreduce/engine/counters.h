@@ -3,6 +3,7 @@
 #ifndef MAPREDUCE_ENGINE_COUNTERS_H
 #define MAPREDUCE_ENGINE_COUNTERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,6 +58,9 @@ static inline void counters_add(struct counters *c, enum counter_id id, uint64_t
 {
     c->fixed[id] += (int64_t)amount;
 }
+
+/* Whether it is one of the framework's, not the user's. */
+bool counters_is_fixed(struct span group, struct span name);
 
 /* By name; a framework counter's own group and name reach that counter. Names that are too long are
  * cut, TABs and newlines in them become spaces. */

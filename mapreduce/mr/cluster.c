@@ -137,11 +137,15 @@ int cluster_open_store(const struct cluster_options *o, struct dfs **ret_dfs, st
     return dfs_connect(&options, ret_dfs, &de) < 0 ? err_from_dfs(e, &de, "the store") : 0;
 }
 
+#ifndef __has_feature /* clang's; gcc has a macro */
+#define __has_feature(name) 0
+#endif
+
 /* Taking gRPC's threads and connections down one by one costs an empty job a tenth of its time.
  * Checkers of leaks get it. */
 void cluster_leave(struct mr_client *client, struct dfs *dfs)
 {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || __has_feature(address_sanitizer)
     mr_client_close(client);
     dfs_disconnect(dfs);
 #else

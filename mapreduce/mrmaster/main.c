@@ -59,8 +59,7 @@ static const struct config_row rows[] = {
      .type = CONFIG_STRING,
      .offset = AT(user),
      .help = "Name under which /system/mr is kept in the "
-             "store; the default is the login name. It must be the store's superuser, or own that "
-             "directory."},
+             "store; the default is the login name. It must be the store's superuser."},
     {.key = "host",
      .type = CONFIG_STRING,
      .offset = AT(host),

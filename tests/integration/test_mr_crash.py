@@ -270,8 +270,7 @@ class Crash(unittest.TestCase):
         self.sweep("fails", self.fails)
 
     def killed(self, output, call, passes):
-        job = self.run_command("mr", "run", "--mapper", "sleep 1000", "-i", "/text", "-o", output, "--detach").stdout.strip()
-        wait_until(lambda: self.json("mr", "status", "--json", job)["maps"]["running"] > 0, "a map runs", PATIENCE_S)
+        job = self.sleeper(output)
         running, died, _ = self.through(call, passes, ["mr", "kill", job])
         status, out, err = self.finish(running, died)
         self.assertEqual(status, 0, err)
@@ -285,6 +284,91 @@ class Crash(unittest.TestCase):
 
     def test_killed(self):
         self.sweep("killed", self.killed)
+
+    # ---- What an earlier mrmaster may have left ----
+
+    def restart(self):
+        self.master.kill()
+        self.master.wait()
+        self.start()
+
+    def sleeper(self, output, user=""):
+        """A job whose map runs, and will."""
+        as_user = ("--user", user) if user else ()
+        job = self.run_command("mr", "run", *as_user, "--mapper", "sleep 1000", "-i", "/text", "-o", output,
+                               "--detach").stdout.strip()
+        wait_until(lambda: self.json("mr", "status", "--json", job)["maps"]["running"] > 0, "a map runs", PATIENCE_S)
+        return job
+
+    def test_killed_where_nothing_can_be_removed(self):
+        """Its user has taken himself the right to."""
+        self.run_command("dfs", "mkdir", "/ada")
+        self.run_command("dfs", "chown", "ada", "/ada")
+        job = self.sleeper("/ada/out", "ada")
+        self.run_command("dfs", "chmod", "555", "/ada")
+        self.assertEqual(self.run_command("mr", "kill", job).stdout, f"{job} killed\n")
+        told = self.json("mr", "status", "--json", job)
+        self.assertTrue(self.exists("/ada/._mr_out"))
+        self.remembers(told)
+        self.remembers(told)
+
+    def test_noted_as_failed_before_its_rename_arrived(self):
+        told = self.json("mr", "run", "--json", "--lib", f"{BUILD}/wordcount.so", "-i", "/text", "-o", "/late")
+        self.assertEqual(told["state"], "succeeded")
+        directory = f"/system/mr/jobs/{told['job']}"
+        wait_until(lambda: "mr.settled" in self.run_command("dfs", "getfattr", "-d", directory).stdout, "it is settled")
+        noted = self.run_command("dfs", "getfattr", "-e", "hex", "-n", "user.mr.outcome", directory).stdout
+        value = re.search("0x([0-9a-f]+)", noted).group(1)
+        state = told["job"].encode().hex() + "10"
+        self.assertIn(state + "04", value)
+        self.run_command("dfs", "setfattr", "-n", "user.mr.outcome", "-v", "0x" + value.replace(state + "04", state + "05"),
+                         directory)
+        self.run_command("dfs", "setfattr", "-x", "user.mr.settled", directory)
+        self.remembers(told)
+        wait_until(lambda: "mr.settled" in self.run_command("dfs", "getfattr", "-d", directory).stdout, "it is settled")
+        self.run_command("dfs", "mv", "/late", "/late-moved")
+        self.remembers(told)
+
+    def plant(self, job, record):
+        """A job's directory as an earlier mrmaster may have left it."""
+        with open(f"{self.directory}/record", "wb") as f:
+            f.write(record)
+        self.run_command("dfs", "mkdir", "-p", f"/system/mr/jobs/{job}")
+        self.run_command("dfs", "put", f"{self.directory}/record", f"/system/mr/jobs/{job}/spec")
+
+    @staticmethod
+    def packed_id(job):
+        """Name and number as they stand in a record."""
+        number = int(job.split("_")[2])
+        varint = bytearray((0x18,))
+        while number > 127:
+            varint.append(number & 127 | 128)
+            number >>= 7
+        return job.encode() + bytes(varint) + bytes((number,))
+
+    def test_refused_and_not_removed(self):
+        """Of two jobs for one output the later one was accepted."""
+        refused = self.sleeper("/two")
+        fence, number = map(int, refused.split("_")[1:])
+        self.run_command("dfs", "get", f"/system/mr/jobs/{refused}/spec", f"{self.directory}/refused")
+        with open(f"{self.directory}/refused", "rb") as f:
+            record = f.read()
+        accepted = f"job_{fence}_{number + 1:04}"
+        self.assertIn(self.packed_id(refused), record)
+        self.plant(accepted, record.replace(self.packed_id(refused), self.packed_id(accepted)))
+        self.restart()
+        wait_until(lambda: self.json("mr", "status", "--json", accepted)["maps"]["running"] > 0, "a map runs", PATIENCE_S)
+        self.assertFalse(self.exists(f"/system/mr/jobs/{refused}"))
+        self.assertNotEqual(self.run_command("mr", "status", refused, check=False).returncode, 0)
+        self.run_command("mr", "kill", accepted)
+
+    def test_records_that_cannot_be_read(self):
+        self.plant("job_1_5000", b"this is no record")
+        self.restart()
+        self.assertIn("job left alone: dfs rm -r /system/mr/jobs/job_1_5000 forgets it", self.log())
+        told = self.json("mr", "run", "--json", "--lib", f"{BUILD}/wordcount.so", "-i", "/text", "-o", "/after")
+        self.assertGreater(int(told["job"].split("_")[2]), 5000)
+        self.run_command("dfs", "rm", "-r", "--no-trash", "/system/mr/jobs/job_1_5000")
 
     def test_counters_by_the_hundred(self):
         """More than a note holds."""

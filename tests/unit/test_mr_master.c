@@ -557,6 +557,83 @@ static void outputs_that_come_late(void **state)
     scheduler_check(w->master->scheduler);
 }
 
+/* The map `task` has ended, and has `count` counters of its own and one of the framework's. */
+static void end_counting(struct world *w, uint32_t task, size_t count)
+{
+    static char names[MR_COUNTERS_MAX][MR_COUNTER_NAME_BYTES_MAX + 1];
+    static char group[MR_COUNTER_NAME_BYTES_MAX + 1];
+    static struct job_counter counters[MR_COUNTERS_MAX + 1];
+    static char text_h[] = "h";
+    static const struct mr_worker worker = {.host = text_h, .rack = text_h, .address = text_h};
+    memset(group, 'g', MR_COUNTER_NAME_BYTES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(names[i], sizeof(names[i]), "%0*zu", MR_COUNTER_NAME_BYTES_MAX,
+                       task * count + i);
+        counters[i] = (struct job_counter){group, names[i], 1};
+    }
+    counters[count] = (struct job_counter){"Map-Reduce Framework", "Map input records", 1};
+    struct attempt_name name = {.fence = 3, .job = 1, .task = task};
+    char text[ATTEMPT_NAME_BYTES_MAX];
+    attempt_name_format(&name, text);
+    struct past_attempt past = {
+        .end = {.attempt = text, .text = "", .stderr_tail = "", .counters = {counters, count + 1}},
+        .state = "succeeded"};
+    job_task_done(w->job, job_attempt_found(w->job, &name, &past, &worker), &past.end);
+}
+
+/* Each task has as many as it may, no two the same. What there is no room for is dropped; the
+ * framework's stay, and what users are shown can be noted and read. */
+static void too_many_counters(void **state)
+{
+    enum { TASKS = 11 };
+    struct world *w = *state;
+    struct arena arena = ARENA_INIT;
+    struct job_outcome outcome = {0};
+    struct job_outcome read = {0};
+    struct buf bytes = BUF_INIT;
+    make_job(w, 1);
+    run_job(w);
+    for (uint32_t t = 0; t < TASKS; t++) {
+        end_counting(w, t, MR_COUNTERS_MAX);
+    }
+    job_task_undone(w->job, &(struct sched_attempt){.job = 1, .kind = SCHED_MAP, .task = 1});
+    job_status(w->master, w->job, &arena, &outcome.status);
+    assert_int_equal(outcome.status.counters.count, MR_COUNTERS_MAX + 1);
+    assert_string_equal(outcome.status.counters.items[0].name, "Map input records");
+    assert_int_equal(outcome.status.counters.items[0].value, TASKS - 1);
+    job_outcome_pack(&outcome, &bytes);
+    assert_true(bytes.length < RPC_MESSAGE_BYTES_MAX / 2);
+    assert_int_equal(
+        job_outcome_unpack((struct span){bytes.data, bytes.length}, &arena, &read, NULL), 0);
+    buf_deinit(&bytes);
+    arena_deinit(&arena);
+}
+
+/* Fifty maps of many small files, whose names do not fit into one message. */
+static void assignments_larger_than_a_message(void **state)
+{
+    enum { FILES = 25, PATH_BYTES = 4000 };
+    struct world *w = *state;
+    static char path[PATH_BYTES];
+    static struct input_split splits[FILES];
+    memset(path, 'p', sizeof(path) - 1);
+    make_job(w, 1);
+    for (size_t i = 0; i < FILES; i++) {
+        splits[i] = (struct input_split){.path = path, .length = 1};
+    }
+    for (uint32_t t = 0; t < MAPS; t++) {
+        w->job->plan.maps[t].splits = splits;
+        w->job->plan.maps[t].split_count = FILES;
+    }
+    w->players[0].lazy = true;
+    join(w, 0, 50, true);
+    until(w, first_joined);
+    run_job(w);
+    until(w, first_has_maps);
+    assert_true(first_joined(w));
+    assert_true(w->players[0].message_bytes < RPC_MESSAGE_BYTES_MAX);
+}
+
 struct answer {
     bool came;
     int code;
@@ -570,27 +647,31 @@ static void on_answer(void *arg, const struct rpc_result *result,
     *answer = (struct answer){true, result->code};
 }
 
-/* How the submission of a job with these files ends. */
-static int submit(struct world *w, struct job_file *files, size_t count)
+static const char *submit_inputs[] = {"/in"};
+
+/* A job that is nothing special. */
+static struct job_spec submit_spec(void)
 {
-    static const char *inputs[] = {"/in"};
+    return (struct job_spec){.name = "small files",
+                             .inputs = submit_inputs,
+                             .input_count = 1,
+                             .output = "/out",
+                             .mapper = "cat",
+                             .reducer = "",
+                             .combiner = ""};
+}
+
+/* How its submission ends. */
+static int submit(struct world *w, const struct job_spec *spec)
+{
     static char submission[] = "0123456789abcdef0123456789abcdef";
-    struct job_spec spec = {.name = "small files",
-                            .inputs = inputs,
-                            .input_count = 1,
-                            .output = "/out",
-                            .mapper = "cat",
-                            .reducer = "",
-                            .combiner = "",
-                            .files = files,
-                            .file_count = count};
     struct rpc_channel_options channel = {
         .address = w->address, .class = RPC_CONTROL, .user = "ada"};
     struct arena arena = ARENA_INIT;
     struct answer answer = {false, 0};
     Trireme__V1__SubmitRequest message = TRIREME__V1__SUBMIT_REQUEST__INIT;
     message.submission = submission;
-    message.spec = job_spec_to_wire(&spec, &arena);
+    message.spec = job_spec_to_wire(spec, &arena);
     struct rpc_request request = {
         .method = &mr_submit, .message = &message.base, .deadline = clock_mono_ms() + WAIT_MS};
     assert_int_equal(rpc_channel_open(&channel, &request.channel, NULL), 0);
@@ -603,6 +684,14 @@ static int submit(struct world *w, struct job_file *files, size_t count)
     return answer.code;
 }
 
+static int submit_files(struct world *w, struct job_file *files, size_t count)
+{
+    struct job_spec spec = submit_spec();
+    spec.files = files;
+    spec.file_count = count;
+    return submit(w, &spec);
+}
+
 /* A small file comes whole, and few enough of them. */
 static void small_files_that_are_refused(void **state)
 {
@@ -613,10 +702,47 @@ static void small_files_that_are_refused(void **state)
     struct job_file much[] = {
         {.store_path = "", .name = "c", .length = sizeof(bytes), .data = {bytes, sizeof(bytes)}},
         {.store_path = "", .name = "d", .length = 1, .data = {"x", 1}}};
-    assert_int_equal(submit(w, &lacking, 1), ERR_INVALID);
-    assert_int_equal(submit(w, &both, 1), ERR_INVALID);
-    assert_int_equal(submit(w, much, 2), ERR_TOO_LARGE);
+    struct job_file elsewhere[] = {
+        {.store_path = "/else/e", .name = "e", .length = 1},
+        {.store_path = MR_UPLOADS_DIRECTORY "/fedcba9876543210fedcba9876543210/e", .name = "e"},
+        {.store_path = MR_UPLOADS_DIRECTORY "/0123456789abcdef0123456789abcdef/../e", .name = "e"}};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(submit_files(w, &elsewhere[i], 1), ERR_INVALID);
+    }
+    assert_int_equal(submit_files(w, &lacking, 1), ERR_INVALID);
+    assert_int_equal(submit_files(w, &both, 1), ERR_INVALID);
+    assert_int_equal(submit_files(w, much, 2), ERR_TOO_LARGE);
     assert_true(list_empty(&w->master->jobs));
+}
+
+/* One that its request has room for, but not what mrmaster adds to it for the store and workers. */
+static void a_submission_that_is_too_large(void **state)
+{
+    struct world *w = *state;
+    char *value = xmalloc(JOB_RECORD_BYTES_MAX);
+    memset(value, 'v', JOB_RECORD_BYTES_MAX);
+    value[JOB_RECORD_BYTES_MAX - 1] = '\0';
+    struct job_setting setting = {"name", value};
+    struct job_spec spec = submit_spec();
+    spec.settings = &setting;
+    spec.setting_count = 1;
+    assert_int_equal(submit(w, &spec), ERR_TOO_LARGE);
+    assert_true(list_empty(&w->master->jobs));
+    assert_int_equal(w->master->next_job, 1);
+    free(value);
+}
+
+/* Of one user it is known; another one has no part in it. */
+static void a_submission_of_somebody_else(void **state)
+{
+    struct world *w = *state;
+    struct job_spec spec = submit_spec();
+    make_job(w, 1);
+    w->job->record.submission = "0123456789abcdef0123456789abcdef";
+    w->job->hidden_inode = 1; /* it was acknowledged */
+    assert_int_equal(submit(w, &spec), 0);
+    w->job->record.user = "bob";
+    assert_int_equal(submit(w, &spec), ERR_PERMISSION);
 }
 
 int main(void)
@@ -629,7 +755,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(finished_maps_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(outputs_that_come_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(assignments_larger_than_a_message, setup, teardown),
+        cmocka_unit_test_setup_teardown(too_many_counters, setup, teardown),
         cmocka_unit_test_setup_teardown(small_files_that_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_submission_of_somebody_else, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_submission_that_is_too_large, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
