@@ -73,7 +73,8 @@ struct location_replica {
     bool live;               /* its server is */
     bool sealed;             /* the server says so */
     bool damaged;            /* likewise */
-    bool assumed;            /* follows from the log; the server has not said it itself */
+    bool assumed;            /* follows from the log; the server has not said it itself, or while
+                              * the chunk was open, when lengths are not kept: it is 0 then */
     enum server_admin admin; /* of its server */
 };
 

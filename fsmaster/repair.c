@@ -249,19 +249,24 @@ static void plan_server(struct repair_plan *plan, enum repair_kind kind,
     plan->copies_left = copies_left;
 }
 
-/* Replicas whose server has said what they are and which do not agree with the log. One that is
- * ahead of the log cannot be (versions come from the log only), so it is left for a human. */
+/* Replicas that do not agree with the log. One that is ahead of the log cannot be (versions come
+ * from the log only), so it is left for a human. One that is assumed at this very version may have
+ * been sealed by its server, which is about to say so; at an older one it missed the end of the
+ * chunk, and nothing else will ever be heard of it. */
 static bool is_odd(const struct location *chunk, const struct location_replica *replica)
 {
-    return replica->live && !replica->good && !replica->assumed &&
-           replica->version <= chunk->chunk.version;
+    bool behind = replica->version < chunk->chunk.version;
+    bool said = !replica->assumed && replica->version == chunk->chunk.version;
+    return replica->live && !replica->good && (behind || said);
 }
 
+/* How long an assumed one is nobody knows: its server is asked, and keeps it if it is long enough.
+ */
 static bool can_adopt(const struct location *chunk, const struct location_replica *replica)
 {
     bool other_end = replica->sealed && replica->version == chunk->chunk.version;
     return is_odd(chunk, replica) && !replica->damaged && !other_end &&
-           replica->length >= chunk->length;
+           (replica->assumed || replica->length >= chunk->length);
 }
 
 /* The first odd replica, adoptable ones only if asked so. NULL: none. */
@@ -370,7 +375,8 @@ void repair_decide(const struct repair_view *view, struct repair_plan *ret)
         reported += chunk->replicas[i].good && !chunk->replicas[i].assumed;
     }
     const struct location_replica *adoptable = find_odd(chunk, true);
-    if (adoptable && location_lacks(chunk)) {
+    bool copies_first = view->no_adoption && !view->no_target && chunk->good_count > 0;
+    if (adoptable && location_lacks(chunk) && !copies_first) {
         plan_server(ret, REPAIR_ADOPT, adoptable, chunk->good_count);
     } else if (chunk->good_count == 0) {
         ret->kind = REPAIR_WAIT;
@@ -416,6 +422,9 @@ enum repair_reason repair_explain(const struct repair_question *q)
     }
     if (q->turn == REPAIR_TURN_TAKEN) {
         return REPAIR_FOR_END;
+    }
+    if (plan.kind == REPAIR_ADOPT) {
+        return REPAIR_FOR_TURN;
     }
     if (plan.kind == REPAIR_COPY || q->view->no_target) {
         return explain_copy(q);

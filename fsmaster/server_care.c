@@ -455,6 +455,7 @@ struct care_step {
     bool unsettled;   /* COPY: the copies that seem to be missing may be about to be reported */
     enum target_lack lack; /* COPY: why there is no target */
     struct repair_view view;
+    struct repair_place place;
 };
 
 /* False: nothing is known of the chunk. */
@@ -467,6 +468,8 @@ static bool care_look(struct server *s, chunk_id id, time_ms now, struct care_st
     struct repair_view *view = &ret->view;
     *view = (struct repair_view){.chunk = &ret->chunk, .all_heard = care_all_heard(s)};
     view->away = chunkservers_away_count(s->servers);
+    repair_queue_look(s->repair, id, &ret->place);
+    view->no_adoption = ret->place.put_offs % 2 == 1;
     view->surplus =
         ret->chunk.serving_count > ret->chunk.wanted ? choose_surplus(s, &ret->chunk) : 0;
     repair_decide(view, &ret->plan);
@@ -534,7 +537,7 @@ bool care_explain(struct server *s, chunk_id id, struct care_answer *ret)
         return false;
     }
     ret->chunk = step.chunk;
-    repair_queue_look(s->repair, id, &ret->place);
+    ret->place = step.place;
     struct repair_question question = {
         .view = &step.view,
         .turn = ret->place.turn,

@@ -112,6 +112,34 @@ static void test_sealed_before_the_log(void **state)
     locations_free(l);
 }
 
+/* A replica that is not reached while its chunk is sealed stays at its old version, and live. */
+static void test_missed_the_end(void **state)
+{
+    (void)state;
+    struct locations *l = with_live(3);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_OPEN, 0, 3, set, 3});
+    report(l, 3, 7, 1, 9000, false); /* as a server that was started again says it */
+    learn(l, (struct location_fact){{7, 2}, LOCATION_SEALING, 0, 3, NULL, 0});
+    for (server_id i = 1; i <= 2; i++) {
+        report(l, i, 7, 2, 9000, false);
+    }
+    learn(l, (struct location_fact){{7, 2}, LOCATION_SEALED, 9000, 3, NULL, 0});
+    for (server_id i = 1; i <= 2; i++) {
+        report(l, i, 7, 2, 9000, true);
+    }
+    struct location c = find(l, 7);
+    assert_int_equal(c.class, LOCATION_CLASS_UNDER);
+    assert_int_equal(c.count, 3);
+    for (uint32_t i = 0; i < c.count; i++) {
+        bool third = c.replicas[i].server == 3;
+        assert_true(c.replicas[i].live);
+        assert_int_equal(c.replicas[i].good, !third);
+        assert_int_equal(c.replicas[i].assumed, third);
+        assert_int_equal(c.replicas[i].version, third ? 1 : 2);
+    }
+    locations_free(l);
+}
+
 static void count_care(void *arg, chunk_id chunk, enum location_class class)
 {
     assert_int_equal(chunk, 7);
@@ -474,15 +502,11 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_a_chunk),
-        cmocka_unit_test(test_sealed_before_the_log),
-        cmocka_unit_test(test_disowned),
-        cmocka_unit_test(test_seal_and_go_on),
-        cmocka_unit_test(test_reports_before_the_log),
-        cmocka_unit_test(test_full_report),
-        cmocka_unit_test(test_model),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_out_of_service),
+        cmocka_unit_test(test_life_of_a_chunk), cmocka_unit_test(test_sealed_before_the_log),
+        cmocka_unit_test(test_missed_the_end),  cmocka_unit_test(test_disowned),
+        cmocka_unit_test(test_seal_and_go_on),  cmocka_unit_test(test_reports_before_the_log),
+        cmocka_unit_test(test_full_report),     cmocka_unit_test(test_model),
+        cmocka_unit_test(test_memory),          cmocka_unit_test(test_out_of_service),
         cmocka_unit_test(test_visit_leaving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

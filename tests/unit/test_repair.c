@@ -171,6 +171,38 @@ static void test_plan_adopts(void **state)
                      REPAIR_COPY); /* sealed elsewhere: never adopted */
 }
 
+/* A replica that was open when it was last heard of, and whose server missed the end: nothing is
+ * known of it but its version, and nobody will ever tell more unless the server is asked. */
+static void test_plan_of_one_that_missed_the_end(void **state)
+{
+    (void)state;
+    struct location l = sealed(3);
+    struct repair_plan plan;
+    struct repair_view view = {.chunk = &l, .all_heard = true};
+    add_good(&l, 5, false);
+    add_good(&l, 6, false);
+    add(&l, (struct location_replica){.server = 7, .version = 1, .assumed = true});
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_ADOPT);
+    assert_int_equal(plan.server, 7);
+    assert_int_equal(plan.version, 1);
+    view.no_adoption = true; /* it did not answer: others may */
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_COPY);
+    view.no_target = true;
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_ADOPT);
+    view.no_target = view.no_adoption = false;
+    add_good(&l, 8, false);
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_DELETE); /* not needed any more */
+    assert_int_equal(plan.server, 7);
+    assert_int_equal(plan.version, 1);
+    l.replicas[2].version = 2; /* its server may have sealed it and be about to say so */
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_NOTHING);
+}
+
 static void test_plan_deletes_only_when_sure(void **state)
 {
     (void)state;
@@ -375,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_plan_copies_first),
         cmocka_unit_test(test_plan_adopts),
+        cmocka_unit_test(test_plan_of_one_that_missed_the_end),
         cmocka_unit_test(test_plan_deletes_only_when_sure),
         cmocka_unit_test(test_plan_of_others),
     };
