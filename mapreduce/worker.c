@@ -115,18 +115,18 @@ static int take_message(struct mr_worker_process *w, struct rpc_bytes *bytes, st
     int r = master_message_unpack((struct span){copy, length}, &arena, &message, e);
     if (r == 0) {
         worker_ends_acked(w, message.ack_sequence);
+    }
+    for (size_t i = 0; r == 0 && i < message.assign_count; i++) {
+        r = worker_take_assignment(w, &message.assign[i], e);
+    }
+    if (r == 0) { /* all of it may be about what was just assigned */
+        worker_take_maps(w, message.map_done, message.map_done_count);
         for (size_t i = 0; i < message.kill_count; i++) {
             kill_attempt(w, message.kill[i]);
         }
         for (size_t i = 0; i < message.forget_count; i++) {
             worker_forget(w, message.forget_jobs[i]);
         }
-    }
-    for (size_t i = 0; r == 0 && i < message.assign_count; i++) {
-        r = worker_take_assignment(w, &message.assign[i], e);
-    }
-    if (r == 0) { /* of jobs that were just assigned, too */
-        worker_take_maps(w, message.map_done, message.map_done_count);
     }
     arena_deinit(&arena);
     return r;

@@ -232,7 +232,9 @@ static const struct rpc_stream_ops work_ops = {
 static const struct rpc_service_row rows[] = {{.method = &mr_work, .stream = &work_ops},
                                               {.method = NULL}};
 
-static void assign(const char *what, const char *job, struct assignment a, uint64_t timeout_ms)
+/* The rest of the message goes with it. */
+static void assign_with(struct master_message *rest, const char *what, const char *job,
+                        struct assignment a, uint64_t timeout_ms)
 {
     static const char *inputs[] = {"/in"};
     struct job_spec spec = {.name = what,
@@ -246,8 +248,15 @@ static void assign(const char *what, const char *job, struct assignment a, uint6
     a.job = job;
     a.spec = &spec;
     a.hidden_directory = a.output_name = a.fence_name = a.user = "x";
-    struct master_message message = {.assign = &a, .assign_count = 1};
-    send_to_worker(&message);
+    rest->assign = &a;
+    rest->assign_count = 1;
+    send_to_worker(rest);
+}
+
+static void assign(const char *what, const char *job, struct assignment a, uint64_t timeout_ms)
+{
+    struct master_message message = {.assign = NULL};
+    assign_with(&message, what, job, a, timeout_ms);
 }
 
 /* The outputs of maps [from, from + PAGE). */
@@ -514,6 +523,26 @@ static void the_past_is_told_on_joining(void **state)
     assert_non_null(past_of(unknown));
 }
 
+/* What is said of an attempt in the message that assigns it holds for it. */
+static void an_assignment_that_is_taken_back(void **state)
+{
+    (void)state;
+    static const char *killed[] = {"attempt_1_0008_m_000000_0"};
+    static const char *forgotten[] = {"job_1_0009"};
+    struct assignment a = {.attempt = killed[0], .reduces = 1};
+    struct master_message message = {.kill = killed, .kill_count = 1};
+    assign_with(&message, "stop", "job_1_0008", a, 0);
+    a.attempt = "attempt_1_0009_m_000000_0";
+    message = (struct master_message){.forget_jobs = forgotten, .forget_count = 1};
+    assign_with(&message, "stop", forgotten[0], a, 0);
+    static const char later[] = "attempt_1_0010_m_000000_0";
+    assign("end", "job_1_0010", (struct assignment){.attempt = later, .reduces = 1}, 0);
+    until(has_ended, later);
+    lose_connection(); /* what runs is lost with it, and told */
+    assert_true(!past_of(killed[0]) || strcmp(past_of(killed[0])->state, "killed") == 0);
+    assert_false(keeps_job(forgotten[0]));
+}
+
 /* ---- */
 
 static void on_joined(void *arg)
@@ -611,6 +640,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stopped_task_stops_nobody_else),
         cmocka_unit_test(a_task_that_does_not_begin),
         cmocka_unit_test(the_past_is_told_on_joining),
+        cmocka_unit_test(an_assignment_that_is_taken_back),
     };
     int r = cmocka_run_group_tests(tests, start, stop);
     spawner_stop(&spawner);
