@@ -22,6 +22,7 @@ struct map_run {
     struct stream *mapper;   /* the map program; NULL: functions */
     struct stream *combiner; /* the combine program */
     struct buf coded;        /* the key that is emitted just now, if keys are sorted by fields */
+    struct buf combined;     /* the same of what the combiner prints while that one waits */
     struct task_result *result;
     uint64_t total; /* bytes of all splits */
     uint64_t done;  /* of finished splits */
@@ -41,16 +42,16 @@ void task_result_deinit(struct task_result *r)
     buf_deinit(&r->stderr_tail);
 }
 
-/* What the engine sorts a program's key by. Valid until the next one. */
-static struct mr_span coded_key(struct map_run *m, struct mr_span key)
+/* What the engine sorts a program's key by. Valid until the next one in this buffer. */
+static struct mr_span coded_key(const struct map_run *m, struct mr_span key, struct buf *coded)
 {
     const struct job *job = m->task->job;
     if (!job->sort_by_fields) {
         return key;
     }
-    buf_clear(&m->coded);
-    keyfields_code(&job->sort_fields, key, &m->coded);
-    return mr_bytes(m->coded.data, m->coded.length);
+    buf_clear(coded);
+    keyfields_code(&job->sort_fields, key, coded);
+    return mr_bytes(coded->data, coded->length);
 }
 
 /* A job without map function and program: lines are cut at the separator, as `cat` would. */
@@ -59,7 +60,8 @@ static void map_identity(struct map_run *m, const struct mr_record *records, siz
     for (size_t i = 0; i < count; i++) {
         struct mr_record cut = stream_cut_line(&m->task->job->map_fields, records[i].value);
         bool sorted = m->task->job->reduces > 0;
-        mr_emit(&m->context.ctx, sorted ? coded_key(m, cut.key) : cut.key, cut.value);
+        struct mr_span key = sorted ? coded_key(m, cut.key, &m->coded) : cut.key;
+        mr_emit(&m->context.ctx, key, cut.value);
     }
 }
 
@@ -159,14 +161,15 @@ static void mapped_line(void *arg, struct mr_span line)
         return;
     }
     struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
-    collector_emit(m->context.collector, coded_key(m, cut.key), cut.value);
+    collector_emit(m->context.collector, coded_key(m, cut.key, &m->coded), cut.value);
 }
 
 static void combined_line(void *arg, struct mr_span line)
 {
     struct map_run *m = arg;
     struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
-    collector_emit_combined(m->context.collector, coded_key(m, cut.key), cut.value);
+    struct mr_span key = coded_key(m, cut.key, &m->combined);
+    collector_emit_combined(m->context.collector, key, cut.value);
 }
 
 static struct stream_options stream_options_of(struct map_run *m, const char *command)
@@ -318,12 +321,17 @@ static void release(struct map_run *m)
     input_free(m->input);
     partitioner_deinit(&m->partitioner);
     buf_deinit(&m->coded);
+    buf_deinit(&m->combined);
 }
 
 int map_task_run(const struct map_task *t, struct task_result *result, struct err *e)
 {
     struct err local = ERR_INIT;
-    struct map_run m = {.task = t, .result = result, .coded = BUF_INIT, .e = e ? e : &local};
+    struct map_run m = {.task = t,
+                        .result = result,
+                        .coded = BUF_INIT,
+                        .combined = BUF_INIT,
+                        .e = e ? e : &local};
     uint64_t cpu_us = clock_cpu_us();
     int r = begin(&m);
     r = r < 0 ? r : map_splits(&m);

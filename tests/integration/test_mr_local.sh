@@ -195,6 +195,10 @@ rm -rf out
 run --mapper cat --reducer cat -i fields -o out -r 1 --key-fields 2 --partition-by 1,1 --sort-by '1,1 2,2nr' \
     --memory 1M --split 50K || fail "short flags"
 expect "sorted by fields, with spills" fields.ref out/part-00000
+rm -rf out # the combiner prints while a record of the mapper waits for room
+"$mr" run --local --mapper cat --combiner cat --reducer cat -i fields -o out -r 1 --key-fields 2 --sort-by '1,1 2,2nr' \
+    --memory 1M --split 100M 2>said || fail "$(tail -3 said)"
+expect "sorted by fields, with spills, through a combiner" fields.ref out/part-00000
 cat >first.awk <<'AWK'
 { if (NR > 1 && $1 == last && $2 + 0 >= value + 0) print "not in order: " $0; last = $1; value = $2; seen[$1] = 1 }
 END { for (key in seen) print key }
