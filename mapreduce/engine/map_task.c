@@ -19,7 +19,7 @@ struct map_run {
     struct output output;
     struct named_outputs named;
     struct input *input;
-    struct stream *mapper;   /* the map program; NULL: functions */
+    struct stream *mapper;   /* the map program, while it has a split */
     struct stream *combiner; /* the combine program */
     struct buf coded;        /* the key that is emitted just now, if keys are sorted by fields */
     struct buf combined;     /* the same of what the combiner prints while that one waits */
@@ -122,6 +122,9 @@ static int map_records(struct map_run *m)
     }
 }
 
+static int start_mapper(struct map_run *m, const struct task_split *split);
+static int end_mapper(struct map_run *m);
+
 static int map_split(struct map_run *m, const struct task_split *split)
 {
     struct source *text = NULL;
@@ -134,7 +137,9 @@ static int map_split(struct map_run *m, const struct task_split *split)
     } else {
         input_begin(m->input, split->source, split->start, split->length);
     }
-    r = map_records(m);
+    r = start_mapper(m, split);
+    r = r < 0 ? r : map_records(m);
+    r = r < 0 ? r : end_mapper(m);
     source_free(text);
     m->done += split->length;
     return r;
@@ -184,6 +189,29 @@ static struct stream_options stream_options_of(struct map_run *m, const char *co
                                    .counters = &m->result->counters,
                                    .stderr_tail = &m->result->stderr_tail,
                                    .arg = m};
+}
+
+/* A process for each split: a program knows by its environment which file it reads and where it
+ * begins, and may be done with it before its end. */
+static int start_mapper(struct map_run *m, const struct task_split *split)
+{
+    const char *command = m->task->job->map_command;
+    if (!command) {
+        return 0;
+    }
+    struct stream_options options = stream_options_of(m, command);
+    options.splits = split;
+    options.split_count = 1;
+    options.line = mapped_line;
+    return stream_start(&options, &m->mapper, m->e);
+}
+
+static int end_mapper(struct map_run *m)
+{
+    int r = m->mapper ? stream_finish(m->mapper, m->e) : 0;
+    stream_free(m->mapper);
+    m->mapper = NULL;
+    return r;
 }
 
 /* struct combiner's feed: one process per partition of a spill. */
@@ -278,24 +306,14 @@ static int begin(struct map_run *m)
         options.format = MR_INPUT_BLOCKS; /* a program gets the lines as they are */
     }
     m->input = input_new(&options);
-    if (!job->map_command) {
-        return context_setup(&m->context);
-    }
-    struct stream_options stream = stream_options_of(m, job->map_command);
-    stream.line = mapped_line;
-    return stream_start(&stream, &m->mapper, m->e);
+    return job->map_command ? 0 : context_setup(&m->context);
 }
 
 static int finish(struct map_run *m)
 {
-    int r = 0;
     struct counters *counters = &m->result->counters;
-    if (m->mapper) {
-        r = stream_finish(m->mapper, m->e);
-    } else {
-        context_cleanup(&m->context);
-    }
-    r = r < 0 ? r : context_error(&m->context);
+    context_cleanup(&m->context);
+    int r = context_error(&m->context);
     counters_add(counters, COUNTER_BYTES_READ, input_bytes_read(m->input));
     if (r < 0) {
         return r;

@@ -129,6 +129,28 @@ run --mapper cat --reducer NONE -i books/z-last -o out || fail "map only"
 printf 'no newline at the end of this file\n' >last.ref
 expect "map-only program" last.ref out/part-00000
 
+# Small files share a map task, and a program still sees each for itself.
+mkdir small
+for i in 1 2 3; do printf 'header\n%d\n%d\n' $i $((i * 10)) >small/f$i; done
+: >small/nothing
+cat >own.sh <<'SH'
+[ "$mapreduce_map_input_start" = 0 ] && read -r header && [ "$header" = header ] || exit 7
+sed "s,^,$(basename "$map_input_file") $mapreduce_map_input_length ,"
+SH
+printf 'f%d %d %d\n' 1 11 1 1 11 10 2 11 2 2 11 20 3 11 3 3 11 30 >one.ref
+rm -rf out
+run --mapper 'sh own.sh' --file own.sh --reducer NONE -i small -o out || fail "small files"
+expect "a process for each small file, with its name, start and length" one.ref out/part-00000
+rm -rf out
+run --mapper 'head -n 2' --combiner 'sed "s/$/ $mapreduce_map_input_file./"' --reducer cat -i small -o out -r 1 || fail "small"
+printf '%s .\n' 1 2 3 header header header >one.ref
+expect "a mapper that stops reading has the next file; a combiner has no file of its own" one.ref out/part-00000
+rm -rf out
+run --mapper 'echo "$(basename $mapreduce_map_input_file) $(wc -l)"' --format files --reducer NONE -i small -o out ||
+    fail "whole files"
+printf 'f1 3\nf2 3\nf3 3\nnothing 0\n' >one.ref
+expect "whole files, an empty one too" one.ref out/part-00000
+
 # ---- Compressed input: by the ends of names, never cut, several members in a file ----
 mkdir packed
 head -n 100000 all.txt >some.txt
