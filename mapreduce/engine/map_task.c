@@ -269,6 +269,10 @@ static int make_collector(struct map_run *m)
                                         .directory = m->task->identity->temp_directory,
                                         .name = m->task->identity->attempt_id,
                                         .partitioner = &m->partitioner};
+    if (m->task->events) {
+        options.alive = m->task->events->alive;
+        options.alive_arg = m->task->events->arg;
+    }
     if (job->combine_command) {
         options.combiner = (struct combiner){.arg = m, .feed = feed_combiner};
     } else if (job->native && !job->map_command) {
@@ -345,11 +349,8 @@ static void release(struct map_run *m)
 int map_task_run(const struct map_task *t, struct task_result *result, struct err *e)
 {
     struct err local = ERR_INIT;
-    struct map_run m = {.task = t,
-                        .result = result,
-                        .coded = BUF_INIT,
-                        .combined = BUF_INIT,
-                        .e = e ? e : &local};
+    struct map_run m = {
+        .task = t, .result = result, .coded = BUF_INIT, .combined = BUF_INIT, .e = e ? e : &local};
     uint64_t cpu_us = clock_cpu_us();
     int r = begin(&m);
     r = r < 0 ? r : map_splits(&m);
