@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/parse.h"
 #include "common/rng.h"
+#include "mapreduce/engine/exit_guard.h"
 #include "mapreduce/master_store.h"
 #include "mapreduce/mr/client.h"
 #include "mapreduce/mr/hadoop_lines.h"
@@ -262,8 +263,10 @@ int run_cluster(const struct run_command *command)
     struct err e = ERR_INIT;
     uploads_init(&r.uploads);
     cluster_catch_interrupt();
+    exit_guard_begin("mr run"); /* the library says what the job is; samples are mapped here */
     int code = prepare(&r, &e);
     code = code < 0 ? code : submit(&r, &e);
+    exit_guard_end();
     if (code < 0) {
         code = cluster_fail("mr run", code, &e);
     } else if (r.o->detach) {

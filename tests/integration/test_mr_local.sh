@@ -3,6 +3,7 @@
 set -u -o pipefail
 build=${TRIREME_BUILD:-$(cd "$(dirname "$0")/../.." && pwd)/build/release}
 mr="$build/bin/mr"
+here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -270,6 +271,67 @@ refuse "mapper is not there" "cannot start" run --mapper no-such-program -i book
 refuse "record too long" "offset" run --lib "$build/sort.so" \
     -D mapreduce.input.linerecordreader.line.maxlength=20 -i all.txt -o out
 refuse "cut records" "offset" run --lib "$build/sort.so" --format fixed:1000 -i books/z-last -o out
+# Code that ends its process, in one of its own and in ours; and that of a process that it has forked.
+cat >leave.c <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <trireme/mapreduce.h>
+
+static void leave(struct mr_ctx *ctx, const char *from)
+{
+    const char *where = mr_config(ctx, "leave");
+    if (where && strcmp(where, from) == 0) {
+        printf("bye from %s\n", from);
+        exit(0);
+    }
+}
+
+static void map(struct mr_ctx *ctx, struct mr_span key, struct mr_span value)
+{
+    (void)key;
+    if (mr_config(ctx, "fork")) {
+        pid_t child = fork();
+        if (child == 0) {
+            exit(0);
+        }
+        waitpid(child, NULL, 0);
+    }
+    leave(ctx, "map");
+    mr_emit(ctx, value, mr_bytes(NULL, 0));
+}
+
+static void reduce(struct mr_ctx *ctx, struct mr_span key, struct mr_values *values)
+{
+    (void)values;
+    leave(ctx, "reduce");
+    mr_emit(ctx, key, mr_bytes(NULL, 0));
+}
+
+static const struct mr_job job = {MR_JOB_HEADER, .name = "leave", .map = map, .reduce = reduce};
+
+MR_EXPORT const struct mr_job *mr_job_v1(void)
+{
+    return &job;
+}
+END
+source=$(dirname "$here")
+cc -O1 -shared -fPIC -I "$source/mapreduce/include" -o leave.so leave.c || fail "leave.c"
+for parallel in 1 2; do
+    for where in map reduce; do
+        refuse "exit(0) in $where, -j $parallel" "the user's code called exit(0)" run --lib ./leave.so -D leave=$where \
+            -i one.ref -o out -r 2 -j $parallel
+        [ $parallel = 2 ] || grep -qx "mr run: the user's code called exit(0)" said || fail "$(cat said)"
+    done
+    rm -rf forked
+    run --lib ./leave.so -D fork=1 -i books/z-last -o forked -r 1 -j $parallel || fail "a forked process that ends"
+    expect "a forked process may end, -j $parallel" last.ref forked/part-00000
+done
+refuse "exit(0) where samples are mapped" "the user's code called exit(0)" run --lib ./leave.so -D leave=map \
+    --partitioner total -i one.ref -o out -r 2 -j 2
 [ -e out ] && fail "a failed job left its output"
 [ -z "$(find . -maxdepth 1 -name '.out*')" ] || fail "a failed job left its temporary directory"
 
