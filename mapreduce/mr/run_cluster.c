@@ -23,6 +23,8 @@
 #include "mapreduce/mr/upload.h"
 #include "mapreduce/store_err.h"
 
+enum { INTERRUPTED = 130 }; /* exit status, as a shell has it for SIGINT */
+
 struct run {
     const struct run_command *command;
     const struct run_options *o;
@@ -206,7 +208,6 @@ static int end_of(struct run *r, struct progress *p)
 /* Ctrl-C: the job goes on, unless the user has said otherwise. */
 static int leave(struct run *r)
 {
-    enum { INTERRUPTED = 130 }; /* as a shell has it for SIGINT */
     if (!r->o->kill_on_interrupt) {
         (void)fprintf(stderr, "%s goes on; to end it: mr kill %s\n", r->id, r->id);
         return INTERRUPTED;
@@ -269,6 +270,7 @@ int run_cluster(const struct run_command *command)
     exit_guard_end();
     if (code < 0) {
         code = cluster_fail("mr run", code, &e);
+        code = cluster_interrupted() ? INTERRUPTED : code;
     } else if (r.o->detach) {
         (void)printf("%s\n", r.id);
     } else {

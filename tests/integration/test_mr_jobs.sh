@@ -389,6 +389,13 @@ mr why "$job" | grep 'It waits for nothing' >/dev/null || fail "mr why"
 expect 1 dfs test -e /killed
 run --lib "$wordcount" -i /in -o /killed -r 1 # the name is free
 sorted_output_is /killed counts
+mr run --mapper cat -i /in/words -o /never --mrmaster 127.0.0.1:1 2>"$T/begun" & # nobody there: it waits to submit
+wait_until 20 grep -q '^waiting: ' "$T/begun"
+kill -INT $!
+status=0
+wait $! || status=$?
+[ $status = 130 ] || fail "status $status after Ctrl-C before the job was submitted"
+grep -q '^mr run: interrupted' "$T/begun" || fail "$(cat "$T/begun")"
 begin --mapper 'sh -c "sleep 1; cat"' -i /in/words -o /left --map-only --split-size 100M
 kill -INT $!
 status=0
