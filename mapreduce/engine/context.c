@@ -217,6 +217,9 @@ int context_combine(void *arg, struct mr_span key, struct mr_values *values, str
     context_set_target(c, CONTEXT_COMBINED);
     c->job->native->combine(&c->ctx, key, values);
     c->ctx.host = before;
+    if (++c->combined % ALIVE_RECORDS == 0) {
+        context_alive(c);
+    }
     return c->failed < 0 ? err_set(e, c->failed, "%s", err_message(c->e)) : 0;
 }
 
