@@ -203,8 +203,8 @@ json_t *cli_stat_json(const char *path, const struct dfs_stat *stat);
 void cli_paths_add(struct cli_paths *paths, const char *path);
 void cli_paths_free(struct cli_paths *paths);
 /* Replaces patterns (* ? [...]) by what they match, in order. A pattern without a match is an error
- * like that of a missing file; a path without pattern characters is taken as it is. False: it said
- * what is wrong. */
+ * like that of a missing file; a path without pattern characters is taken as it is, and so is one
+ * with them that is there under that very name. False: it said what is wrong. */
 bool cli_expand(struct cli *cli, const char *pattern, struct cli_paths *paths);
 /* All arguments from `from` to before `to`. */
 bool cli_expand_arguments(struct cli *cli, size_t from, size_t to, struct cli_paths *paths);
