@@ -228,6 +228,29 @@ static void expand_local(const char *pattern, struct cli_paths *paths)
     globfree(&found);
 }
 
+/* What the local source is called in the directory that it goes into: "." and ".." are not names,
+ * and ".." would lead out of it again. "" for the root. NULL: it said why. */
+static char *source_name(struct cli *cli, const char *source)
+{
+    char *name = cli_base_name(source);
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        char *path = realpath(source, NULL);
+        if (!path) {
+            cli_error(cli, source, "%s", strerror(errno));
+        }
+        free(name);
+        name = path ? cli_base_name(path) : NULL;
+        free(path);
+    }
+    return name;
+}
+
+static bool is_local_directory(const char *path)
+{
+    struct stat st;
+    return strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static void upload_one(struct cli *cli, struct transfer *t, const char *source, const char *target,
                        bool into)
 {
@@ -235,13 +258,18 @@ static void upload_one(struct cli *cli, struct transfer *t, const char *source, 
         cli_error(cli, target, "%s", cli_error_text(DFS_EIS_DIR));
         return;
     }
+    if (!into && !cli_may_become(cli, target, is_local_directory(source))) {
+        return;
+    }
     if (strcmp(source, "-") == 0) {
         transfer_stdio(t, "standard input", target, NULL);
         return;
     }
-    char *name = cli_base_name(source);
-    char *to = into ? cli_join(target, name) : xstrdup(target);
-    upload_any(cli, t, source, to, 0);
+    char *name = source_name(cli, source);
+    char *to = into && name ? cli_join(target, name) : xstrdup(target);
+    if (name) {
+        upload_any(cli, t, source, to, 0);
+    }
     free(name);
     free(to);
 }
