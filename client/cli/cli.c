@@ -279,8 +279,7 @@ char *cli_base_name(const char *path)
 bool cli_names_directory(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    const char *last = slash ? slash + 1 : path;
-    return (slash && last[0] == '\0') || strcmp(last, ".") == 0 || strcmp(last, "..") == 0;
+    return (slash && slash[1] == '\0') || cli_is_dots(path);
 }
 
 bool cli_may_become(struct cli *cli, const char *target, bool from_directory)
@@ -296,7 +295,19 @@ bool cli_may_become(struct cli *cli, const char *target, bool from_directory)
     return r > 0 && stat.directory;
 }
 
+bool cli_is_dots(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *last = slash ? slash + 1 : path;
+    return strcmp(last, ".") == 0 || strcmp(last, "..") == 0;
+}
+
 char *cli_source_name(struct cli *cli, const char *source)
+{
+    return cli_is_dots(source) ? xstrdup("") : cli_resolved_name(cli, source);
+}
+
+char *cli_resolved_name(struct cli *cli, const char *source)
 {
     char *path = NULL;
     struct dfs_err e = {0};

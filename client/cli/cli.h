@@ -217,9 +217,14 @@ bool cli_names_directory(const char *path);
 /* Whether what is copied or moved can become `target`: a file cannot where the name says that it is
  * a directory and none is there. False: it said why. */
 bool cli_may_become(struct cli *cli, const char *target, bool from_directory);
-/* What a source in the store is called in the directory that it goes into: "" for the root, whose
- * contents go there themselves. NULL: it said why. The caller frees it. */
+/* Its last part is `.` or `..`. */
+bool cli_is_dots(const char *path);
+/* What a source in the store that is copied is called in the directory that it goes into: "" for the
+ * root and for what ends in `.` or `..`, whose contents go there themselves, as cp does. NULL: it
+ * said why. The caller frees it. */
 char *cli_source_name(struct cli *cli, const char *source);
+/* What it really is called, for one that is moved; "" for the root only. */
+char *cli_resolved_name(struct cli *cli, const char *source);
 /* 1 and filled, 0: does not exist, -1: it said what is wrong. */
 int cli_stat(struct cli *cli, const char *path, struct dfs_stat *ret);
 /* Whether `path` is an existing directory; false with status 1 after an error. */

@@ -194,7 +194,7 @@ static int run_cp(struct cli *cli)
     }
     for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
         char *name = cli_source_name(cli, sources.items[i]);
-        char *to = into && name ? cli_join(target, name) : xstrdup(target);
+        char *to = into && name && name[0] ? cli_join(target, name) : xstrdup(target);
         if (name) {
             copy_one(cli, t, sources.items[i], to, sources.count == 1);
         }

@@ -171,7 +171,7 @@ static int run_mv(struct cli *cli)
         cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
     } else if (expanded || into) {
         for (size_t i = 0; i < sources.count; i++) {
-            char *name = cli_source_name(cli, sources.items[i]);
+            char *name = cli_resolved_name(cli, sources.items[i]);
             char *to = into && name ? cli_join(target, name) : xstrdup(target);
             if (name) {
                 rename_one(cli, sources.items[i], to, done);

@@ -228,23 +228,6 @@ static void expand_local(const char *pattern, struct cli_paths *paths)
     globfree(&found);
 }
 
-/* What the local source is called in the directory that it goes into: "." and ".." are not names,
- * and ".." would lead out of it again. "" for the root. NULL: it said why. */
-static char *source_name(struct cli *cli, const char *source)
-{
-    char *name = cli_base_name(source);
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
-        char *path = realpath(source, NULL);
-        if (!path) {
-            cli_error(cli, source, "%s", strerror(errno));
-        }
-        free(name);
-        name = path ? cli_base_name(path) : NULL;
-        free(path);
-    }
-    return name;
-}
-
 static bool is_local_directory(const char *path)
 {
     struct stat st;
@@ -265,11 +248,10 @@ static void upload_one(struct cli *cli, struct transfer *t, const char *source, 
         transfer_stdio(t, "standard input", target, NULL);
         return;
     }
-    char *name = source_name(cli, source);
-    char *to = into && name ? cli_join(target, name) : xstrdup(target);
-    if (name) {
-        upload_any(cli, t, source, to, 0);
-    }
+    char *name = cli_base_name(source);
+    bool named = into && !cli_is_dots(source) && name[0] != '\0';
+    char *to = named ? cli_join(target, name) : xstrdup(target);
+    upload_any(cli, t, source, to, 0);
     free(name);
     free(to);
 }
