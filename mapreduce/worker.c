@@ -86,6 +86,7 @@ static void on_beat_timer(void *arg)
     tasks_check_timeouts(w);
     worker_metrics_tick(w); /* before a process is tried again that may end at once */
     tasks_warm(w);
+    worker_logs_tick(w);
     worker_beat(w);
     rpc_timer_set(w->options.loop, &w->beat_timer, clock_mono_ms() + WORKER_BEAT_MS, on_beat_timer,
                   w);
@@ -260,6 +261,7 @@ int worker_start(const struct worker_options *options, struct mr_worker_process 
     list_init(&w->ended);
     list_init(&w->pages);
     map_init(&w->jobs, 0);
+    buf_init(&w->log_paths);
     *ret = w;
     struct dfs_err de = {0};
     struct dfs_options dfs = {.masters = options->masters,
@@ -305,8 +307,8 @@ void worker_leave(struct mr_worker_process *w)
 
 bool worker_idle(const struct mr_worker_process *w)
 {
-    return !w->stream && w->loading == 0 && list_empty(&w->tasks) && list_empty(&w->warm) &&
-           !w->spawner_watch;
+    return !w->stream && w->loading == 0 && !w->logs_busy && list_empty(&w->tasks) &&
+           list_empty(&w->warm) && !w->spawner_watch;
 }
 
 void worker_process_free(struct mr_worker_process *w)
@@ -327,6 +329,7 @@ void worker_process_free(struct mr_worker_process *w)
         rpc_channel_unref(w->channels[i]);
     }
     free(w->addresses);
+    buf_deinit(&w->log_paths);
     dfs_disconnect(w->dfs);
     free(w);
 }

@@ -381,6 +381,29 @@ kill -KILL "$(cat /proc/$lone/task/$lone/children)"
 wait_until 20 lone_has_ended
 wait $lone || fail "mrworker ended with status $?"
 
+say "a worker that listens everywhere must be told where others reach it; so must a chunkserver"
+for program in "mrworker --mrmaster $MR_MASTER" chunkserver; do
+    for address in 0.0.0.0:0 :0; do
+        status=0
+        timeout 20 $program --data everywhere --masters "$DFS_MASTER" --listen $address --insecure 2>"$T/err" || status=$?
+        [ $status = 1 ] || fail "$program --listen $address: status $status"
+        grep -q 'say one with --advertise HOST:PORT' "$T/err" || fail "$(cat "$T/err")"
+    done
+    rm -r everywhere
+done
+
+say "after a crash whose last words are no text JSON still has all of it, and old logs stay readable"
+cat >last-words <<'EOT'
+#!/bin/sh
+printf 'last \377words\n' >&2
+until [ -s /proc/$PPID/fd/2 ]; do sleep 0.1; done # the task has put it into its log
+kill -KILL $PPID
+EOT
+chmod +x last-words
+expect 1 mr run --json --mapper "$T/last-words" -i /in/words --attempts 1 -o /no
+/usr/bin/python3 -c 'import json, sys; j = json.load(sys.stdin); sys.exit("last ?words" not in j["failure"])' <"$T/out" || fail "$(cat "$T/out")"
+mr logs --json | grep -q 'last ?words' || fail "$(mr logs --json)"
+
 say "kill; detach; Ctrl-C leaves the job"
 job=$(mr run "${faulty[@]}" -D fault=hang -o /killed --detach)
 wait_until 20 job_has "$job" 'j["maps"]["running"] > 0'
