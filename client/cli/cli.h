@@ -219,9 +219,9 @@ bool cli_names_directory(const char *path);
 bool cli_may_become(struct cli *cli, const char *target, bool from_directory);
 /* Its last part is `.` or `..`. */
 bool cli_is_dots(const char *path);
-/* What a source in the store that is copied is called in the directory that it goes into: "" for the
- * root and for what ends in `.` or `..`, whose contents go there themselves, as cp does. NULL: it
- * said why. The caller frees it. */
+/* What a source in the store that is copied is called in the directory that it goes into: "" for
+ * the root and for what ends in `.` or `..`, whose contents go there themselves, as cp does. NULL:
+ * it said why. The caller frees it. */
 char *cli_source_name(struct cli *cli, const char *source);
 /* What it really is called, for one that is moved; "" for the root only. */
 char *cli_resolved_name(struct cli *cli, const char *source);

@@ -122,10 +122,8 @@ static void test_leading_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_due_in_order),
-        cmocka_unit_test(test_orphan_and_takeover),
-        cmocka_unit_test(test_all_orphaned),
-        cmocka_unit_test(test_new_leader_renews_all),
+        cmocka_unit_test(test_due_in_order),  cmocka_unit_test(test_orphan_and_takeover),
+        cmocka_unit_test(test_all_orphaned),  cmocka_unit_test(test_new_leader_renews_all),
         cmocka_unit_test(test_leading_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
