@@ -106,12 +106,8 @@ static void hand_over(struct transfer *t, struct transfer_item *item)
     workpool_submit_reserved(t->pool, NULL, &item->job, NULL);
 }
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
-void transfer_take_file(struct transfer *t, char *source, char *target, struct dfs_file *from)
+static void take(struct transfer *t, struct transfer_item *item)
 {
-    struct transfer_item *item = xcalloc(1, sizeof(*item));
-    *item = (struct transfer_item){
-        .source = source, .target = target, .from = from, .job.run = copy_on_worker, .transfer = t};
     if (!t->pool && !t->first) {
         t->first = item;
         return;
@@ -122,6 +118,24 @@ void transfer_take_file(struct transfer *t, char *source, char *target, struct d
         t->first = NULL;
     }
     hand_over(t, item);
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
+void transfer_take_file(struct transfer *t, char *source, char *target, struct dfs_file *from)
+{
+    struct transfer_item *item = xcalloc(1, sizeof(*item));
+    *item = (struct transfer_item){
+        .source = source, .target = target, .from = from, .job.run = copy_on_worker, .transfer = t};
+    take(t, item);
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
+void transfer_take_kept(struct transfer *t, char *source, char *target)
+{
+    struct transfer_item *item = xcalloc(1, sizeof(*item));
+    *item = (struct transfer_item){
+        .source = source, .target = target, .kept = true, .job.run = copy_on_worker, .transfer = t};
+    take(t, item);
 }
 
 /* All that were taken are done when it returns. */

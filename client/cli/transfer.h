@@ -19,6 +19,7 @@ struct transfer_item {
     char *target;  /* owned */
     bool at_stdio; /* "-": runs at once, on the command's thread, so that Ctrl-C reaches its read()
                     */
+    bool kept;     /* the source is not ours to remove, whatever --move says */
 
     /* Private to transfer.c. */
     struct dfs_file *from; /* the source, if it was opened; owned */
@@ -35,6 +36,8 @@ struct transfer *transfer_new(struct cli *cli, transfer_copy_fn copy);
 /* Takes both names, which came from malloc(), and the source in the store if it is open already
  * (NULL: it is not). A file that stays the only one is copied on the command's thread. */
 void transfer_take_file(struct transfer *t, char *source, char *target, struct dfs_file *from);
+/* A local source that is not removed. */
+void transfer_take_kept(struct transfer *t, char *source, char *target);
 void transfer_stdio(struct transfer *t, const char *source, const char *target,
                     struct dfs_file *from);
 
