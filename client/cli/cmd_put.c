@@ -249,6 +249,11 @@ static void upload_tree(struct cli *cli, struct tree *tree, const char *source, 
 static void upload_file(struct cli *cli, struct tree *tree, const char *source, const char *target,
                         const struct stat *st)
 {
+    bool again = transfer_repeats_in_store(tree->transfer, target);
+    if (again && cli->options.remove_source) { /* the earlier one has only this copy */
+        cli_error(cli, source, "an earlier source of this command becomes `%s' already", target);
+        return;
+    }
     cli_progress_expect(cli, S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0);
     if (tree->behind > 0) {
         transfer_take_kept(tree->transfer, xstrdup(source), xstrdup(target));
@@ -366,6 +371,7 @@ static int run_put(struct cli *cli)
         return cli->status;
     }
     struct transfer *t = transfer_new(cli, upload);
+    transfer_expect(t, sources);
     if (!into) {
         transfer_know_target(t, target, found, &stat);
     }

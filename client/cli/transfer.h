@@ -57,6 +57,17 @@ void transfer_know_target(struct transfer *t, const char *path, int found,
 /* cli_stat() of the item's target. */
 int transfer_stat_target(struct cli *cli, const struct transfer_item *item, struct dfs_stat *ret);
 
+/* Two sources of one command may become the same file, and several files are copied at a time. What
+ * the user has named as sources, before any file is taken. */
+void transfer_expect(struct transfer *t, const struct cli_paths *sources);
+/* False: no two of them can, and it need not be asked. */
+bool transfer_may_repeat(const struct transfer *t);
+/* Whether an earlier file of this command becomes `target`, a name with one spelling. */
+bool transfer_repeats(struct transfer *t, const char *target);
+/* The same, of a target in the store. All that was taken is done if so, so that one file comes
+ * after the other as the user has named them. */
+bool transfer_repeats_in_store(struct transfer *t, const char *target);
+
 /* A directory that was copied gets its attributes when all files are in it. The copy is ours; where
  * `apply` is preserve_in_store() or preserve_locally(). */
 typedef void (*transfer_apply_fn)(struct cli *cli, const char *path, const struct preserved *p);
