@@ -107,6 +107,17 @@ void sys_close(int *fd)
     *fd = -1;
 }
 
+int sys_end_stdout(struct err *e)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        return err_set(e, ERR_IO, "cannot write to standard output");
+    }
+    if (close(STDOUT_FILENO) < 0 && errno != EBADF) {
+        return err_errno(e, "cannot write to standard output");
+    }
+    return 0;
+}
+
 int sys_read_file(const char *path, size_t bytes_max, struct buf *out, struct err *e)
 {
     enum { STEP_BYTES = 64 * 1024 };

@@ -24,6 +24,10 @@ int sys_open(const char *path, int flags, mode_t mode, struct err *e) MUST_CHECK
 /* Closes *fd if it is open and sets it to -1. */
 void sys_close(int *fd);
 
+/* The end of what a program prints: flushed, and closed, because some file systems tell only then
+ * that there was no room. One that was never open is fine. */
+int sys_end_stdout(struct err *e) MUST_CHECK;
+
 /* Appends the whole file to out. ERR_TOO_LARGE: more than bytes_max. */
 int sys_read_file(const char *path, size_t bytes_max, struct buf *out, struct err *e) MUST_CHECK;
 

@@ -1,13 +1,9 @@
 /* dfs admin backup, orphans, release-orphans: the state of the file masters as a file, and what is
  * left over after it was restored. */
-#include <errno.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <trireme/dfs_admin.h>
 
@@ -46,6 +42,7 @@ static bool begin(struct backup *b, const struct dfs_backup *about)
     b->target = target_of(cli->arguments[1], about);
     b->begun = local_file_may_write(cli, b->target, cli->options.force) &&
                local_file_begin(cli, &b->file, b->target);
+    b->file.durable = true; /* before we say that it is there */
     progress_begin(&b->progress, "backup", cli->err_tty && !cli->options.quiet, about->bytes);
     return b->begun;
 }
@@ -67,25 +64,6 @@ static int take_piece(void *arg, const struct dfs_backup *about, const void *dat
     }
     progress_add(&b->progress, length);
     return 0;
-}
-
-/* The file is complete and on the disk before it has its name, and its name before we say so. */
-static bool make_durable(struct backup *b, bool ok)
-{
-    struct cli *cli = b->cli;
-    struct err e = ERR_INIT;
-    if (ok && fsync(b->file.fd) < 0) {
-        cli_error(cli, b->target, "%s", strerror(errno));
-        ok = false;
-    }
-    ok = local_file_end(cli, &b->file, ok, cli->options.force);
-    char *path = xstrdup(b->target);
-    if (ok && sys_fsync_dir(dirname(path), &e) < 0) {
-        cli_err(cli, b->target, &e);
-        ok = false;
-    }
-    free(path);
-    return ok;
 }
 
 static void say_done(const struct backup *b, const struct dfs_backup *about)
@@ -122,7 +100,7 @@ int admin_backup(struct cli *cli)
     cli_catch_signals();
     int r = dfs_backup(cli->dfs, from, take_piece, &b, &about, &e);
     progress_end(&b.progress);
-    bool ok = b.begun && make_durable(&b, r == 0);
+    bool ok = b.begun && local_file_end(cli, &b.file, r == 0, cli->options.force);
     if (r < 0 && cli->status == 0) {
         cli_dfs_error(cli, cli->arguments[1], &e);
     } else if (ok) {

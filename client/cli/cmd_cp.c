@@ -110,6 +110,7 @@ static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat,
     char *target =
         depth == 0 ? xstrdup(tree->target) : cli_join(tree->target, below + strspn(below, "/"));
     if (!stat->directory) {
+        (void)transfer_repeats_in_store(tree->transfer, target); /* waits for the earlier one */
         transfer_take_file(tree->transfer, xstrdup(path), target, tree->file);
         tree->file = NULL;
         return true;
@@ -189,6 +190,7 @@ static int run_cp(struct cli *cli)
         return cli->status;
     }
     struct transfer *t = transfer_new(cli, copy);
+    transfer_expect(t, &sources);
     if (found >= 0) {
         transfer_know_target(t, target, found, &stat);
     }

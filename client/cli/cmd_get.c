@@ -1,6 +1,8 @@
-/* dfs get: a file is written under a temporary name and renamed when it is complete. */
+/* dfs get: a local file appears when it is complete (local_file.h). */
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,9 +22,10 @@
 
 /* ---- One file ------------------------------------------------------------------------------- */
 
-/* Everything of the file from `at` on to fd, which the user calls `target`. */
-static bool copy_out(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
-                     uint64_t at, int fd, char *buffer)
+/* Everything of the file from `at` on to fd, which the user calls `target`. The length then; -1: it
+ * said why not, or is interrupted. */
+static int64_t copy_out(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
+                        uint64_t at, int fd, char *buffer)
 {
     struct dfs_err e = {0};
     struct err le = ERR_INIT;
@@ -30,23 +33,23 @@ static bool copy_out(struct cli *cli, struct dfs_file *file, const struct transf
         int64_t n = dfs_pread(file, buffer, TRANSFER_BUFFER_BYTES, at, &e);
         if (n < 0) {
             cli_dfs_error(cli, item->source, &e);
-            return false;
+            return -1;
         }
         if (n == 0) {
-            return true;
+            return (int64_t)at;
         }
         if (sys_write_full(fd, buffer, (size_t)n, &le) < 0) {
             cli_err(cli, item->target, &le);
-            return false;
+            return -1;
         }
         at += (uint64_t)n;
         cli_progress_add(cli, (uint64_t)n);
     }
-    return false;
+    return -1;
 }
 
-/* How much of the local file is as the store has it, by checksums; -1: it said why not. Nothing is
- * fetched for that (dfs_checksum()). */
+/* How much of the local file is as the store has it, by checksums; -1: it said why not, or is
+ * interrupted. Nothing is fetched for that (dfs_checksum()). */
 static int64_t same_prefix(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
                            int fd, char *buffer)
 {
@@ -72,28 +75,28 @@ static int64_t same_prefix(struct cli *cli, struct dfs_file *file, const struct 
         }
         at += (uint64_t)n;
     }
-    return (int64_t)at;
+    return cli_interrupted() ? -1 : (int64_t)at;
 }
 
-/* Goes on behind what an earlier get left and what is right of it. */
-static bool continue_at(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
-                        int fd, char *buffer)
+/* Goes on behind what an earlier get left and what is right of it. As copy_out(). */
+static int64_t continue_at(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
+                           int fd, char *buffer)
 {
     int64_t at = same_prefix(cli, file, item, fd, buffer);
     if (at < 0) {
-        return false;
+        return -1;
     }
     if (ftruncate(fd, at) < 0 || lseek(fd, at, SEEK_SET) < 0) {
         cli_error(cli, item->target, "%s", strerror(errno));
-        return false;
+        return -1;
     }
     cli_progress_expect(cli, 0 - (uint64_t)at); /* so much less */
     return copy_out(cli, file, item, (uint64_t)at, fd, buffer);
 }
 
-/* With --continue: whether the target is there already, all of it. */
+/* With --continue: whether the target is there already, all of it; with --move on the disk, too. */
 static bool is_complete(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
-                        char *buffer)
+                        char *buffer, int64_t *ret_length)
 {
     struct stat st;
     struct dfs_err e = {0};
@@ -102,52 +105,87 @@ static bool is_complete(struct cli *cli, struct dfs_file *file, const struct tra
     bool complete = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
                     dfs_length(file, &length, &e) == 0 && (uint64_t)st.st_size == length &&
                     same_prefix(cli, file, item, fd, buffer) == st.st_size;
+    complete = complete && (!cli->options.remove_source || local_file_sync(cli, fd, item->target));
     sys_close(&fd);
     if (complete) {
         cli_progress_expect(cli, 0 - length);
+        *ret_length = (int64_t)length;
     }
     return complete;
 }
 
-/* Into a new local file; true when it has its name. */
-static bool save(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
-                 char *buffer)
+/* Into a new local file; its length when it has its name, else -1. */
+static int64_t save(struct cli *cli, struct dfs_file *file, const struct transfer_item *item,
+                    bool direct, char *buffer)
 {
     const struct cli_options *o = &cli->options;
     struct local_file to;
-    if (o->resume && is_complete(cli, file, item, buffer)) {
-        return true;
+    int64_t length = -1;
+    bool resume = o->resume && !direct;
+    if (direct && o->remove_source) {
+        cli_error(cli, item->target, "not a regular file: nothing can be moved there");
+        return -1;
     }
-    if (!local_file_may_write(cli, item->target, o->force) ||
-        !(o->resume ? local_file_begin_kept(cli, &to, item->target)
-                    : local_file_begin(cli, &to, item->target))) {
-        return false;
+    if (resume && is_complete(cli, file, item, buffer, &length)) {
+        return length;
     }
-    bool ok = o->resume ? continue_at(cli, file, item, to.fd, buffer)
-                        : copy_out(cli, file, item, 0, to.fd, buffer);
-    return local_file_end(cli, &to, ok, o->force);
+    if (cli_interrupted() || !local_file_may_write(cli, item->target, o->force) ||
+        !(resume ? local_file_begin_kept(cli, &to, item->target)
+                 : local_file_begin(cli, &to, item->target))) {
+        return -1;
+    }
+    to.durable = o->remove_source;
+    length = resume ? continue_at(cli, file, item, to.fd, buffer)
+                    : copy_out(cli, file, item, 0, to.fd, buffer);
+    return local_file_end(cli, &to, length >= 0, o->force) ? length : -1;
 }
 
-/* What has come to stand there since it was opened stays. */
-static void remove_source(struct cli *cli, const char *source, uint64_t inode)
+/* What is now at the path is removed if it is the file of that inode. */
+static int remove_same(struct cli *cli, const char *path, uint64_t inode, struct dfs_err *e)
 {
-    struct dfs_err e = {0};
     char *absolute = NULL;
-    int r = dfs_resolve_path(cli->dfs, source, &absolute, &e);
+    int r = dfs_resolve_path(cli->dfs, path, &absolute, e);
     if (r == 0) {
         struct dfs_condition same = {.kind = DFS_PATH_IS, .name = absolute, .number = inode};
         struct dfs_conditions conditions = {&same, 1};
-        r = dfs_delete(cli->dfs, source, 0, &conditions, &e);
+        r = dfs_delete(cli->dfs, path, 0, &conditions, e);
+    }
+    free(absolute);
+    return r;
+}
+
+/* Only what was copied goes: what has come to stand there since it was opened stays, and so does a
+ * file with more in it. Nobody appends while its lease is ours; one that nobody may write is not
+ * appended to. */
+static void remove_source(struct cli *cli, const char *source, const struct dfs_stat *was,
+                          uint64_t copied)
+{
+    struct dfs_err e = {0};
+    struct dfs_file *lease = NULL;
+    struct dfs_stat now = {0};
+    int r = dfs_append(cli->dfs, source, &lease, &e);
+    if (r == DFS_ELEASE) {
+        cli_error(cli, source, "is being written; kept");
+        return;
+    }
+    if (r == 0 || (r == DFS_EPERMISSION && (was->mode & 0222) == 0)) {
+        r = dfs_stat(cli->dfs, source, &now, &e);
+    }
+    bool same = now.inode == was->inode && now.length == copied && (lease || !now.open);
+    if (r == 0 && !same) {
+        cli_error(cli, source, "changed while it was copied; kept");
+    } else if (r == 0) {
+        r = remove_same(cli, source, was->inode, &e);
     }
     if (r < 0) {
         cli_dfs_error(cli, source, &e);
     }
-    free(absolute);
+    dfs_abandon(lease); /* nothing was written to it */
 }
 
 /* What -p and --move ask for once the file is here. */
 static void afterwards(struct cli *cli, const struct transfer_item *item,
-                       const struct dfs_stat *stat)
+                       const struct dfs_stat *stat, uint64_t copied)
 {
     struct preserved p;
     if (cli->options.preserve) {
@@ -158,7 +196,7 @@ static void afterwards(struct cli *cli, const struct transfer_item *item,
         preserve_locally(cli, item->target, &p);
     }
     if (cli->options.remove_source) {
-        remove_source(cli, item->source, stat->inode);
+        remove_source(cli, item->source, stat, copied);
     }
 }
 
@@ -169,13 +207,14 @@ static void download(struct cli *cli, struct transfer_item *item, char *buffer)
     if (!file) {
         return;
     }
-    bool ok = item->at_stdio ? copy_out(cli, file, item, 0, STDOUT_FILENO, buffer)
-                             : save(cli, file, item, buffer);
-    if (ok) {
+    bool direct = !item->at_stdio && local_file_is_direct(item->target);
+    int64_t length = item->at_stdio ? copy_out(cli, file, item, 0, STDOUT_FILENO, buffer)
+                                    : save(cli, file, item, direct, buffer);
+    if (length >= 0) {
         cli_progress_file(cli);
     }
-    if (ok && !item->at_stdio) {
-        afterwards(cli, item, &stat);
+    if (length >= 0 && !item->at_stdio && !direct) {
+        afterwards(cli, item, &stat, (uint64_t)length);
     }
 }
 
@@ -202,8 +241,12 @@ static bool download_directory(struct tree *tree, struct cli *cli, const char *p
                                const char *target, const struct dfs_stat *stat)
 {
     struct preserved p;
-    if (mkdir(target, 0777) < 0 && errno != EEXIST) {
+    bool made = mkdir(target, 0777) == 0;
+    if (!made && errno != EEXIST) {
         cli_error(cli, target, "%s", strerror(errno));
+        return false;
+    }
+    if (made && cli->options.remove_source && !local_file_sync_name(cli, target)) {
         return false;
     }
     preserved_from_store(&p, stat);
@@ -219,12 +262,38 @@ static bool download_directory(struct tree *tree, struct cli *cli, const char *p
     return true;
 }
 
+/* Whether an earlier source becomes the same file: it said so. However the way there is spelled,
+ * the directory is one. */
+static bool repeats(struct tree *tree, struct cli *cli, const char *path, const char *target)
+{
+    struct stat st = {0};
+    if (!transfer_may_repeat(tree->transfer)) {
+        return false;
+    }
+    char *parent = xstrdup(target);
+    char *name = cli_base_name(target);
+    (void)stat(dirname(parent), &st);
+    char *key = xprintf("%ju:%ju/%s", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, name);
+    bool again = transfer_repeats(tree->transfer, key);
+    if (again) {
+        cli_error(cli, path, "an earlier source of this command becomes `%s' already", target);
+    }
+    free(parent);
+    free(name);
+    free(key);
+    return again;
+}
+
 static bool visit(struct walk *w, const char *path, const struct dfs_stat *stat, int depth)
 {
     struct tree *tree = w->arg;
     const char *below = path + strlen(tree->source);
     char *target =
         depth == 0 ? xstrdup(tree->target) : cli_join(tree->target, below + strspn(below, "/"));
+    if (!stat->directory && repeats(tree, w->cli, path, target)) {
+        free(target);
+        return true;
+    }
     if (!stat->directory) {
         transfer_take_file(tree->transfer, xstrdup(path), target, tree->file);
         tree->file = NULL;
@@ -304,6 +373,7 @@ static int run_get(struct cli *cli)
         return cli->status;
     }
     struct transfer *t = transfer_new(cli, download);
+    transfer_expect(t, &sources);
     for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
         char *to = into ? join_local(cli, target, sources.items[i]) : xstrdup(target);
         if (to) {
@@ -329,7 +399,7 @@ static bool merge_file(struct cli *cli, const char *path, int fd, char *buffer)
         return false;
     }
     const struct transfer_item item = {.source = (char *)path}; /* only read */
-    bool ok = copy_out(cli, file, &item, 0, fd, buffer);
+    bool ok = copy_out(cli, file, &item, 0, fd, buffer) >= 0;
     (void)dfs_close(file, NULL);
     bool skipped = cli->options.skip_empty && cli->progress.done == before;
     if (ok && cli->options.newline && !skipped && sys_write_full(fd, "\n", 1, &le) < 0) {
@@ -432,7 +502,8 @@ static const struct config_row get_rows[] = {
          "from there the next time. What is there is compared with the store's checksums first; "
          "files that are complete are left alone."},
     {ONCE("move", CONFIG_BOOL, remove_source),
-     .help = "Remove each file from the store when it is here. moveToLocal implies this."},
+     .help = "Remove each file from the store when it is here, on the disk. One that somebody "
+             "writes, or that has changed meanwhile, is kept. moveToLocal implies this."},
     {ACCEPTED("ignore-crc"), .help = "Every byte is checked all the same."},
     {ACCEPTED("crc"), .help = "No files of checksums are written."},
 };
@@ -448,10 +519,12 @@ const struct cli_command cli_get_page = {
     .arguments_max = ARGUMENTS_MANY,
     .description =
         "Copies files, and directories with all that is in them, to local ones. If TARGET is a "
-        "local directory, they go into it; `-' is standard output. A file is written under a "
-        "temporary name and renamed when it is complete; on an error it is removed. Every byte "
-        "is checked against its checksum; a bad copy is skipped for a good one. "
-        "Also called copyToLocal.",
+        "local directory, they go into it; `-' is standard output. A file appears whole and at "
+        "once; of one that is cut off nothing is left. Only where the file system has no files "
+        "without names (NFS) it has a name, .NAME.dfs-get.RANDOM, until then, which stays when dfs "
+        "is killed. A symbolic link is followed to the file that it names; a device or a FIFO is "
+        "written where it stands, with -f. Every byte is checked against its checksum; a bad copy "
+        "is skipped for a good one. Also called copyToLocal.",
     .footer = "Examples:\n"
               "  dfs get /books/book.txt\n"
               "  dfs get '/counts/part-*' results/\n"
@@ -476,7 +549,8 @@ const struct cli_command cli_getmerge_page = {
     .description = "Writes files one after the other into the local file TARGET, or to standard "
                    "output as `-'. A directory stands for the files in it, in the order of their "
                    "names, without those in its directories. TARGET is replaced when everything "
-                   "is complete, and stays as it is when something fails.",
+                   "is complete, and stays as it is when something fails; a device or a FIFO is "
+                   "written where it stands.",
     .footer = "Examples:\n"
               "  dfs getmerge /counts counts.txt\n"
               "  dfs getmerge -nl -skip-empty-file /logs/mon /logs/tue -",

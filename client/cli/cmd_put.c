@@ -112,10 +112,32 @@ static bool upload_fd(struct cli *cli, int fd, const struct transfer_item *item,
     return true;
 }
 
+/* What is at the name is the file that was read, and nobody has written to it since. */
+static bool is_as_it_was(const char *source, int fd, const struct stat *was)
+{
+    struct stat now, there;
+    if (fstat(fd, &now) < 0 || stat(source, &there) < 0 || there.st_dev != now.st_dev ||
+        there.st_ino != now.st_ino) {
+        return false;
+    }
+    return !S_ISREG(now.st_mode) ||
+           (now.st_size == was->st_size && now.st_mtim.tv_sec == was->st_mtim.tv_sec &&
+            now.st_mtim.tv_nsec == was->st_mtim.tv_nsec);
+}
+
+static void remove_source(struct cli *cli, const char *source, int fd, const struct stat *was)
+{
+    if (!is_as_it_was(source, fd, was)) {
+        cli_error(cli, source, "changed while it was copied; kept");
+    } else if (unlink(source) < 0) {
+        cli_error(cli, source, "%s", strerror(errno));
+    }
+}
+
 static void upload(struct cli *cli, struct transfer_item *item, char *buffer)
 {
     struct err e = ERR_INIT;
-    struct stat st;
+    struct stat was, st;
     struct preserved p;
     if (item->at_stdio) {
         (void)upload_fd(cli, STDIN_FILENO, item, buffer);
@@ -127,16 +149,17 @@ static void upload(struct cli *cli, struct transfer_item *item, char *buffer)
         return;
     }
     (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    bool known = fstat(fd, &was) == 0;
     bool ok = upload_fd(cli, fd, item, buffer);
     if (ok && cli->options.preserve && fstat(fd, &st) == 0) {
         preserve_xattrs_up(cli, item->source, item->target);
         preserved_from_local(&p, &st);
         preserve_in_store(cli, item->target, &p);
     }
-    sys_close(&fd);
-    if (ok && cli->options.remove_source && unlink(item->source) < 0) {
-        cli_error(cli, item->source, "%s", strerror(errno));
+    if (ok && known && cli->options.remove_source && !item->kept) {
+        remove_source(cli, item->source, fd, &was);
     }
+    sys_close(&fd);
 }
 
 /* ---- Trees ---------------------------------------------------------------------------------- */
@@ -155,11 +178,48 @@ static void remove_directory(struct cli *cli, const char *path, const struct pre
     }
 }
 
-static void upload_any(struct cli *cli, struct transfer *t, const char *source, const char *target,
+/* A tree on its way. */
+struct tree {
+    struct transfer *transfer;
+    size_t behind; /* links to directories that led here: what is behind one is not ours to move */
+};
+
+/* Without slashes at its end, so that it names the link and not what that leads to. */
+static char *bare_name(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') {
+        length--;
+    }
+    return xstrndup(path, length);
+}
+
+static bool is_link(const char *path)
+{
+    struct stat st;
+    char *name = bare_name(path);
+    bool link = lstat(name, &st) == 0 && S_ISLNK(st.st_mode);
+    free(name);
+    return link;
+}
+
+/* A link to a directory stays when anything went wrong: nothing tells whether all that is behind it
+ * was put. */
+static void remove_link(struct cli *cli, const char *path, const struct preserved *p)
+{
+    char *name = bare_name(path);
+    (void)p;
+    if (cli->status == 0 && unlink(name) < 0) {
+        cli_error(cli, path, "%s", strerror(errno));
+    }
+    free(name);
+}
+
+static void upload_any(struct cli *cli, struct tree *tree, const char *source, const char *target,
                        int depth);
 
 /* NOLINTNEXTLINE(misc-no-recursion): bounded by depth, also where links make a circle */
-static void upload_tree(struct cli *cli, struct transfer *t, const char *source, const char *target,
+static void upload_tree(struct cli *cli, struct tree *tree, const char *source, const char *target,
                         int depth)
 {
     struct dirent **names = NULL;
@@ -177,7 +237,7 @@ static void upload_tree(struct cli *cli, struct transfer *t, const char *source,
         if (!cli_interrupted()) {
             char *from = cli_join(source, names[i]->d_name);
             char *to = cli_join(target, names[i]->d_name);
-            upload_any(cli, t, from, to, depth + 1);
+            upload_any(cli, tree, from, to, depth + 1);
             free(from);
             free(to);
         }
@@ -186,8 +246,24 @@ static void upload_tree(struct cli *cli, struct transfer *t, const char *source,
     free(names);
 }
 
+static void upload_file(struct cli *cli, struct tree *tree, const char *source, const char *target,
+                        const struct stat *st)
+{
+    bool again = transfer_repeats_in_store(tree->transfer, target);
+    if (again && cli->options.remove_source) { /* the earlier one has only this copy */
+        cli_error(cli, source, "an earlier source of this command becomes `%s' already", target);
+        return;
+    }
+    cli_progress_expect(cli, S_ISREG(st->st_mode) ? (uint64_t)st->st_size : 0);
+    if (tree->behind > 0) {
+        transfer_take_kept(tree->transfer, xstrdup(source), xstrdup(target));
+    } else {
+        transfer_take_file(tree->transfer, xstrdup(source), xstrdup(target), NULL);
+    }
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion): upload_tree() bounds it */
-static void upload_any(struct cli *cli, struct transfer *t, const char *source, const char *target,
+static void upload_any(struct cli *cli, struct tree *tree, const char *source, const char *target,
                        int depth)
 {
     struct stat st;
@@ -197,18 +273,20 @@ static void upload_any(struct cli *cli, struct transfer *t, const char *source, 
         return;
     }
     if (!S_ISDIR(st.st_mode)) {
-        cli_progress_expect(cli, S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0);
-        transfer_take_file(t, xstrdup(source), xstrdup(target), NULL);
+        upload_file(cli, tree, source, target, &st);
         return;
     }
+    bool link = cli->options.remove_source && is_link(source);
     preserved_from_local(&p, &st);
-    if (cli->options.remove_source) {
-        transfer_late(t, source, &p, remove_directory);
+    if (cli->options.remove_source && tree->behind == 0) {
+        transfer_late(tree->transfer, source, &p, link ? remove_link : remove_directory);
     }
     if (cli->options.preserve) {
-        transfer_late(t, target, &p, preserve_in_store);
+        transfer_late(tree->transfer, target, &p, preserve_in_store);
     }
-    upload_tree(cli, t, source, target, depth);
+    tree->behind += link;
+    upload_tree(cli, tree, source, target, depth);
+    tree->behind -= link;
 }
 
 /* ---- The command ---------------------------------------------------------------------------- */
@@ -251,7 +329,8 @@ static void upload_one(struct cli *cli, struct transfer *t, const char *source, 
     char *name = cli_base_name(source);
     bool named = into && !cli_is_dots(source) && name[0] != '\0';
     char *to = named ? cli_join(target, name) : xstrdup(target);
-    upload_any(cli, t, source, to, 0);
+    struct tree tree = {.transfer = t};
+    upload_any(cli, &tree, source, to, 0);
     free(name);
     free(to);
 }
@@ -302,6 +381,7 @@ static int run_put(struct cli *cli)
         return cli->status;
     }
     struct transfer *t = transfer_new(cli, upload);
+    transfer_expect(t, sources);
     if (!into) {
         transfer_know_target(t, target, found, &stat);
     }
@@ -392,7 +472,10 @@ static const struct config_row put_rows[] = {
      .help = "Keep modes, times, extended attributes, and for the superuser owners and groups."},
     ROW_THREADS,
     {ONCE("move", CONFIG_BOOL, remove_source),
-     .help = "Remove each local file when it is in the store. moveFromLocal implies this."},
+     .help =
+         "Remove each local file when it is in the store, unless it has changed meanwhile. What "
+         "is behind a symbolic link to a directory stays; the link goes. moveFromLocal implies "
+         "this."},
     {ACCEPTED("direct"), .letter = 'd', .help = "Never an intermediate file: always so here."},
     {ACCEPTED("lazy-persist"), .letter = 'l', .help = "Nothing is lazy."},
 };

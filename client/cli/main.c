@@ -8,6 +8,7 @@
 #include "client/cli/complete.h"
 #include "client/cli/hadoop.h"
 #include "common/macros.h"
+#include "common/sys.h"
 
 enum { USAGE = 2 };
 
@@ -135,6 +136,17 @@ static const struct {
              {"--help", help}, {"completion", completion}, {"--version", version},
              {"-h", help}};
 
+/* The status when what was printed has arrived where it was to go, else at least 1. */
+static int end_output(const char *name, int status)
+{
+    struct err e = ERR_INIT;
+    if (sys_end_stdout(&e) < 0) {
+        (void)fprintf(stderr, "%s: %s\n", name, err_message(&e));
+        return status == 0 ? 1 : status;
+    }
+    return status;
+}
+
 /* What is left is memory and connections, which end with the process. Taking them down one by one,
  * gRPC's threads above all, costs a short command a third of its time. Checkers of leaks get it. */
 static int end(struct cli *cli)
@@ -156,16 +168,14 @@ static int run(const struct cli_command *command, int argc, char **argv)
                       .err_tty = isatty(STDERR_FILENO) == 1};
     int status = cli_parse(&cli, argc, argv);
     if (status >= 0) {
-        return status;
+        return end_output(command->name, status);
     }
     sync_init(&cli.lock);
     bool possible = !command->check || command->check(&cli);
     if (possible && cli_connect(&cli)) {
         cli.status = command->run(&cli);
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        cli_error(&cli, NULL, "cannot write to standard output");
-    }
+    cli.status = end_output(command->name, cli.status);
     return end(&cli);
 }
 
@@ -196,7 +206,7 @@ int main(int argc, char **argv)
     enum hadoop_name as = hadoop_name_of(argv[0]);
     int status = as == HADOOP_NONE ? -1 : hadoop_translate(as, &argc, &argv);
     if (status >= 0) {
-        return status;
+        return end_output("dfs", status);
     }
     bring_command_first(argc, argv);
     if (argc < 2) {
@@ -207,7 +217,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
         if (strcmp(name, words[i].name) == 0 ||
             (name[0] == '-' && strcmp(name + 1, words[i].name) == 0)) {
-            return words[i].run(argc - 1, argv + 1);
+            return end_output("dfs", words[i].run(argc - 1, argv + 1));
         }
     }
     argv[1] += name[0] == '-';

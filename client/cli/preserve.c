@@ -69,7 +69,7 @@ static void give_away(const char *path, const struct preserved *p)
     if (getgrnam_r(p->group, &group, buffer, sizeof(buffer), &found_group) == 0 && found_group) {
         gid = group.gr_gid;
     }
-    int r = lchown(path, uid, gid);
+    int r = chown(path, uid, gid); /* of what a link leads to, like the rest */
     (void)r; /* allowed to the superuser only, and names may be unknown here */
 }
 

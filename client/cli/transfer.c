@@ -10,6 +10,8 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/macros.h"
+#include "common/map.h"
+#include "common/rng.h"
 
 enum { WAIT_MS = 1000 }; /* between two looks, should nobody wake us */
 
@@ -29,6 +31,8 @@ struct transfer {
     size_t buffer_count;
     struct late *late;
     size_t late_count;
+    struct map names; /* targets, each its own value; owned */
+    bool may_repeat;  /* else nobody looks them up, and none are kept */
     char *known_path; /* the target that was looked at; NULL: none was */
     int known_found;
     struct dfs_stat known;
@@ -39,6 +43,7 @@ struct transfer *transfer_new(struct cli *cli, transfer_copy_fn copy)
     struct transfer *t = xcalloc(1, sizeof(*t));
     t->cli = cli;
     t->copy = copy;
+    map_init(&t->names, rng_entropy_u64()); /* others may have chosen them */
     cli_catch_signals();
     cli_progress_begin(cli, cli->command->name);
     return t;
@@ -106,12 +111,8 @@ static void hand_over(struct transfer *t, struct transfer_item *item)
     workpool_submit_reserved(t->pool, NULL, &item->job, NULL);
 }
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
-void transfer_take_file(struct transfer *t, char *source, char *target, struct dfs_file *from)
+static void take(struct transfer *t, struct transfer_item *item)
 {
-    struct transfer_item *item = xcalloc(1, sizeof(*item));
-    *item = (struct transfer_item){
-        .source = source, .target = target, .from = from, .job.run = copy_on_worker, .transfer = t};
     if (!t->pool && !t->first) {
         t->first = item;
         return;
@@ -122,6 +123,24 @@ void transfer_take_file(struct transfer *t, char *source, char *target, struct d
         t->first = NULL;
     }
     hand_over(t, item);
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
+void transfer_take_file(struct transfer *t, char *source, char *target, struct dfs_file *from)
+{
+    struct transfer_item *item = xcalloc(1, sizeof(*item));
+    *item = (struct transfer_item){
+        .source = source, .target = target, .from = from, .job.run = copy_on_worker, .transfer = t};
+    take(t, item);
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): it owns both names now */
+void transfer_take_kept(struct transfer *t, char *source, char *target)
+{
+    struct transfer_item *item = xcalloc(1, sizeof(*item));
+    *item = (struct transfer_item){
+        .source = source, .target = target, .kept = true, .job.run = copy_on_worker, .transfer = t};
+    take(t, item);
 }
 
 /* All that were taken are done when it returns. */
@@ -145,6 +164,65 @@ void transfer_stdio(struct transfer *t, const char *source, const char *target,
                                    .from = from,
                                    .transfer = t};
     copy_item(t, item);
+}
+
+/* ---- Targets that two sources have ---------------------------------------------------------- */
+
+static void forget_names(struct transfer *t)
+{
+    MAP_FOR_EACH(it, &t->names)
+    {
+        free(it.value);
+    }
+    map_clear(&t->names);
+}
+
+/* Whether it was there already. */
+static bool note_name(struct transfer *t, const char *text)
+{
+    if (map_get_str(&t->names, text)) {
+        return true;
+    }
+    char *name = xstrdup(text);
+    (void)map_put_str(&t->names, name, name);
+    return false;
+}
+
+/* Sources whose last components differ share no target, unless one of them is "." or the like and
+ * brings what is in it. */
+void transfer_expect(struct transfer *t, const struct cli_paths *sources)
+{
+    for (size_t i = 0; !t->may_repeat && sources->count > 1 && i < sources->count; i++) {
+        char *name = cli_base_name(sources->items[i]);
+        t->may_repeat = name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
+                        note_name(t, name);
+        free(name);
+    }
+    forget_names(t);
+}
+
+bool transfer_may_repeat(const struct transfer *t)
+{
+    return t->may_repeat;
+}
+
+bool transfer_repeats(struct transfer *t, const char *target)
+{
+    return t->may_repeat && note_name(t, target);
+}
+
+bool transfer_repeats_in_store(struct transfer *t, const char *target)
+{
+    char *absolute = NULL;
+    if (!t->may_repeat || dfs_resolve_path(t->cli->dfs, target, &absolute, NULL) < 0) {
+        return false; /* what is wrong with the name is said when it is used */
+    }
+    bool repeats = note_name(t, absolute);
+    free(absolute);
+    if (repeats) {
+        finish_files(t);
+    }
+    return repeats;
 }
 
 /* ---- What is known of them ------------------------------------------------------------------ */
@@ -239,6 +317,8 @@ int transfer_finish(struct transfer *t, bool silent)
     while (t->buffer_count > 0) {
         free(t->buffers[--t->buffer_count]);
     }
+    forget_names(t);
+    map_deinit(&t->names);
     free(t->late);
     free(t->known_path);
     free(t);

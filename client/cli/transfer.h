@@ -19,6 +19,7 @@ struct transfer_item {
     char *target;  /* owned */
     bool at_stdio; /* "-": runs at once, on the command's thread, so that Ctrl-C reaches its read()
                     */
+    bool kept;     /* the source is not ours to remove, whatever --move says */
 
     /* Private to transfer.c. */
     struct dfs_file *from; /* the source, if it was opened; owned */
@@ -35,6 +36,8 @@ struct transfer *transfer_new(struct cli *cli, transfer_copy_fn copy);
 /* Takes both names, which came from malloc(), and the source in the store if it is open already
  * (NULL: it is not). A file that stays the only one is copied on the command's thread. */
 void transfer_take_file(struct transfer *t, char *source, char *target, struct dfs_file *from);
+/* A local source that is not removed. */
+void transfer_take_kept(struct transfer *t, char *source, char *target);
 void transfer_stdio(struct transfer *t, const char *source, const char *target,
                     struct dfs_file *from);
 
@@ -53,6 +56,17 @@ void transfer_know_target(struct transfer *t, const char *path, int found,
                           const struct dfs_stat *stat);
 /* cli_stat() of the item's target. */
 int transfer_stat_target(struct cli *cli, const struct transfer_item *item, struct dfs_stat *ret);
+
+/* Two sources of one command may become the same file, and several files are copied at a time. What
+ * the user has named as sources, before any file is taken. */
+void transfer_expect(struct transfer *t, const struct cli_paths *sources);
+/* False: no two of them can, and it need not be asked. */
+bool transfer_may_repeat(const struct transfer *t);
+/* Whether an earlier file of this command becomes `target`, a name with one spelling. */
+bool transfer_repeats(struct transfer *t, const char *target);
+/* The same, of a target in the store. All that was taken is done if so, so that one file comes
+ * after the other as the user has named them. */
+bool transfer_repeats_in_store(struct transfer *t, const char *target);
 
 /* A directory that was copied gets its attributes when all files are in it. The copy is ours; where
  * `apply` is preserve_in_store() or preserve_locally(). */

@@ -5,6 +5,7 @@
 #include "common/config.h"
 #include "common/macros.h"
 #include "common/parse.h"
+#include "common/sys.h"
 #include "mapreduce/mr/cluster.h"
 #include "mapreduce/mr/commands.h"
 #include "mapreduce/mr/options.h"
@@ -117,7 +118,7 @@ static int command_help(int argc, char **argv)
     return command ? command->run(2, arguments) : unknown_command(argv[1]);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     struct config config;
     struct {
@@ -138,9 +139,15 @@ int main(int argc, char **argv)
         return command_help(argc - at, argv + at);
     }
     const struct command *command = find_command(argv[at]);
-    code = command ? command->run(argc - at, argv + at) : unknown_command(argv[at]);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fprintf(stderr, "mr: cannot write to standard output\n");
+    return command ? command->run(argc - at, argv + at) : unknown_command(argv[at]);
+}
+
+int main(int argc, char **argv)
+{
+    struct err e = ERR_INIT;
+    int code = run(argc, argv);
+    if (sys_end_stdout(&e) < 0) {
+        (void)fprintf(stderr, "mr: %s\n", err_message(&e));
         code = code == 0 ? 1 : code;
     }
     return cluster_end(code);
