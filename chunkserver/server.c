@@ -393,6 +393,7 @@ static void free_table(struct server *s)
     map_deinit(&s->chunks);
     map_deinit(&s->uses);
     map_deinit(&s->waiters);
+    fenced_deinit(&s->fenced);
 }
 
 void server_deinit(struct server *s)

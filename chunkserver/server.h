@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "chunkserver/disks.h"
+#include "chunkserver/fenced.h"
 #include "common/config.h" /* struct config_list */
 #include "common/ids.h"
 #include "common/limits.h"
@@ -120,6 +121,7 @@ struct server {
     struct map chunks;     /* id -> struct chunk */
     struct map uses;       /* id -> struct chunk_use */
     struct map waiters;    /* id -> struct list of chunk_waiter */
+    struct fenced fenced;  /* chunks that may not be begun at old versions */
     term_no term;          /* highest seen from a file master */
     term_no term_spread;   /* that every index has, or is getting */
     struct task term_task; /* writes it */
