@@ -225,6 +225,14 @@ int chunk_file_cut(struct chunk_file *f, uint64_t length, struct err *e)
 
 /* ---- Trash and copies ---- */
 
+bool chunk_file_exists(const struct chunk_dirs *d, chunk_id id)
+{
+    char name[NAME_BYTES];
+    int dir_fd = chunk_dirs_find(d, id);
+    name_format(name, id, "");
+    return dir_fd >= 0 && faccessat(dir_fd, name, F_OK, 0) == 0;
+}
+
 int chunk_file_trash(const struct chunk_dirs *d, struct chunk_ref chunk, struct err *e)
 {
     char name[NAME_BYTES];

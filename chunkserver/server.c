@@ -75,10 +75,12 @@ static int load_disks(struct server *s, struct err *e)
         r = server_load(s, e);
     }
     for (size_t i = 0; r == 0 && i < s->disks.count; i++) {
-        const struct disk *disk = &s->disks.list[i];
+        struct disk *disk = &s->disks.list[i];
         if (disk_has_failed(&disk->state)) {
             log_error("chunkserver", "going on without a disk data=%s: %s", disk->path,
                       err_message(&disk->failure));
+        } else {
+            trash_repeat_renames(disk);
         }
         if (disk->copies_removed > 0) {
             log_info("chunkserver", "unfinished copies removed data=%s count=%zu", disk->path,
