@@ -236,6 +236,9 @@ void server_unwait(struct server *s, struct chunk_waiter *w); /* no-op when it d
 
 /* ---- File masters (owner) ---- */
 
+/* A master of our cluster is in that term: commands of lower ones are refused from now on. */
+void server_see_term(struct server *s, term_no term);
+
 /* Every command of a master passes here. ERR_STALE: a lower term than one seen before;
  * ERR_WRONG_CLUSTER. A higher term is in memory at once; the caller puts server.term into the index
  * batch of what it does, which is synced before it answers. */

@@ -289,6 +289,14 @@ void server_unwait(struct server *s, struct chunk_waiter *w)
 
 /* ---- File masters ---- */
 
+void server_see_term(struct server *s, term_no term)
+{
+    if (term > s->term) {
+        s->term = term;
+        server_spread_term(s);
+    }
+}
+
 int server_check_master(struct server *s, term_no term, const char *cluster_id, struct err *e)
 {
     char own[CLUSTER_ID_TEXT_BYTES];
@@ -302,9 +310,6 @@ int server_check_master(struct server *s, term_no term, const char *cluster_id, 
         return err_set(e, ERR_STALE, "term %" PRIu64 " is over, %" PRIu64 " was seen", term,
                        s->term);
     }
-    if (term > s->term) {
-        s->term = term;
-        server_spread_term(s);
-    }
+    server_see_term(s, term);
     return 0;
 }

@@ -599,6 +599,29 @@ class TestReports(Fixture):
             wait_until(lambda m=m: m.starts[-1] == 2 and m.sees(1, damaged=True))
             m.server.stop(0)
 
+    def test_terms_of_all_masters_are_heard_and_told(self):
+        """A deposed leader is refused before its successor has ordered anything."""
+        masters = [FakeMaster(), FakeMaster()]
+        masters[0].term = 7
+        server = Server(self.directory, 1, masters=",".join(m.address for m in masters))
+        self.servers.append(server)
+        server.cluster = "a" * 32
+        put([server], 1, b"abc")
+
+        def told(term):
+            wait_until(lambda: all(m.last.term == term for m in masters), what=f"term {term} is told")
+
+        told(7)
+        for term in (7, 9):
+            masters[1].term = max(masters[1].term, term)
+            told(term)
+            with self.assertRaises(grpc.RpcError) as refused:
+                server.delete((1, 1), term=term - 1)
+            self.assertEqual(error_name(refused.exception), "ERR_STALE")
+        self.assertEqual(len(server.delete((1, 1), term=9).deleted), 1)
+        for m in masters:
+            m.server.stop(0)
+
     def test_directory_of_another_cluster_is_refused(self):
         master = FakeMaster()
         server = Server(self.directory, 1, masters=master.address)
