@@ -95,6 +95,7 @@ struct chunk_file_calls {
     int (*fallocate)(int fd, int mode, off_t offset, off_t length);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
+    ssize_t (*pread)(int fd, void *data, size_t length, off_t offset);
 };
 void chunk_file_install_calls(const struct chunk_file_calls *replacement);
 

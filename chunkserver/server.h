@@ -65,8 +65,9 @@ struct chunk {
     uint8_t state;        /* enum chunk_state */
     bool inlined;
     bool damaged;
-    bool clean;   /* sealed, or not restarted since this version was granted */
-    uint8_t disk; /* number of the one that has it */
+    bool suspected; /* of damage: is being looked at, or will be */
+    bool clean;     /* sealed, or not restarted since this version was granted */
+    uint8_t disk;   /* number of the one that has it */
 };
 static_assert(DISK_COUNT_MAX <= UINT8_MAX, "a disk's number fits");
 
@@ -195,8 +196,10 @@ void server_forget_chunks(struct server *s); /* the table is empty; nothing is r
 /* Those of a disk that failed are not in the table any more, and streams that write to them end;
  * the caller sees to the report. */
 void server_drop_disk(struct server *s, const struct disk *disk);
-/* A block did not verify: remembered in the index, reported; the master replaces the replica. */
-void server_chunk_damaged(struct server *s, const struct disk *disk, chunk_id id);
+/* Somebody who has no claim could not read a part of the chunk, or it did not verify. Once nobody
+ * else uses the chunk all of it is read again; only if it is damaged indeed that is remembered in
+ * the index and reported, and the master replaces the replica. */
+void server_chunk_suspected(struct server *s, const struct disk *disk, chunk_id id);
 /* Progress of an open chunk: no report, but waiting readers hear of it. */
 void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t readable);
 
