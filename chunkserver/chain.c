@@ -696,13 +696,18 @@ static void load_run(struct job *job)
     rpc_loop_post(c->loop, opened_on_loop, c);
 }
 
+static int taken_over(chunk_id id, uint64_t version, struct err *e)
+{
+    return err_set(e, ERR_FENCED, "chunk %" PRIu64 ": version %" PRIu64 " has taken over", id,
+                   version);
+}
+
 /* Whether a chunk that is here may be appended to. */
 static int check_existing(const struct chain *c, const struct chunk *chunk, struct err *e)
 {
     const struct wire_open *open = &c->open;
     if (chunk->ref.version > open->chunk.version) {
-        return err_set(e, ERR_FENCED, "chunk %" PRIu64 ": version %" PRIu64 " has taken over",
-                       chunk->ref.id, chunk->ref.version);
+        return taken_over(chunk->ref.id, chunk->ref.version, e);
     }
     if (chunk->ref.version < open->chunk.version) {
         return err_set(e, ERR_STALE, "chunk %" PRIu64 ": this replica is at version %" PRIu64,
@@ -742,6 +747,10 @@ static int check_open(struct chain *c, struct err *e)
     if (!c->open.create) {
         return err_set(e, ERR_NOT_FOUND, "chunk %" PRIu64 " is not on this server",
                        c->open.chunk.id);
+    }
+    uint64_t fenced = fenced_version(&s->fenced, c->open.chunk.id);
+    if (fenced > c->open.chunk.version) {
+        return taken_over(c->open.chunk.id, fenced, e);
     }
     struct disk_need need = {.least_bytes = 1, .whole_bytes = c->open.chunk_bytes};
     return server_choose_disk(s, &need, &c->disk, e);

@@ -32,6 +32,7 @@ static const struct chunk_file_calls real_calls = {
     .fallocate = fallocate,
     .fdatasync = fdatasync,
     .fsync = fsync,
+    .pread = pread,
 };
 static const struct chunk_file_calls *calls = &real_calls;
 
@@ -60,6 +61,9 @@ static int file_open(int dir_fd, chunk_id id, const char *suffix, int flags, str
     char name[NAME_BYTES];
     name_format(name, id, suffix);
     int fd = openat(dir_fd, name, flags | O_CLOEXEC, 0644);
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+        return err_set(e, ERR_BUSY, "open chunk file %s: %s", name, strerror(errno));
+    }
     if (fd < 0) {
         return err_errno(e, "open chunk file %s", name);
     }
@@ -188,12 +192,24 @@ int chunk_file_write(struct chunk_file *f, uint64_t offset, struct iovec *iov, i
 int chunk_file_read(const struct chunk_file *f, uint64_t offset, void *data, size_t length,
                     struct err *e)
 {
-    int r = sys_pread_full(f->fd, data, length, offset, e);
-    if (r == ERR_EOF) {
-        return err_set(e, ERR_CORRUPT, "chunk %" PRIu64 ": its file ends before %" PRIu64, f->id,
-                       offset + length);
+    char *at = data;
+    uint64_t end = offset + length;
+    while (offset < end) {
+        ssize_t n = calls->pread(f->fd, at, (size_t)(end - offset), (off_t)offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return err_errno(e, "read chunk %" PRIu64 " at %" PRIu64, f->id, offset);
+        }
+        if (n == 0) {
+            return err_set(e, ERR_CORRUPT, "chunk %" PRIu64 ": its file ends before %" PRIu64,
+                           f->id, end);
+        }
+        at += n;
+        offset += (uint64_t)n;
     }
-    return r < 0 ? err_wrap(e, r, "chunk %" PRIu64, f->id) : 0;
+    return 0;
 }
 
 /* Makes the name of a new file durable. */
@@ -224,6 +240,14 @@ int chunk_file_cut(struct chunk_file *f, uint64_t length, struct err *e)
 }
 
 /* ---- Trash and copies ---- */
+
+bool chunk_file_exists(const struct chunk_dirs *d, chunk_id id)
+{
+    char name[NAME_BYTES];
+    int dir_fd = chunk_dirs_find(d, id);
+    name_format(name, id, "");
+    return dir_fd >= 0 && faccessat(dir_fd, name, F_OK, 0) == 0;
+}
 
 int chunk_file_trash(const struct chunk_dirs *d, struct chunk_ref chunk, struct err *e)
 {

@@ -61,6 +61,9 @@ int chunk_file_sync(struct chunk_file *f, struct err *e) MUST_CHECK;
 /* The file ends at length; what was reserved beyond is given back. Not yet durable. */
 int chunk_file_cut(struct chunk_file *f, uint64_t length, struct err *e) MUST_CHECK;
 
+/* Whether there is a file by the chunk's name. */
+bool chunk_file_exists(const struct chunk_dirs *d, chunk_id id);
+
 /* Moves a file to the trash / removes it there. No error if it is not there, so that both can be
  * repeated after a crash. */
 int chunk_file_trash(const struct chunk_dirs *d, struct chunk_ref chunk, struct err *e) MUST_CHECK;
@@ -92,6 +95,7 @@ struct chunk_file_calls {
     int (*fallocate)(int fd, int mode, off_t offset, off_t length);
     int (*fdatasync)(int fd);
     int (*fsync)(int fd);
+    ssize_t (*pread)(int fd, void *data, size_t length, off_t offset);
 };
 void chunk_file_install_calls(const struct chunk_file_calls *replacement);
 

@@ -165,6 +165,7 @@ static int fence_on_owner(struct rpc_call *call, void *service)
     f->fence.new_version = request->new_version;
     f->fence.command.done = fence_done;
     f->fence.command.term = request->term;
+    fenced_put(&s->fenced, (struct chunk_ref){request->chunk->id, request->new_version});
     command_start(&f->fence.command, s, f->fence.chunk.id);
     return RPC_PENDING;
 }

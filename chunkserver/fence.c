@@ -46,6 +46,9 @@ static int close_durably(struct command *cmd, struct replica *r, enum chunk_stat
 
 static bool is_clean(const struct command *cmd, const struct chunk_record *record)
 {
+    if (record->damaged) {
+        return false; /* what verifies has to be looked for */
+    }
     switch (record->state) {
     case CHUNK_SEALED:
         return true;

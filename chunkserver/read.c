@@ -198,6 +198,12 @@ static void piece_run(struct task *t)
     }
     if (r->code == 0 && !r->inlined) {
         r->code = read_blocks(r);
+        if (r->code == ERR_CORRUPT) { /* a seal may have cut the last block meanwhile */
+            free(r->piece);
+            r->piece = NULL;
+            r->segment_number = UINT32_MAX;
+            r->code = read_blocks(r);
+        }
     }
 }
 
@@ -212,13 +218,13 @@ struct damage_post {
 static void damaged_on_owner(void *arg)
 {
     struct damage_post *p = arg;
-    server_chunk_damaged(p->server, p->disk, p->id);
+    server_chunk_suspected(p->server, p->disk, p->id);
     free(p);
 }
 
 static void failed(struct reader *r)
 {
-    if (r->code == ERR_CORRUPT) {
+    if (r->code == ERR_CORRUPT || r->code == ERR_IO) {
         struct damage_post *p = xmalloc(sizeof(*p));
         *p = (struct damage_post){r->server, server_chunk_disk(r->server, &r->chunk),
                                   r->chunk.ref.id};

@@ -286,7 +286,9 @@ int replica_close_at(struct replica *r, enum chunk_state state, uint64_t version
     return code;
 }
 
-/* CRC of the first `length` bytes of `block`, read from the disk. */
+/* CRC of the first `length` bytes of `block`, read from the disk. ERR_CORRUPT also for a block that
+ * cannot be read: a sector that is lost is no reason to give up what is before it. A whole disk
+ * that fails does not let anything become durable either, and is known by that. */
 static int block_crc(struct replica *r, uint32_t block, size_t length, uint32_t *ret, struct err *e)
 {
     uint64_t offset = (uint64_t)block * CHUNK_BLOCK_BYTES;
@@ -301,7 +303,7 @@ static int block_crc(struct replica *r, uint32_t block, size_t length, uint32_t 
         *ret = crc32c(bytes, length);
     }
     free(bytes);
-    return code;
+    return code == ERR_IO ? err_wrap(e, ERR_CORRUPT, "block %u", block) : code;
 }
 
 static size_t block_bytes(const struct replica *r, uint32_t block)
@@ -369,6 +371,31 @@ static int synced_part(struct replica *r, uint32_t block, uint64_t *ret_length, 
         *ret_length = r->record.durable;
     }
     return code == ERR_CORRUPT ? 0 : code;
+}
+
+int replica_check(struct chunk_disk *disk, const struct chunk_record *record, struct err *e)
+{
+    struct replica r;
+    uint64_t verified = 0;
+    uint64_t needed = record->state == CHUNK_OPEN ? record->acked : record->length;
+    replica_init(&r, disk, record);
+    int code = record->inlined ? load_inline(&r, e) : load_crcs(&r, e);
+    if (code == 0 && !record->inlined) {
+        code = chunk_file_open(&disk->dirs, record->ref.id, false, &r.file, e);
+        code = code == ERR_IO ? err_wrap(e, ERR_CORRUPT, "chunk %" PRIu64, record->ref.id) : code;
+    }
+    if (code == ERR_NOT_FOUND) { /* bytes of which there is a record */
+        code = err_wrap(e, ERR_CORRUPT, "chunk %" PRIu64, record->ref.id);
+    }
+    if (code == 0) {
+        code = replica_verify(&r, &verified, e);
+    }
+    if (code == 0 && verified < needed) {
+        code = err_set(e, ERR_CORRUPT, "chunk %" PRIu64 ": %" PRIu64 " of %" PRIu64 " bytes verify",
+                       record->ref.id, verified, needed);
+    }
+    replica_deinit(&r);
+    return code;
 }
 
 int replica_verify(struct replica *r, uint64_t *ret_length, struct err *e)

@@ -71,9 +71,15 @@ int replica_close_at(struct replica *r, enum chunk_state state, uint64_t version
 /* Shortens to `length` <= record.length; the last block is verified first. ERR_CORRUPT. */
 int replica_cut(struct replica *r, uint64_t length, struct err *e) MUST_CHECK;
 
-/* Reads everything and gives the length of the longest prefix whose blocks verify. A block that was
- * synced partly filled and then grew counts up to the synced length if only that verifies. */
+/* Reads everything and gives the length of the longest prefix whose blocks verify; one that cannot
+ * be read does not. A block that was synced partly filled and then grew counts up to the synced
+ * length if only that verifies. */
 int replica_verify(struct replica *r, uint64_t *ret_length, struct err *e) MUST_CHECK;
+
+/* Whether the chunk of this record is what readers may see of it. ERR_CORRUPT: it is damaged; any
+ * other error: that cannot be told now. */
+int replica_check(struct chunk_disk *disk, const struct chunk_record *record,
+                  struct err *e) MUST_CHECK;
 
 /* Only the first `length` bytes count from now on; the file keeps the others. length is what
  * replica_verify() gave. */

@@ -237,6 +237,7 @@ static void register_done(void *arg, const struct report_reply *reply)
         return;
     }
     adopt(m, reply);
+    server_see_term(r->server, reply->term); /* a deposed leader commands nothing any more */
     log_info("chunkserver", "registered master=%s server=%" PRIu64, m->address, reply->server);
     m->registered = true;
     list_from_start(m);
@@ -278,6 +279,7 @@ static void heartbeat_done(void *arg, const struct report_reply *reply)
         return;
     }
     clear_changes(&m->sent);
+    server_see_term(m->report->server, reply->term);
     if (reply->register_again) {
         m->registered = false;
     } else if (reply->report_again) {
@@ -316,6 +318,7 @@ static void send_heartbeat(struct master *m)
         .removed = removed,
         .sequence = ++m->sequence,
         .streams = (uint32_t)MIN(s->stream_count, (uint64_t)UINT32_MAX),
+        .term = s->term,
     };
     size_t taken = 0;
     MAP_FOR_EACH(it, &m->changed)

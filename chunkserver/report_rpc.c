@@ -53,6 +53,7 @@ static void register_done(void *arg, const struct rpc_result *result,
         const Trireme__V1__RegisterReply *wire = (const void *)message;
         struct err e = ERR_INIT;
         reply.server = wire->server;
+        reply.term = wire->term;
         reply.code =
             parse_hex(wire->cluster_id, reply.cluster.bytes, sizeof(reply.cluster.bytes), &e);
         if (reply.code == 0 && wire->server == 0) {
@@ -115,6 +116,7 @@ static void heartbeat_done(void *arg, const struct rpc_result *result,
         const Trireme__V1__HeartbeatReply *wire = (const void *)message;
         reply.register_again = wire->register_again;
         reply.report_again = wire->report_again;
+        reply.term = wire->term;
     }
     finish(arg, &reply);
 }
@@ -132,6 +134,7 @@ struct rpc_pending *report_send_heartbeat(const struct report_call *call,
     wire.used_bytes = h->used_bytes;
     wire.sequence = h->sequence;
     wire.streams = h->streams;
+    wire.term = h->term;
     wire.n_failed_disks = h->failed_disk_count;
     wire.failed_disks = (char **)h->failed_disks;
     wire.n_changed = h->changed_count;

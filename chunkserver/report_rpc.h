@@ -38,6 +38,7 @@ struct report_heartbeat {
     uint32_t streams;
     const char *const *failed_disks; /* borrowed */
     size_t failed_disk_count;
+    term_no term; /* highest seen */
 };
 
 struct report_page {
@@ -54,6 +55,7 @@ struct report_reply {
     const char *text;
     struct cluster_id cluster; /* Register */
     server_id server;          /* Register */
+    term_no term;              /* Register, Heartbeat */
     bool register_again;       /* Heartbeat */
     bool report_again;         /* Heartbeat */
 };

@@ -40,21 +40,24 @@ static int next_sealed(void *arg, const struct chunk_record *record)
     return 1;
 }
 
-static bool blocks_verify(struct scrub *c, struct chunk_file *file,
-                          const struct crc_segment *segment)
+static int verify_blocks(struct scrub *c, struct chunk_file *file,
+                         const struct crc_segment *segment)
 {
     struct err e = ERR_INIT;
     uint8_t *bytes = xmalloc(CHUNK_BLOCK_BYTES);
-    bool good = true;
+    int r = 0;
     uint32_t block = (uint32_t)(c->at / CHUNK_BLOCK_BYTES);
-    for (uint32_t i = 0; good && i < SCRUB_STEP_BLOCKS && c->at < c->record.length; i++, block++) {
+    for (uint32_t i = 0; r == 0 && i < SCRUB_STEP_BLOCKS && c->at < c->record.length;
+         i++, block++) {
         uint32_t slot = block % CRC_SEGMENT_BLOCKS;
         if (i > 0 && slot == 0) {
             break; /* the next step has the next segment */
         }
         size_t part = (size_t)MIN(c->record.length - c->at, (uint64_t)CHUNK_BLOCK_BYTES);
-        int r = chunk_file_read(file, c->at, bytes, part, &e);
-        good = r == 0 && slot < segment->count && crc32c(bytes, part) == segment->values[slot];
+        r = chunk_file_read(file, c->at, bytes, part, &e);
+        if (r == 0 && (slot >= segment->count || crc32c(bytes, part) != segment->values[slot])) {
+            r = ERR_CORRUPT;
+        }
         c->at += part;
         c->step_bytes += part;
     }
@@ -62,36 +65,37 @@ static bool blocks_verify(struct scrub *c, struct chunk_file *file,
     /* What nobody else wants does not stay in the page cache because of us. */
     (void)posix_fadvise(file->fd, (off_t)(c->at - c->step_bytes), (off_t)c->step_bytes,
                         POSIX_FADV_DONTNEED);
-    return good;
+    return r;
 }
 
-static bool file_verifies(struct scrub *c)
+static int verify_file(struct scrub *c)
 {
     struct err e = ERR_INIT;
     struct chunk_disk *disk = &c->disk->chunks;
     struct chunk_file file = CHUNK_FILE_CLOSED;
     struct crc_segment segment;
     uint32_t number = (uint32_t)(c->at / CHUNK_BLOCK_BYTES / CRC_SEGMENT_BLOCKS);
-    bool good = chunk_index_get_crcs(disk->index, c->record.ref.id, number, &segment, &e) == 0 &&
-                chunk_file_open(&disk->dirs, c->record.ref.id, false, &file, &e) == 0 &&
-                blocks_verify(c, &file, &segment);
+    int r = chunk_index_get_crcs(disk->index, c->record.ref.id, number, &segment, &e);
+    r = r < 0 ? r : chunk_file_open(&disk->dirs, c->record.ref.id, false, &file, &e);
+    r = r < 0 ? r : verify_blocks(c, &file, &segment);
     chunk_file_close(&file);
-    return good;
+    return r;
 }
 
-static bool inline_verifies(struct scrub *c)
+static int verify_inline(struct scrub *c)
 {
     struct err e = ERR_INIT;
     struct buf value = BUF_INIT;
     struct inline_data data;
-    bool good =
-        chunk_index_get_inline(c->disk->chunks.index, c->record.ref.id, &value, &data, &e) == 0 &&
-        data.bytes.length == c->record.length &&
-        crc32c(data.bytes.data, data.bytes.length) == data.crc;
+    int r = chunk_index_get_inline(c->disk->chunks.index, c->record.ref.id, &value, &data, &e);
+    if (r == 0 && (data.bytes.length != c->record.length ||
+                   crc32c(data.bytes.data, data.bytes.length) != data.crc)) {
+        r = ERR_CORRUPT;
+    }
     buf_deinit(&value);
     c->at = c->record.length;
     c->step_bytes = (size_t)c->record.length;
-    return good;
+    return r;
 }
 
 static void scrub_run(struct task *t)
@@ -116,13 +120,14 @@ static void scrub_run(struct task *t)
     if (c->record.length == 0) {
         return;
     }
-    bool good = c->record.inlined ? inline_verifies(c) : file_verifies(c);
+    int code = c->record.inlined ? verify_inline(c) : verify_file(c);
     /* It may have been deleted or replaced while we read: then it says nothing. */
     bool same = chunk_index_get(c->disk->chunks.index, c->record.ref.id, &now, &e) == 0 &&
                 now.ref.version == c->record.ref.version && now.state == CHUNK_SEALED &&
                 now.inlined == c->record.inlined;
-    c->found_damage = !good && same;
-    if (!good || !same) {
+    /* Nor does an error that is not the chunk's, as when no more files can be opened. */
+    c->found_damage = same && (code == ERR_CORRUPT || code == ERR_IO || code == ERR_NOT_FOUND);
+    if (code < 0 || !same) {
         c->at = c->record.length; /* enough of this one */
     }
 }
@@ -139,7 +144,7 @@ static void scrub_done(struct task *t)
     struct scrub *c = CONTAINER_OF(t, struct scrub, task);
     c->busy = false;
     if (c->found_damage) {
-        server_chunk_damaged(c->server, c->disk, c->record.ref.id);
+        server_chunk_suspected(c->server, c->disk, c->record.ref.id);
     }
     if (!c->stopped) {
         uint64_t wait = c->step_bytes * 1000 / c->server->options->scrub_bytes;

@@ -76,10 +76,12 @@ static int load_disks(struct server *s, struct err *e)
         r = server_load(s, e);
     }
     for (size_t i = 0; r == 0 && i < s->disks.count; i++) {
-        const struct disk *disk = &s->disks.list[i];
+        struct disk *disk = &s->disks.list[i];
         if (disk_has_failed(&disk->state)) {
             log_error("chunkserver", "going on without a disk data=%s: %s", disk->path,
                       err_message(&disk->failure));
+        } else {
+            trash_repeat_renames(disk);
         }
         if (disk->copies_removed > 0) {
             log_info("chunkserver", "unfinished copies removed data=%s count=%zu", disk->path,
@@ -397,6 +399,7 @@ static void free_table(struct server *s)
     map_deinit(&s->chunks);
     map_deinit(&s->uses);
     map_deinit(&s->waiters);
+    fenced_deinit(&s->fenced);
 }
 
 void server_deinit(struct server *s)

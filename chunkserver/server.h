@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "chunkserver/disks.h"
+#include "chunkserver/fenced.h"
 #include "common/config.h" /* struct config_list */
 #include "common/ids.h"
 #include "common/limits.h"
@@ -64,8 +65,9 @@ struct chunk {
     uint8_t state;        /* enum chunk_state */
     bool inlined;
     bool damaged;
-    bool clean;   /* sealed, or not restarted since this version was granted */
-    uint8_t disk; /* number of the one that has it */
+    bool suspected; /* of damage: is being looked at, or will be */
+    bool clean;     /* sealed, or not restarted since this version was granted */
+    uint8_t disk;   /* number of the one that has it */
 };
 static_assert(DISK_COUNT_MAX <= UINT8_MAX, "a disk's number fits");
 
@@ -120,6 +122,7 @@ struct server {
     struct map chunks;     /* id -> struct chunk */
     struct map uses;       /* id -> struct chunk_use */
     struct map waiters;    /* id -> struct list of chunk_waiter */
+    struct fenced fenced;  /* chunks that may not be begun at old versions */
     term_no term;          /* highest seen from a file master */
     term_no term_spread;   /* that every index has, or is getting */
     struct task term_task; /* writes it */
@@ -193,8 +196,10 @@ void server_forget_chunks(struct server *s); /* the table is empty; nothing is r
 /* Those of a disk that failed are not in the table any more, and streams that write to them end;
  * the caller sees to the report. */
 void server_drop_disk(struct server *s, const struct disk *disk);
-/* A block did not verify: remembered in the index, reported; the master replaces the replica. */
-void server_chunk_damaged(struct server *s, const struct disk *disk, chunk_id id);
+/* Somebody who has no claim could not read a part of the chunk, or it did not verify. Once nobody
+ * else uses the chunk all of it is read again; only if it is damaged indeed that is remembered in
+ * the index and reported, and the master replaces the replica. */
+void server_chunk_suspected(struct server *s, const struct disk *disk, chunk_id id);
 /* Progress of an open chunk: no report, but waiting readers hear of it. */
 void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t readable);
 
@@ -233,6 +238,9 @@ void server_wait(struct server *s, struct chunk_waiter *w);
 void server_unwait(struct server *s, struct chunk_waiter *w); /* no-op when it does not wait */
 
 /* ---- File masters (owner) ---- */
+
+/* A master of our cluster is in that term: commands of lower ones are refused from now on. */
+void server_see_term(struct server *s, term_no term);
 
 /* Every command of a master passes here. ERR_STALE: a lower term than one seen before;
  * ERR_WRONG_CLUSTER. A higher term is in memory at once; the caller puts server.term into the index

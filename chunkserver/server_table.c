@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "chunkserver/chain.h"
+#include "chunkserver/command.h"
 #include "chunkserver/report.h"
 #include "chunkserver/server.h"
 #include "common/alloc.h"
@@ -142,66 +143,76 @@ void server_chunk_grew(struct server *s, chunk_id id, uint64_t length, uint64_t 
 
 /* ---- Damage ---- */
 
-struct damage_task {
-    struct task task;
-    struct server *server;
-    struct disk *disk;
-    struct claim claim;
-    struct chunk_record record;
-    bool found;
+struct suspicion {
+    struct command command;
+    uint64_t readable; /* of the open chunk when it was read */
 };
 
-static void damage_run(struct task *t)
+/* A reader or the scrubber may meet a chunk that is just cut, replaced or deleted, and an error may
+ * be of the moment. */
+static int damage_run(struct command *cmd)
 {
-    struct damage_task *d = CONTAINER_OF(t, struct damage_task, task);
+    const struct suspicion *suspicion = CONTAINER_OF(cmd, struct suspicion, command);
+    struct chunk_index *index = cmd->disk->chunks.index;
+    struct chunk_record record;
+    int code = chunk_index_get(index, cmd->claim.id, &record, &cmd->err);
+    if (code < 0 || record.damaged) {
+        return code;
+    }
+    if (record.state == CHUNK_OPEN && record.granted_start != cmd->server->disks.start_count) {
+        return 0; /* its end may be torn: the fence that is to come looks for what verifies */
+    }
+    if (record.state == CHUNK_OPEN) { /* the index hears of the watermark with the next bytes */
+        record.acked = MAX(record.acked, MIN(suspicion->readable, record.length));
+    }
+    code = replica_check(&cmd->disk->chunks, &record, &cmd->err);
+    if (code != ERR_CORRUPT) {
+        return code;
+    }
     struct err e = ERR_INIT;
-    struct chunk_index *index = d->disk->chunks.index;
-    if (chunk_index_get(index, d->claim.id, &d->record, &e) < 0 || d->record.damaged) {
-        return;
-    }
-    d->record.damaged = true;
     struct index_batch *batch = index_batch_new(index);
-    index_put_chunk(batch, &d->record);
-    d->found = chunk_index_write(index, batch, &e) == 0;
+    record.damaged = true;
+    index_put_chunk(batch, &record);
+    if (chunk_index_write(index, batch, &e) < 0) {
+        server_disk_failed(cmd->server, cmd->disk, "the chunk index cannot be written", &e);
+    } else {
+        cmd->effect = COMMAND_CHANGED;
+        cmd->record = record;
+    }
     index_batch_free(batch);
-    if (!d->found) {
-        server_disk_failed(d->server, d->disk, "the chunk index cannot be written", &e);
-    }
+    return code;
 }
 
-static void damage_done(struct task *t)
+static void damage_done(struct command *cmd)
 {
-    struct damage_task *d = CONTAINER_OF(t, struct damage_task, task);
-    if (d->found) {
-        server_chunk_changed(d->server, d->disk, &d->record);
-        log_error("chunkserver", "chunk is damaged chunk=%" PRIu64 " version=%" PRIu64,
-                  d->record.ref.id, d->record.ref.version);
+    struct server *s = cmd->server;
+    struct chunk *chunk = server_chunk(s, cmd->claim.id);
+    if (chunk != NULL) {
+        chunk->suspected = false;
     }
-    server_release(d->server, &d->claim);
-    free(d);
+    if (cmd->effect == COMMAND_CHANGED) {
+        counter_add(s->counters.damaged_blocks, 1);
+        log_error("chunkserver", "chunk is damaged chunk=%" PRIu64 " version=%" PRIu64 ": %s",
+                  cmd->record.ref.id, cmd->record.ref.version, err_message(&cmd->err));
+    } else if (cmd->code < 0) {
+        log_warning("chunkserver", "a chunk cannot be verified chunk=%" PRIu64 ": %s",
+                    cmd->claim.id, err_message(&cmd->err));
+    }
+    free(CONTAINER_OF(cmd, struct suspicion, command));
 }
 
-static void damage_granted(struct claim *c)
-{
-    struct damage_task *d = CONTAINER_OF(c, struct damage_task, claim);
-    server_task(d->server, d->disk, &d->task, server_owner(d->server));
-}
-
-void server_chunk_damaged(struct server *s, const struct disk *disk, chunk_id id)
+void server_chunk_suspected(struct server *s, const struct disk *disk, chunk_id id)
 {
     struct chunk *chunk = server_chunk(s, id);
-    if (chunk == NULL || chunk->damaged || chunk->disk != disk->number) {
+    if (chunk == NULL || chunk->damaged || chunk->suspected || chunk->disk != disk->number) {
         return;
     }
-    chunk->damaged = true; /* one report is enough; the record follows */
-    counter_add(s->counters.damaged_blocks, 1);
-    struct damage_task *d = xcalloc(1, sizeof(*d));
-    d->server = s;
-    d->disk = server_chunk_disk(s, chunk);
-    d->task.run = damage_run;
-    d->task.done = damage_done;
-    d->claim = (struct claim){.id = id, .granted = damage_granted};
-    server_claim(s, &d->claim);
+    chunk->suspected = true;
+    struct suspicion *suspicion = xcalloc(1, sizeof(*suspicion));
+    suspicion->readable = chunk->readable;
+    suspicion->command.run = damage_run;
+    suspicion->command.done = damage_done;
+    command_start(&suspicion->command, s, id);
 }
 
 /* ---- Exclusive use ---- */
@@ -289,6 +300,14 @@ void server_unwait(struct server *s, struct chunk_waiter *w)
 
 /* ---- File masters ---- */
 
+void server_see_term(struct server *s, term_no term)
+{
+    if (term > s->term) {
+        s->term = term;
+        server_spread_term(s);
+    }
+}
+
 int server_check_master(struct server *s, term_no term, const char *cluster_id, struct err *e)
 {
     char own[CLUSTER_ID_TEXT_BYTES];
@@ -302,9 +321,6 @@ int server_check_master(struct server *s, term_no term, const char *cluster_id, 
         return err_set(e, ERR_STALE, "term %" PRIu64 " is over, %" PRIu64 " was seen", term,
                        s->term);
     }
-    if (term > s->term) {
-        s->term = term;
-        server_spread_term(s);
-    }
+    server_see_term(s, term);
     return 0;
 }

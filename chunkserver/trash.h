@@ -9,7 +9,10 @@ struct disk;
 struct server;
 struct trash;
 
-/* Finishes deletions that a crash interrupted, then looks every TRASH_CHECK_MS. */
+/* Finishes deletions that a crash interrupted. At the start, before anything else uses the disk. */
+void trash_repeat_renames(struct disk *disk);
+
+/* Looks at once, then every TRASH_CHECK_MS. */
 struct trash *trash_new(struct server *s, struct disk *disk);
 void trash_stop(struct trash *t);       /* starts nothing more; accepts NULL */
 bool trash_idle(const struct trash *t); /* nothing under way */

@@ -33,8 +33,9 @@ static int create(struct dfs *dfs, const struct fs_op *op, const char *name, str
     struct call c;
     struct fs_result result;
     call_begin(&c, dfs);
+    struct file_write_start start = {
+        .asked_ms = clock_boot_ms(), .named = op->path != NULL, .first = &result};
     int r = fs_mutate(&c, op, &result, e);
-    struct file_write_start start = {.named = op->path != NULL, .first = &result};
     if (r == 0) {
         start.inode = result.inode;
         start.lease_epoch = result.lease_epoch;
@@ -164,12 +165,14 @@ int dfs_append(struct dfs *dfs, const char *path, struct dfs_file **ret, struct 
     struct err e = ERR_INIT;
     struct fs_result got;
     struct fs_op op = {.kind = FS_ACQUIRE_LEASE, .path = path ? path : ""};
+    time_ms asked_ms = clock_boot_ms();
     int r = names_change(dfs, &op, &got, ret_e);
     if (r < 0) {
         return r;
     }
     struct file_write_start start = {.inode = got.inode,
                                      .lease_epoch = got.lease_epoch,
+                                     .asked_ms = asked_ms,
                                      .chunk_bytes = got.chunk_bytes,
                                      .length = got.length,
                                      .named = true};

@@ -20,6 +20,7 @@ struct dfs_file {
 struct file_write_start {
     inode_id inode;
     uint64_t lease_epoch;
+    time_ms asked_ms; /* before it was sent (clock_boot_ms()) */
     uint64_t chunk_bytes;
     uint64_t length;               /* sealed so far */
     bool named;                    /* readers can open it while it is written */

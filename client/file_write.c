@@ -1,6 +1,12 @@
 /* Writing a file: does what writer_core.h says, on a loop that the user's calls step. Several
  * messages are in flight, so sending overlaps with what the user does between two calls.
  *
+ * Whoever ends a lease looks for the last chunk on its servers, and drops one that is on none. So
+ * only a writer that surely has its lease begins a chunk, and what it has written counts once it
+ * had the lease still when all servers had the chunk: from then on nobody misses it. In doubt, when
+ * no file master could be reached for long, it asks (be_sure()). A stream that is under way goes on
+ * meanwhile.
+ *
  * A chunk is one stream to the first of its servers. When it fails, falls silent or is refused, the
  * server at fault is remembered for a while and left out of the next allocations.
  *
@@ -68,6 +74,7 @@ struct file_write {
     struct writer core;
     struct write_buffer buffer;
     struct chain *chain; /* NULL: none */
+    bool anchored;       /* no chunk of ours can be missed by whoever ends the lease */
     struct list chains;  /* with an open stream, the dying ones too */
     uint32_t tail_crc;   /* of the chunk's last block as far as it is sent */
     uint64_t told;       /* watermark that the chain was last told */
@@ -148,8 +155,11 @@ static void on_ack(struct rpc_stream *stream, struct rpc_bytes *message)
         chain_failed(w, ack.blamed, ack.failure, ack.text);
     } else if (writer_acked(&w->core, ack.written, ack.durable, ack.sealed) < 0) {
         chain_failed(w, first, ERR_CORRUPT, "acknowledgement of what was never sent");
-    } else if (ack.sealed) {
-        w->chain = NULL; /* the server ends the stream */
+    } else {
+        if (!w->anchored && ack.written > 0) { /* all servers have it */
+            w->anchored = lease_state(w->dfs, &w->lease) == LEASE_HELD;
+        }
+        w->chain = ack.sealed ? NULL : w->chain; /* the server ends the stream */
     }
 }
 
@@ -262,6 +272,7 @@ static void chain_start(struct file_write *w, const struct fs_result *result)
     }
     w->chain = chain;
     list_push_back(&w->chains, &chain->link);
+    w->anchored = false;
     w->told = 0;
     w->heard_ms = clock_mono_ms();
     rpc_stream_read(chain->stream);
@@ -318,6 +329,35 @@ static struct fs_op file_op(const struct file_write *w, enum fs_op_kind kind)
     return (struct fs_op){.kind = kind, .inode = w->inode, .lease_epoch = w->lease_epoch};
 }
 
+static int lease_is_lost(struct file_write *w)
+{
+    struct err e = ERR_INIT;
+    return finally(w, err_set(&e, ERR_LEASE, "the writer's lease was lost"), &e);
+}
+
+/* Nobody else has been given the file so far: the file master is asked if that is in doubt. */
+static int be_sure(struct file_write *w, struct call *c)
+{
+    enum lease_state state = lease_state(w->dfs, &w->lease);
+    while (state == LEASE_DOUBTFUL) {
+        struct err e = ERR_INIT;
+        struct fs_lease mine = {w->inode, w->lease_epoch};
+        bool held = false;
+        time_ms asked_ms = clock_boot_ms();
+        int r = fs_renew_leases(c, &mine, 1, &held, &e);
+        if (r < 0) {
+            r = err_wrap(&e, ERR_LEASE, "the writer's lease may be lost, it cannot be renewed");
+            return finally(w, r, &e);
+        }
+        if (!held) {
+            return lease_is_lost(w);
+        }
+        lease_proved(&w->lease, asked_ms);
+        state = lease_state(w->dfs, &w->lease); /* in doubt again if the answer took too long */
+    }
+    return state == LEASE_HELD ? 0 : lease_is_lost(w);
+}
+
 /* The chunk that the file was created with. */
 static int use_first(struct file_write *w)
 {
@@ -331,7 +371,8 @@ static int use_first(struct file_write *w)
 static int step_allocate(struct file_write *w, struct call *c, const struct writer_step *step)
 {
     if (w->first.chunk.id != 0) {
-        return use_first(w);
+        int r = be_sure(w, c);
+        return r < 0 ? r : use_first(w);
     }
     struct err e = ERR_INIT;
     struct fs_result result;
@@ -350,6 +391,7 @@ static int step_allocate(struct file_write *w, struct call *c, const struct writ
     op.host = w->dfs->host;
     op.exclude = exclude;
     op.exclude_count = blamed_list(w, exclude);
+    time_ms asked_ms = clock_boot_ms();
     int r = fs_mutate(c, &op, &result, &e);
     if (r == ERR_FEW_SERVERS) {
         memset(w->blamed, 0, sizeof(w->blamed)); /* better one that failed once than none */
@@ -362,6 +404,11 @@ static int step_allocate(struct file_write *w, struct call *c, const struct writ
         return finally(w, r, &e);
     }
     w->waits_for = (struct err)ERR_INIT;
+    lease_proved(&w->lease, asked_ms);
+    r = be_sure(w, c);
+    if (r < 0) {
+        return r;
+    }
     writer_allocated(&w->core, result.chunk);
     chain_start(w, &result);
     return 1;
@@ -509,8 +556,7 @@ static int wait_for(struct file_write *w, struct call *c, bool (*enough)(const s
             return give_up(w);
         }
         if (lease_lost(w->dfs, &w->lease)) {
-            struct err e = ERR_INIT;
-            return finally(w, err_set(&e, ERR_LEASE, "the writer's lease was lost"), &e);
+            return lease_is_lost(w);
         }
         if (!rpc_loop_step(w->loop, MIN(now + APPEND_TICK_MS, c->deadline))) {
             call_waits(c, w->failures ? err_message(&w->failure) : "chunkservers to acknowledge");
@@ -570,7 +616,7 @@ static struct lease_rest tend(struct lease *lease)
     struct file_write *w = CONTAINER_OF(lease, struct file_write, lease);
     while (rpc_loop_step(w->loop, 0)) {
     }
-    if (may_begin_first(w)) {
+    if (may_begin_first(w) && lease_state(w->dfs, &w->lease) == LEASE_HELD) {
         writer_push(&w->core); /* so that the bytes go with the opening */
         (void)use_first(w);
     }
@@ -632,6 +678,7 @@ struct file_write *file_write_new(struct dfs *dfs, struct rpc_loop *loop,
     w->lease_epoch = start->lease_epoch;
     w->named = start->named;
     w->progress = start->length;
+    w->anchored = true;
     list_init(&w->chains);
     if (start->first && start->first->chunk.id != 0 && start->first->replica_count > 0) {
         w->first = *start->first;
@@ -640,7 +687,8 @@ struct file_write *file_write_new(struct dfs *dfs, struct rpc_loop *loop,
     writer_init(&w->core, start->length, start->chunk_bytes);
     write_buffer_init(&w->buffer, start->length);
     w->lease.tend = tend;
-    lease_hold(dfs, &w->lease, start->inode, start->lease_epoch);
+    lease_hold(dfs, &w->lease, (struct fs_lease){start->inode, start->lease_epoch},
+               start->asked_ms);
     return w;
 }
 
@@ -683,6 +731,10 @@ int file_write_sync(struct file_write *w, struct err *e)
     enter(w, &c);
     writer_sync(&w->core);
     int r = wait_for(w, &c, is_synced);
+    if (r == 0 && !w->anchored) {
+        r = be_sure(w, &c);
+        w->anchored = r == 0;
+    }
     if (r == 0) {
         tell_watermark(w); /* so that readers see what the user now knows to be safe */
         (void)go_on(w, &c);

@@ -14,6 +14,9 @@ enum {
     IDLE_MS = 50,  /* a writer left alone for so long is tended (DESIGN 4, "Append") */
     RENEW_MS = LEASE_SOFT_MS / 6, /* five renewals may be lost */
     RENEW_DEADLINE_MS = RENEW_MS / 2,
+    /* What a writer begins while its lease is this young has come to its servers before the lease
+     * can end; so much time is left for that, and for clocks that do not run alike. */
+    SURE_MS = LEASE_SOFT_MS - RENEW_MS,
 };
 
 void lease_keeper_init(struct lease_keeper *k)
@@ -21,16 +24,21 @@ void lease_keeper_init(struct lease_keeper *k)
     list_init(&k->leases);
 }
 
-/* The lost ones are marked; those that went meanwhile are not there any more. */
-static void mark_lost(struct dfs *dfs, const struct fs_lease *leases, const bool *held,
-                      size_t count)
+/* Those that went meanwhile are not there any more. */
+static void take_answer(struct dfs *dfs, const struct fs_lease *leases, const bool *held,
+                        size_t count, time_ms asked_ms)
 {
     sync_enter(&dfs->lock);
     LIST_FOR_EACH(node, &dfs->leases.leases)
     {
         struct lease *lease = LIST_ENTRY(node, struct lease, link);
         for (size_t i = 0; i < count; i++) {
-            if (lease->inode == leases[i].inode && lease->epoch == leases[i].epoch && !held[i]) {
+            if (lease->inode != leases[i].inode || lease->epoch != leases[i].epoch) {
+                continue;
+            }
+            if (held[i]) {
+                lease->renewed_ms = asked_ms;
+            } else {
                 lease->lost = true;
             }
         }
@@ -59,10 +67,11 @@ static void renew(struct dfs *dfs, struct rpc_loop *loop)
     call_begin_on(&call, dfs, loop);
     call.quiet = true;
     call.deadline = clock_mono_ms() + RENEW_DEADLINE_MS;
-    /* A failure is no news: the next round comes before the lease runs out, and every change to the
-     * file renews it too. */
+    time_ms asked_ms = clock_boot_ms();
+    /* A failure is no news: the next round comes before the lease runs out. After several of them
+     * the leases are in doubt. */
     if (count > 0 && fs_renew_leases(&call, leases, count, held, NULL) == 0) {
-        mark_lost(dfs, leases, held, count);
+        take_answer(dfs, leases, held, count, asked_ms);
     }
     call_end_on(&call);
     free(held);
@@ -72,6 +81,13 @@ static void renew(struct dfs *dfs, struct rpc_loop *loop)
 static bool wants_tending(const struct lease *lease, time_ms now)
 {
     return lease->rest.restless && !lease->in_use && now >= lease->left_ms + IDLE_MS;
+}
+
+/* With the lock held: what the keeper has heard is known to whoever has the file now. */
+static void take_file(struct lease *lease)
+{
+    lease->asked_ms = MAX(lease->asked_ms, lease->renewed_ms);
+    lease->known_lost = lease->lost;
 }
 
 /* With the lock held, which is free during each tend(); so the list is begun again after each. */
@@ -84,6 +100,7 @@ static void tend_all(struct dfs *dfs, time_ms now)
             continue;
         }
         lease->tended = true;
+        take_file(lease);
         sync_leave(&dfs->lock);
         struct lease_rest rest = lease->tend(lease);
         sync_enter(&dfs->lock);
@@ -176,10 +193,11 @@ void lease_keeper_stop(struct dfs *dfs)
     k->running = false;
 }
 
-void lease_hold(struct dfs *dfs, struct lease *lease, inode_id inode, uint64_t epoch)
+void lease_hold(struct dfs *dfs, struct lease *lease, struct fs_lease what, time_ms asked_ms)
 {
-    lease->inode = inode;
-    lease->epoch = epoch;
+    lease->inode = what.inode;
+    lease->epoch = what.epoch;
+    lease->asked_ms = asked_ms;
     sync_enter(&dfs->lock);
     list_push_back(&dfs->leases.leases, &lease->link);
     keeper_need(dfs);
@@ -205,6 +223,7 @@ void lease_enter(struct dfs *dfs, struct lease *lease)
         sync_wait(&dfs->lock, clock_mono_ms() + LOOK_MS);
     }
     lease->in_use = true;
+    take_file(lease);
     sync_leave(&dfs->lock);
 }
 
@@ -227,6 +246,30 @@ bool lease_lost(struct dfs *dfs, struct lease *lease)
     bool lost = lease->lost;
     sync_leave(&dfs->lock);
     return lost;
+}
+
+static bool is_sure(const struct lease *lease)
+{
+    return !lease->known_lost && clock_boot_ms() - lease->asked_ms < SURE_MS;
+}
+
+enum lease_state lease_state(struct dfs *dfs, struct lease *lease)
+{
+    if (is_sure(lease)) {
+        return LEASE_HELD;
+    }
+    sync_enter(&dfs->lock);
+    take_file(lease);
+    sync_leave(&dfs->lock);
+    if (lease->known_lost) {
+        return LEASE_LOST;
+    }
+    return is_sure(lease) ? LEASE_HELD : LEASE_DOUBTFUL;
+}
+
+void lease_proved(struct lease *lease, time_ms asked_ms)
+{
+    lease->asked_ms = MAX(lease->asked_ms, asked_ms);
 }
 
 void lease_stream_paused(struct dfs *dfs)

@@ -30,6 +30,11 @@ static uint64_t system_wall_ms(void *context)
 static const struct clock system_clock = {system_mono_us, system_wall_ms, NULL};
 static const struct clock *current = &system_clock;
 
+const struct clock *clock_real(void)
+{
+    return &system_clock;
+}
+
 void clock_install(const struct clock *replacement)
 {
     current = replacement != NULL ? replacement : &system_clock;
@@ -48,6 +53,11 @@ time_ms clock_mono_ms(void)
 time_ms clock_wall_ms(void)
 {
     return current->wall_ms(current->context);
+}
+
+time_ms clock_boot_ms(void)
+{
+    return current == &system_clock ? read_us(CLOCK_BOOTTIME) / 1000 : clock_mono_ms();
 }
 
 uint64_t clock_cpu_us(void)

@@ -2,8 +2,8 @@
  * in their events.
  *
  * Monotonic time measures and times out; it never jumps, has no meaning between machines or
- * restarts. Wall time is for people (mtime, log lines) and decides nothing. A test or simulator
- * installs its own clock before it starts threads. */
+ * restarts, and stands still while the machine sleeps. Wall time is for people (mtime, log lines)
+ * and decides nothing. A test or simulator installs its own clock before it starts threads. */
 #ifndef COMMON_CLOCK_H
 #define COMMON_CLOCK_H
 
@@ -23,6 +23,9 @@ struct clock {
 time_ms clock_mono_ms(void);
 uint64_t clock_mono_us(void);
 time_ms clock_wall_ms(void);
+/* As monotonic time, but it goes on while the machine sleeps: for what another machine counts down
+ * meanwhile. With an installed clock its monotonic time. */
+time_ms clock_boot_ms(void);
 
 /* CPU time that this process has used so far, all threads; for tests and benchmarks. Always the
  * real one. */
@@ -41,5 +44,7 @@ char *clock_format_utc(time_ms wall_ms, char text[CLOCK_TEXT_BYTES]);
 
 /* Replaces the process's clock, which the caller keeps alive; NULL brings the real one back. */
 void clock_install(const struct clock *replacement);
+/* The real one, for a replacement that goes by it. */
+const struct clock *clock_real(void);
 
 #endif

@@ -37,8 +37,9 @@ enum {
     CHUNK_WRITEBACK_BYTES = 8 * 1024 * 1024,       /* write-back is started in such steps */
     CHUNK_DISK_FREE_BYTES_MIN = 256 * 1024 * 1024, /* left for the index when chunks fill a disk */
     DISK_COUNT_MAX = 64,                           /* data directories of one chunkserver */
-    APPEND_WINDOW_BYTES = 8 * 1024 * 1024,         /* received by a stream, not yet written */
-    DATA_MESSAGE_BYTES_MAX = 1024 * 1024, /* of payload; ends at a block boundary unless last */
+    FENCED_COUNT_MAX = 64 * 1024,          /* fenced chunks that it remembers without having them */
+    APPEND_WINDOW_BYTES = 8 * 1024 * 1024, /* received by a stream, not yet written */
+    DATA_MESSAGE_BYTES_MAX = 1024 * 1024,  /* of payload; ends at a block boundary unless last */
 
     SERVER_JOB_COUNT_MAX = 65536, /* worker jobs of one daemon; calls and streams bound them */
 

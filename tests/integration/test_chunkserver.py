@@ -299,6 +299,57 @@ class TestFailures(Fixture):
         self.assertTrue(server.fence(1, 1, 3, term=7).found)
         self.assertFalse(server.fence(99, 1, 2, term=7).found)
 
+    def test_fenced_chunk_is_not_begun_at_an_old_version(self):
+        """Nobody will look for it again: the fence has answered that it is not here."""
+        for version in (1, 2):
+            chunk = version
+            self.assertFalse(self.servers[1].fence(chunk, version, 3).found)
+            late = Append(self.servers, chunk, version=version, first=b"late", finish=True)
+            ack = late.wait(lambda a: a.failure.error_name or a.sealed)
+            self.assertEqual((ack.failure.error_name, ack.blamed, ack.written), ("ERR_FENCED", 0, 0), ack)
+            with self.assertRaises(grpc.RpcError) as refused:
+                self.servers[1].stat(chunk)
+            self.assertEqual(error_name(refused.exception), "ERR_NOT_FOUND")
+            self.assertTrue(put(self.servers[1:2], chunk, b"in time", version=3).sealed)
+
+    def test_damaged_replica_is_not_clean(self):
+        data = random_bytes(3 * MESSAGE)
+        server = self.servers[0]
+        stream = Append([server], 1)
+        stream.write(data)
+        stream.wait(lambda a: a.written == len(data))
+        stream.data(data, len(data), 0, acked=len(data))
+        wait_until(lambda: server.stat(1).acked == len(data))
+        flip(chunk_file(server, 1), MESSAGE + 5)
+        with self.assertRaises(grpc.RpcError) as refused:
+            server.read(1)
+        self.assertEqual(error_name(refused.exception), "ERR_CORRUPT")
+        answer = server.fence(1, 1, 2)
+        self.assertEqual((answer.found, answer.length, answer.clean), (True, MESSAGE, False))
+        answer = server.fence(1, 1, 2)
+        self.assertEqual((answer.found, answer.length, answer.clean), (True, MESSAGE, False))
+
+    def test_reader_of_a_block_that_a_seal_cuts(self):
+        """It knows the checksum of the block as it was, and the block is shorter when it comes there."""
+        data = random_bytes(15 * MESSAGE + 50000)
+        shown, cut = 15 * MESSAGE + 100, 15 * MESSAGE + 200
+        server = self.servers[0]
+        stream = Append([server], 1)
+        stream.write(data)
+        stream.wait(lambda a: a.written == len(data))
+        stream.data(data, len(data), 0, acked=shown)
+        wait_until(lambda: server.stat(1).acked == shown)
+        reading = server.channel.unary_stream("/trireme.v1.Chunkserver/Read",
+                                              request_serializer=chunk_pb2.ReadRequest.SerializeToString,
+                                              response_deserializer=chunk_pb2.ReadMessage.FromString)
+        messages = reading(chunk_pb2.ReadRequest(chunk=common_pb2.ChunkRef(id=1)), timeout=60)
+        got = next(messages).data  # and the others wait until they are asked for
+        self.assertTrue(server.fence(1, 1, 2).clean)
+        self.assertTrue(server.seal(1, 2, cut, 2).kept)
+        got += b"".join(m.data for m in messages)
+        self.assertTrue(got == data[:shown], len(got))
+        self.assertTrue(server.seal(1, 2, cut, 2).kept, "it is not damaged")
+
     def test_killed_replica_keeps_acknowledged_bytes_and_is_unclean(self):
         for chunk, size in ((1, 5 * MESSAGE + 100), (2, 700)):
             data = random_bytes(size)
@@ -475,6 +526,38 @@ class TestCare(Fixture):
         self.servers[0].copy(1, 1, len(data), self.servers[1])
         self.check(self.servers[0], 1, data)
 
+    def test_what_does_not_verify_is_looked_at_again_before_it_is_called_damaged(self):
+        data = random_bytes(2 * MESSAGE)
+        server = self.servers[0]
+        stream = Append([server], 1)
+        stream.write(data)
+        stream.wait(lambda a: a.written == len(data))
+        stream.data(data, len(data), 0, acked=len(data))
+        wait_until(lambda: server.stat(1).acked == len(data))
+        flip(chunk_file(server, 1), 5)
+        with self.assertRaises(grpc.RpcError) as refused:
+            server.read(1)
+        self.assertEqual(error_name(refused.exception), "ERR_CORRUPT")
+        flip(chunk_file(server, 1), 5)  # as if it had been replaced
+        self.assertTrue(stream.finish(len(data)).sealed)
+        self.assertTrue(server.seal(1, 1, len(data), 0).kept, "comes after those who wanted the chunk before")
+        self.assertEqual(server.checksum(1).length, len(data))
+        self.assertNotIn("chunk is damaged", server.log_text())
+
+    def test_interrupted_deletion_is_finished_at_the_next_start(self):
+        server = Server(self.directory, 9, "--trash-time", "1h")
+        self.servers.append(server)
+        for chunk in (1, 2):
+            put([server], chunk, random_bytes(MESSAGE))
+        server.delete((1, 1), (2, 1))
+        server.kill()
+        for chunk in (1, 2):  # as if the renames had not been
+            os.rename(os.path.join(server.data, "trash", f"{chunk:016x}.1"), chunk_file(server, chunk))
+        server.start()
+        for chunk in (1, 2):
+            self.assertFalse(os.path.exists(chunk_file(server, chunk)), "before the server serves")
+        self.assertEqual(len(os.listdir(os.path.join(server.data, "trash"))), 2)
+
     def test_delete_waits_in_the_trash(self):
         data = random_bytes(MESSAGE)
         server = self.servers[0]
@@ -597,6 +680,29 @@ class TestReports(Fixture):
         server.start()
         for m in masters:
             wait_until(lambda m=m: m.starts[-1] == 2 and m.sees(1, damaged=True))
+            m.server.stop(0)
+
+    def test_terms_of_all_masters_are_heard_and_told(self):
+        """A deposed leader is refused before its successor has ordered anything."""
+        masters = [FakeMaster(), FakeMaster()]
+        masters[0].term = 7
+        server = Server(self.directory, 1, masters=",".join(m.address for m in masters))
+        self.servers.append(server)
+        server.cluster = "a" * 32
+        put([server], 1, b"abc")
+
+        def told(term):
+            wait_until(lambda: all(m.last.term == term for m in masters), what=f"term {term} is told")
+
+        told(7)
+        for term in (7, 9):
+            masters[1].term = max(masters[1].term, term)
+            told(term)
+            with self.assertRaises(grpc.RpcError) as refused:
+                server.delete((1, 1), term=term - 1)
+            self.assertEqual(error_name(refused.exception), "ERR_STALE")
+        self.assertEqual(len(server.delete((1, 1), term=9).deleted), 1)
+        for m in masters:
             m.server.stop(0)
 
     def test_directory_of_another_cluster_is_refused(self):

@@ -388,14 +388,17 @@ class TestHanging(Fixture):
             at_once = [chunk for chunk, s in streams.items() if s.last.sealed]
             self.assertFalse(files(server.disks[0]).keys() & set(at_once))
             self.assertFalse(stuck.done() or waiting.done(), "the disk did not hang")
-            os.close(os.open(fifo, os.O_WRONLY))
+            aside = os.path.join(self.directory, "aside")
+            os.rename(fifo, aside)
+            os.rename(kept, fifo)  # for those who look again
+            os.close(os.open(aside, os.O_WRONLY))
             with self.assertRaises(grpc.RpcError):
                 stuck.result(30)  # a FIFO has no bytes
             self.assertEqual(waiting.result(30)[0], data[waiting_chunk])
         wait_until(lambda: all(s.last.sealed for s in streams.values()), what="the chunks on the one that hung")
         self.assertTrue(files(server.disks[0]).keys() & streams.keys())
-        os.rename(kept, fifo)
         self.check(server, fifo_chunk, data[fifo_chunk])
+        self.assertTrue(server.seal(fifo_chunk, 1, len(data[fifo_chunk]), 0).kept, "it is not damaged")
 
     def test_the_end_does_not_wait_for_it(self):
         server = self.server(1, "--workers", "1", disks=2)

@@ -236,6 +236,63 @@ class Faults(Cluster):
         print(f"{len(files)} files over 5 kills", file=sys.stderr)
 
 
+class Late(Cluster):
+    """A writer for which more time has passed than a lease lasts, and that has not heard of the file master meanwhile."""
+
+    PASSED_MS = 60000
+
+    def start(self, path, first_bytes):
+        late = subprocess.Popen([os.path.join(BUILD, "tests/late"), path, str(first_bytes), str(self.PASSED_MS), "3000"],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                env={**os.environ, "DFS_MASTER": self.master.address})
+        self.addCleanup(late.communicate)
+        self.addCleanup(late.kill)
+        self.assertEqual(late.stdout.readline(), "created\n")
+        return late
+
+    def go_on(self, late):
+        late.stdin.write("\n")
+        late.stdin.flush()
+        return late.stdout.readline()
+
+    def without_master(self, late):
+        self.master.process.send_signal(signal.SIGSTOP)
+        try:
+            return self.go_on(late)
+        finally:
+            self.master.process.send_signal(signal.SIGCONT)
+
+
+class LateAndLost(Late):
+    lease_ms = "1000"
+
+    def test_no_chunk_is_begun_when_the_lease_may_be_gone(self):
+        """The file master has ended the lease, and dropped the chunk, of which no server had anything."""
+        late = self.start("/late", 0)
+        wait_until(lambda: not self.client.stat("/late").open, "the lease ends")
+        said = self.without_master(late)
+        self.assertTrue(said.startswith("refused ERR_LEASE"), said)
+        wait_until(lambda: sum(s.live for s in self.report().servers) == 5, "all are back")
+        self.assertEqual(sum(s.chunk_count for s in self.report().servers), 0, "nobody was given bytes")
+
+    def test_the_file_master_says_that_it_is_gone(self):
+        late = self.start("/late", 0)
+        wait_until(lambda: not self.client.stat("/late").open, "the lease ends")
+        said = self.go_on(late)
+        self.assertTrue(said.startswith("refused ERR_LEASE"), said)
+
+
+class LateAndHeld(Late):
+    lease_ms = "600000"
+
+    def test_the_file_master_says_that_it_is_held(self):
+        self.assertEqual(self.go_on(self.start("/late", 0)), "synced\n")
+
+    def test_a_chunk_that_all_servers_have_is_gone_on_with(self):
+        """Whoever ends the lease finds it, so what is synced there is not lost."""
+        self.assertEqual(self.without_master(self.start("/late", 1000)), "synced\n")
+
+
 class OpenFiles(Cluster):
     lease_ms = "60000"  # nobody but the test ends the writer
 

@@ -282,6 +282,7 @@ class FakeMaster:
         self.refuse = 0
         self.full = 0
         self.wrong_cluster = False
+        self.term = 1
         self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
         handlers = {name: grpc.unary_unary_rpc_method_handler(
             getattr(self, name), request_deserializer=request.FromString,
@@ -295,12 +296,13 @@ class FakeMaster:
     def forget(self):
         with self.lock:
             self.known, self.chunks, self.page, self.starts = {}, {}, {}, []
+            self.last = fs_pb2.HeartbeatRequest()
 
     def RegisterServer(self, request, context):
         with self.lock:
             self.known[1] = request
             self.starts.append(request.start_count)
-            return fs_pb2.RegisterReply(cluster_id=("b" if self.wrong_cluster else "a") * 32, server=1, term=1)
+            return fs_pb2.RegisterReply(cluster_id=("b" if self.wrong_cluster else "a") * 32, server=1, term=self.term)
 
     def Heartbeat(self, request, context):
         with self.lock:
@@ -314,7 +316,7 @@ class FakeMaster:
             for ref in request.removed:
                 self.chunks.pop(ref.id, None)
             self.last = request
-            return fs_pb2.HeartbeatReply(term=1)
+            return fs_pb2.HeartbeatReply(term=self.term)
 
     def ReportChunks(self, request, context):
         with self.lock:

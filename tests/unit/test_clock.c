@@ -25,6 +25,7 @@ static void an_installed_clock_is_read(void **state)
     clock_install(&virtual_clock);
     assert_int_equal(clock_mono_us(), 1234567);
     assert_int_equal(clock_mono_ms(), 1234);
+    assert_int_equal(clock_boot_ms(), 1234);
     assert_int_equal(clock_wall_ms(), 1239);
     assert_int_equal(clock_until_ms(1300), 66);
     assert_int_equal(clock_until_ms(1000), 0);
@@ -36,9 +37,13 @@ static void an_installed_clock_is_read(void **state)
 static void real_time_goes_on(void **state)
 {
     uint64_t before = clock_mono_us();
+    time_ms boot_before = clock_boot_ms();
     (void)state;
     clock_sleep_ms(2);
     assert_true(clock_mono_us() >= before + 2000);
+    assert_true(clock_boot_ms() > boot_before);
+    assert_true(clock_boot_ms() >= clock_mono_ms()); /* time asleep counts */
+    assert_true(clock_real()->mono_us(clock_real()->context) >= before);
     assert_true(clock_cpu_us() > 0);
 }
 

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -306,7 +307,74 @@ static const struct chunk_file_calls failing_calls = {
     .fallocate = fail_fallocate,
     .fdatasync = fail_sync,
     .fsync = fail_sync,
+    .pread = pread,
 };
+
+static ssize_t fail_pread_beyond_two_blocks(int fd, void *data, size_t length, off_t offset)
+{
+    if (offset + (off_t)length > 2 * BLOCK) {
+        errno = EIO;
+        return -1;
+    }
+    return pread(fd, data, length, offset);
+}
+
+static const struct chunk_file_calls bad_sector_calls = {
+    .pwritev = pwritev,
+    .fallocate = fallocate,
+    .fdatasync = fdatasync,
+    .fsync = fsync,
+    .pread = fail_pread_beyond_two_blocks,
+};
+
+static struct replica sealed(struct fixture *f, chunk_id id, uint64_t length)
+{
+    struct err e = ERR_INIT;
+    struct replica r = fresh(f, id);
+    assert_int_equal(append(f, &r, length, &e), 0);
+    assert_int_equal(replica_close_at(&r, CHUNK_SEALED, 1, &e), 0);
+    assert_int_equal(replica_save(&r, &e), 0);
+    return r;
+}
+
+static void test_a_block_that_cannot_be_read_ends_what_verifies(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct replica r = sealed(f, 1, 4 * BLOCK + 5);
+    chunk_file_install_calls(&bad_sector_calls);
+    assert_int_equal(verified(f, 1), 2 * BLOCK);
+    assert_int_equal(replica_cut(&r, 3 * BLOCK + 5, &e), ERR_CORRUPT);
+    chunk_file_install_calls(NULL);
+    assert_int_equal(verified(f, 1), 4 * BLOCK + 5);
+    replica_deinit(&r);
+}
+
+static void test_damage_is_what_is_gone_or_differs_or_cannot_be_read(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct replica r = sealed(f, 1, 4 * BLOCK + 5);
+    struct replica small = sealed(f, 2, 100);
+    assert_int_equal(replica_check(&f->disk, &r.record, &e), 0);
+    assert_int_equal(replica_check(&f->disk, &small.record, &e), 0);
+    chunk_file_install_calls(&bad_sector_calls);
+    assert_int_equal(replica_check(&f->disk, &r.record, &e), ERR_CORRUPT);
+    chunk_file_install_calls(NULL);
+
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct rlimit none = {.rlim_cur = 0, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int code = replica_check(&f->disk, &r.record, &e);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(code, ERR_BUSY); /* no more files can be opened: says nothing of this one */
+
+    assert_int_equal(chunk_file_trash(&f->disk.dirs, r.record.ref, &e), 0);
+    assert_int_equal(replica_check(&f->disk, &r.record, &e), ERR_CORRUPT);
+    replica_deinit(&r);
+    replica_deinit(&small);
+}
 
 static void test_every_failing_write_is_told_and_leaves_the_rest_right(void **state)
 {
@@ -564,6 +632,8 @@ int main(void)
         FIXTURE_TEST(test_killed_process_loses_nothing_saved),
         FIXTURE_TEST(test_damage_ends_the_verified_prefix),
         FIXTURE_TEST(test_power_cut_leaves_what_was_synced),
+        FIXTURE_TEST(test_a_block_that_cannot_be_read_ends_what_verifies),
+        FIXTURE_TEST(test_damage_is_what_is_gone_or_differs_or_cannot_be_read),
         FIXTURE_TEST(test_every_failing_write_is_told_and_leaves_the_rest_right),
         FIXTURE_TEST(test_failed_sync_makes_nothing_durable),
         FIXTURE_TEST(test_copy_replaces_an_old_replica_at_the_end),
