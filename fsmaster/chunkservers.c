@@ -147,6 +147,7 @@ bool chunkservers_join(struct chunkservers *c, struct chunkserver *server, uint6
     server->joined_ms = now;
     server->start_count = start_count;
     server->sequence = 0;
+    server->term = 0;
     server->heard_ms = now;
     return !was_live;
 }
@@ -244,6 +245,17 @@ bool chunkservers_all_reported(const struct chunkservers *c)
     for (size_t i = 0; i < c->count; i++) {
         const struct chunkserver *server = c->servers[i];
         if (server->state != CHUNKSERVER_DEAD && !server->reported) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool chunkservers_all_in_term(const struct chunkservers *c, term_no term)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const struct chunkserver *server = c->servers[i];
+        if (server->state != CHUNKSERVER_DEAD && server->term < term) {
             return false;
         }
     }

@@ -38,7 +38,9 @@ struct chunkserver {
                             * master led: what it does not have of them it has never had, or lost
                             * with a disk */
     uint64_t sequence;     /* of its last heartbeat */
-    time_ms heard_ms;      /* last message, or when it became EXPECTED */
+    term_no term;     /* highest that it had heard of by then: what an earlier leader asks it to
+                       * do it refuses, and what one has asked it has told of */
+    time_ms heard_ms; /* last message, or when it became EXPECTED */
     uint64_t capacity_bytes;
     uint64_t free_bytes;
     uint64_t used_bytes;
@@ -108,6 +110,9 @@ struct chunkserver *chunkservers_expire(struct chunkservers *c, time_ms now);
 
 /* Every server that is not dead has sent its full list. */
 bool chunkservers_all_reported(const struct chunkservers *c);
+/* Every server that is not dead has said that it knows of this term: what earlier leaders made it
+ * do is known here, and they can make it do no more. */
+bool chunkservers_all_in_term(const struct chunkservers *c, term_no term);
 /* As many as can be expected have: nobody that may yet come is awaited, and a live server that has
  * not sent its list within the dead time is not either. Before that a chunk with few known copies
  * need not have few, and copying would be waste. */

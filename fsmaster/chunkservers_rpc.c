@@ -181,6 +181,11 @@ static int heartbeat(struct rpc_call *call, void *service)
         return ERR_STALE;
     }
     server->sequence = q->sequence;
+    bool knew_term = server->term >= s->status.term;
+    server->term = q->term;
+    if (!knew_term && care_all_heard(s)) {
+        repair_queue_hurry(s->repair); /* what waited for that */
+    }
     struct chunkserver_load load = {.capacity_bytes = q->capacity_bytes,
                                     .free_bytes = q->free_bytes,
                                     .used_bytes = q->used_bytes,

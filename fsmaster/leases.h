@@ -2,9 +2,9 @@
  * take-over and end are log entries and stand in the namespace; renewals do not, they only live
  * here, so a new leader treats each lease as just renewed. Pure; owner thread.
  *
- * A lease is HELD until nobody has renewed it for the soft time, or its holder's session is gone;
- * then lease_table_due() gives it out once and it is ENDING: renewals are refused from here on,
- * because a seal of its last chunk may be on its way. It leaves the table when its end is applied.
+ * A lease is HELD until nobody has renewed it for the soft time, or it is orphaned by the log; then
+ * lease_table_due() gives it out once and it is ENDING: renewals are refused from here on, because
+ * a seal of its last chunk may be on its way. It leaves the table when its end is applied.
  */
 #ifndef FSMASTER_LEASES_H
 #define FSMASTER_LEASES_H

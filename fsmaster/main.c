@@ -151,7 +151,8 @@ static const struct config_row rows[] = {
      .default_text = "60000",
      .min = 200,
      .max = 24LL * 3600 * 1000,
-     .help = "A writer that does not renew its lease for so long loses its file."},
+     .help = "A writer that does not renew its lease for so long loses its file. Writers count on "
+             "60000 at least; less is for tests."},
     {.key = "trash-keep",
      .type = CONFIG_DURATION,
      .offset = AT(trash_keep_ms),

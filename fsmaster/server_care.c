@@ -24,7 +24,8 @@ enum {
 
 bool care_all_heard(const struct server *s)
 {
-    return s->status.is_leader && s->scan.complete && chunkservers_all_reported(s->servers);
+    return s->status.is_leader && s->scan.complete && chunkservers_all_reported(s->servers) &&
+           chunkservers_all_in_term(s->servers, s->status.term);
 }
 
 void server_care(void *arg, chunk_id chunk, enum location_class class)
