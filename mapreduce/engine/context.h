@@ -27,7 +27,8 @@ struct context {
     struct collector *collector; /* for CONTEXT_COLLECTOR and CONTEXT_COMBINED */
     struct output *output;       /* for CONTEXT_OUTPUT */
     struct named_outputs *named; /* the same, of mr_emit_to() */
-    struct buf *keys; /* for CONTEXT_KEYS: encoded records with empty values (sampling) */
+    struct skip *skip; /* NULL: none may be left out, so nobody asks which record is under way */
+    struct buf *keys;  /* for CONTEXT_KEYS: encoded records with empty values (sampling) */
     struct err *e;
     int failed;  /* 0 or the code of the error in e */
     bool set_up; /* setup() succeeded: cleanup() is due */
