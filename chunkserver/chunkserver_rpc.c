@@ -141,6 +141,8 @@ static void fence_done(struct command *cmd)
     reply->found = f->fence.found;
     reply->length = f->fence.length;
     reply->clean = f->fence.clean;
+    reply->start_count = cmd->server->disks.start_count;
+    reply->disk_failed = disk_failures_count(&cmd->server->disks.failures) > 0;
     rpc_call_finish(f->call, cmd->code, cmd->code < 0 ? err_message(&cmd->err) : NULL);
     free(f);
 }

@@ -53,7 +53,8 @@ static const struct config_row rows[] = {
      .type = CONFIG_STRING,
      .offset = AT(advertise),
      .value_name = "HOST:PORT",
-     .help = "Address that others reach this server by; the default is that of --listen."},
+     .help = "Address that others reach this server by; the default is that of --listen. It is "
+             "needed when that is every address of the machine."},
     {.key = "host",
      .type = CONFIG_STRING,
      .offset = AT(host),

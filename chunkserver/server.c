@@ -21,6 +21,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/metrics.h"
+#include "common/parse.h"
 #include "common/sys.h"
 
 /* ---- Threads ---- */
@@ -266,6 +267,9 @@ int server_start(struct server *s, const struct server_options *options, struct 
     int r = load_disks(s, e);
     if (r == 0) {
         r = start_tls(s, e);
+    }
+    if (r == 0) {
+        r = address_advertised_check(options->advertise ? options->advertise : options->listen, e);
     }
     if (r < 0) {
         return r;

@@ -216,9 +216,6 @@ static int64_t read_replica(struct file_read *f, const struct want *want, size_t
     if (n < 0) {
         n = read_by_stream(f, want, replica, e);
     }
-    if (n == ERR_NOT_FOUND && x->open && !(f->seen_chunk == x->chunk.id && f->seen > 0)) {
-        n = 0; /* its writer has not come here yet, so nothing of it is acknowledged */
-    }
     if (n == 0 && !x->open) {
         n = err_set(e, ERR_STALE, "%s: its copy of chunk %" PRIu64 " is too short", s->address,
                     x->chunk.id);
@@ -231,11 +228,11 @@ static int64_t read_replica(struct file_read *f, const struct want *want, size_t
 
 /* ---- One extent ----------------------------------------------------------------------------- */
 
-/* The nearest replica that has not failed; SIZE_MAX: none. Among equals the file's number decides,
- * so that readers of many files spread. */
-static size_t pick(const struct file_read *f, const struct fs_extent *x)
+/* The nearest replica that has not failed and is not in the set `absent`; SIZE_MAX: none. Among
+ * equals the file's number decides, so that readers of many files spread. */
+static size_t pick(const struct file_read *f, const struct fs_extent *x, uint32_t absent)
 {
-    uint32_t failed = f->failed[x - f->page.extents];
+    uint32_t failed = f->failed[x - f->page.extents] | absent;
     size_t best = SIZE_MAX, count = MIN(x->replica_count, (size_t)32);
     enum nearness best_near = NEAR_COUNT;
     for (size_t i = 0; i < count; i++) {
@@ -249,26 +246,39 @@ static size_t pick(const struct file_read *f, const struct fs_extent *x)
     return best;
 }
 
-/* From any replica of the page. ERR_NO_REPLICA: all of them failed; e says how the last one did. */
+/* An open chunk that a server does not have: its writer has not come there yet, so nothing of it is
+ * acknowledged, or the server has lost it. */
+static bool may_be_absent(const struct file_read *f, const struct fs_extent *x, int64_t n)
+{
+    return n == ERR_NOT_FOUND && x->open && !(f->seen_chunk == x->chunk.id && f->seen > 0);
+}
+
+/* From any replica of the page. ERR_NO_REPLICA: all of them failed; e says how the last one did. 0:
+ * an open chunk that has no more, or that whoever answers does not have. */
 static int64_t read_extent(struct file_read *f, const struct want *want, struct err *e)
 {
     const struct fs_extent *x = want->extent;
+    uint32_t absent = 0;
     if (x->replica_count == 0) {
         return err_set(e, ERR_NO_REPLICA, "no live chunkserver has chunk %" PRIu64 "%s",
                        x->chunk.id, x->unheard ? " as far as the file master has heard yet" : "");
     }
     (void)err_set(e, ERR_NO_REPLICA, "all replicas failed");
     for (;;) {
-        size_t replica = pick(f, x);
+        size_t replica = pick(f, x, absent);
         if (replica == SIZE_MAX) {
-            return err_wrap(e, ERR_NO_REPLICA, "chunk %" PRIu64, x->chunk.id);
+            return absent ? 0 : err_wrap(e, ERR_NO_REPLICA, "chunk %" PRIu64, x->chunk.id);
         }
         int64_t n = read_replica(f, want, replica, e);
         if (n >= 0) {
             return n;
         }
-        f->failed[x - f->page.extents] |= 1U << replica;
-        f->stats.replicas_failed++;
+        if (may_be_absent(f, x, n)) {
+            absent |= 1U << replica;
+        } else {
+            f->failed[x - f->page.extents] |= 1U << replica;
+            f->stats.replicas_failed++;
+        }
     }
 }
 
@@ -328,7 +338,7 @@ static int64_t read_some(struct file_read *f, struct call *c, struct want *want,
 static void connect_ahead(const struct file_read *f)
 {
     const struct fs_extent *x = f->page.extents;
-    size_t replica = f->page.count == 1 && !f->page.more ? pick(f, x) : SIZE_MAX;
+    size_t replica = f->page.count == 1 && !f->page.more ? pick(f, x, 0) : SIZE_MAX;
     if (replica != SIZE_MAX && !may_pass_descriptor(f, x, x->replicas[replica])) {
         chunk_connect(f->dfs, x->replicas[replica]->address);
     }
@@ -378,15 +388,38 @@ int64_t file_read_bytes(struct file_read *f, void *data, size_t length, uint64_t
     return n < 0 ? err_wrap(e, (int)n, "%s", f->name) : (int64_t)done;
 }
 
-/* Readable bytes of the open chunk, from whichever replica answers. */
-static uint64_t open_length(struct call *c, const struct fs_extent *x)
+/* Readable bytes of the open chunk, from whichever replica has it; 0 too if nobody who answers has
+ * it. ERR_*: nobody answers. */
+static int open_length(struct call *c, const struct fs_extent *x, uint64_t *ret, struct err *e)
+{
+    bool absent = false;
+    *ret = 0;
+    (void)err_set(e, ERR_NO_REPLICA, "no live chunkserver has chunk %" PRIu64, x->chunk.id);
+    for (size_t i = 0; i < x->replica_count; i++) {
+        int r = chunk_stat(c, x->replicas[i]->address, x->chunk.id, ret, e);
+        if (r == 0) {
+            return 0;
+        }
+        absent = absent || r == ERR_NOT_FOUND;
+    }
+    return absent ? 0 : err_wrap(e, ERR_NO_REPLICA, "chunk %" PRIu64, x->chunk.id);
+}
+
+/* The length of a file whose last chunk is this open one. */
+static int length_with(struct file_read *f, struct call *c, const struct fs_extent *last,
+                       uint64_t *ret, struct err *e)
 {
     uint64_t readable = 0;
-    for (size_t i = 0; i < x->replica_count; i++) {
-        if (chunk_stat(c, x->replicas[i]->address, x->chunk.id, &readable, NULL) == 0) {
-            return readable;
-        }
+    int r = open_length(c, last, &readable, e);
+    if (r < 0) {
+        return r;
     }
+    if (f->seen_chunk == last->chunk.id) {
+        readable = MAX(readable, f->seen);
+    }
+    f->seen_chunk = last->chunk.id; /* whoever is told a length can read that far */
+    f->seen = readable;
+    *ret = last->offset + readable;
     return 0;
 }
 
@@ -398,22 +431,31 @@ void file_read_stat(const struct file_read *f, struct dfs_stat *ret)
 int file_read_length(struct file_read *f, uint64_t *ret, struct err *e)
 {
     struct call c;
+    time_ms pause = RETRY_MS_MIN;
     int r = 0;
-    call_begin_on(&c, f->dfs, f->loop);
-    if (f->page.stat.open) {
-        r = locate(f, &c, NULL, f->page.stat.length, e);
-    }
     *ret = f->page.stat.length;
-    const struct fs_extent *last =
-        r == 0 && f->page.count ? &f->page.extents[f->page.count - 1] : NULL;
-    if (last && last->open) {
-        uint64_t readable = open_length(&c, last);
-        if (f->seen_chunk == last->chunk.id) {
-            readable = MAX(readable, f->seen);
+    if (!f->page.stat.open) {
+        return 0;
+    }
+    call_begin_on(&c, f->dfs, f->loop);
+    for (;;) {
+        r = locate(f, &c, NULL, f->page.stat.length, e);
+        const struct fs_extent *last =
+            r == 0 && f->page.count ? &f->page.extents[f->page.count - 1] : NULL;
+        *ret = f->page.stat.length;
+        if (!last || !last->open) {
+            break;
         }
-        f->seen_chunk = last->chunk.id; /* whoever is told a length can read that far */
-        f->seen = readable;
-        *ret = last->offset + readable;
+        r = length_with(f, &c, last, ret, e);
+        if (r == 0) {
+            break;
+        }
+        call_waits(&c, err_message(e));
+        if (!call_pause(&c, call_jitter(&c, pause))) {
+            break;
+        }
+        pause = MIN(pause * 2, (time_ms)RETRY_MS_MAX);
+        c.fresh = true;
     }
     call_end_on(&c);
     return r;

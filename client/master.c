@@ -165,6 +165,7 @@ static int ask_leader(struct call *c, struct master_request *request,
 struct pace {
     time_ms backoff;
     time_ms failing_since; /* 0: no attempt has failed yet */
+    bool sent;             /* something that may have been done; the call's deadline heeds it */
     unsigned hints;        /* followed so far */
     bool answered;         /* one is there, and does not lead */
 };
@@ -276,6 +277,16 @@ static bool pause_before_next(struct call *c, struct pace *pace, const struct rp
     return true;
 }
 
+/* A change that may have been done must not be asked for again when the file master may have
+ * forgotten that it did it, however long the user is willing to wait. */
+static void heed_session(struct call *c, struct pace *pace, const struct master_request *request)
+{
+    if (request->changes && request->sent > 0 && !pace->sent) {
+        pace->sent = true;
+        c->deadline = MIN(c->deadline, clock_mono_ms() + CLIENT_SENT_MS);
+    }
+}
+
 int master_call(struct call *c, struct master_request *request, struct ProtobufCMessage **ret_reply,
                 struct err *e)
 {
@@ -292,6 +303,7 @@ int master_call(struct call *c, struct master_request *request, struct ProtobufC
             return code;
         }
         pace.failing_since = pace.failing_since ? pace.failing_since : clock_mono_ms();
+        heed_session(c, &pace, request);
         if (choose_next(c, &pace, address, code, &result)) {
             continue;
         }

@@ -13,7 +13,8 @@ typedef uint64_t term_no;    /* Raft term; 0 before the first election */
 typedef uint64_t log_index;  /* Raft log index; the first entry has 1, 0 is "before the log" */
 typedef uint64_t time_ms;    /* on the clock that the variable's name says: mono, wall or cluster */
 
-/* A chunk at one version: what leases, reads, fences and deletes name. Versions start at 1. */
+/* A chunk at one version: what leases, reads, fences and deletes name. Each recovery raises it. */
+enum { CHUNK_VERSION_FIRST = 1 };
 struct chunk_ref {
     chunk_id id;
     uint64_t version;

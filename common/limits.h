@@ -97,11 +97,12 @@ enum {
     TRASH_USER_COUNT = 256,           /* ... of so many users ... */
     TRASH_DUE_COUNT_MAX = 64,         /* ... or so much that is due */
     CLIENT_RETRY_MS = 2 * 60 * 1000,  /* after that a client gives up; well below SESSION_LIFE_MS */
-    HOP_SILENT_MS = 5 * 1000,         /* a hop that owes acks and says nothing is named upstream */
-    APPEND_TICK_MS = 250,             /* how often a stream looks at its clocks */
-    APPEND_ALIVE_MS = 1000,           /* a hop that owes acks repeats its last one so often */
-    APPEND_STALL_MS = 2 * 1000,       /* ticks this far apart: we were stopped, blame nobody */
-    APPEND_DISK_HUNG_MS = 30 * 1000,  /* own work without progress: the disk is named */
+    CLIENT_SENT_MS = SESSION_LIFE_MS / 2, /* nor is a change that was sent repeated after that */
+    HOP_SILENT_MS = 5 * 1000,        /* a hop that owes acks and says nothing is named upstream */
+    APPEND_TICK_MS = 250,            /* how often a stream looks at its clocks */
+    APPEND_ALIVE_MS = 1000,          /* a hop that owes acks repeats its last one so often */
+    APPEND_STALL_MS = 2 * 1000,      /* ticks this far apart: we were stopped, blame nobody */
+    APPEND_DISK_HUNG_MS = 30 * 1000, /* own work without progress: the disk is named */
     CHUNK_SET_ASIDE_MS = 7 * 24 * 3600 * 1000, /* what a seal cut from a replica of unknown worth */
     DRAIN_MS = 10 * 1000, /* a daemon told to end waits so long for what is in progress */
     DRAIN_CHECK_MS = 20,
@@ -242,7 +243,7 @@ enum {
 #define SNAPSHOT_BYTES_MAX (UINT64_C(1) << 50)   /* of a file master's state */
 #define QUOTA_VALUE_MAX    ((uint64_t)INT64_MAX) /* names or bytes; as Hadoop's */
 
-static_assert(CLIENT_RETRY_MS < SESSION_LIFE_MS,
+static_assert(CLIENT_RETRY_MS <= CLIENT_SENT_MS,
               "a client must give up before its session is forgotten");
 static_assert(CLIENT_BATCH_COUNT_MAX <= NAMESPACE_BATCH_COUNT_MAX &&
                   CLIENT_BATCH_COUNT_MAX <= SESSION_WINDOW_COUNT_MAX,

@@ -186,6 +186,26 @@ int parse_address(const char *text, char *ret_host, size_t host_bytes_max, uint1
     return 0;
 }
 
+int address_advertised_check(const char *text, struct err *e)
+{
+    static const char *const nobody[] = {"", "0", "0.0.0.0", "*"};
+    char host[LIMIT_HOST_BYTES_MAX + 1];
+    uint16_t port;
+    int r = parse_address(text, host, sizeof(host), &port, e);
+    if (r < 0) {
+        return r;
+    }
+    bool none = strchr(host, ':') && strspn(host, ":0") == strlen(host); /* "::", in any spelling */
+    for (size_t i = 0; i < ARRAY_COUNT(nobody); i++) {
+        none = none || strcmp(host, nobody[i]) == 0;
+    }
+    return none ? err_set(e, ERR_INVALID,
+                          "%s is every address of this machine and no name that others can reach "
+                          "it by: say one with --advertise HOST:PORT",
+                          text)
+                : 0;
+}
+
 /* 16: none. */
 static unsigned hex_digit(char c)
 {

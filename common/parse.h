@@ -27,6 +27,10 @@ int parse_duration(const char *text, uint64_t *ret_ms, struct err *e) MUST_CHECK
 int parse_address(const char *text, char *ret_host, size_t host_bytes_max, uint16_t *ret_port,
                   struct err *e) MUST_CHECK;
 
+/* Whether others can be told to reach us at the address. ERR_INVALID: it names no machine (":7000",
+ * "0.0.0.0:7000", "[::]:7000"), or is none; e says what to do. */
+int address_advertised_check(const char *text, struct err *e) MUST_CHECK;
+
 /* Whether all items between commas (and spaces) are addresses of somebody: HOST:PORT. ERR_INVALID
  * names the first that is none. */
 int address_list_check(const char *text, struct err *e) MUST_CHECK;

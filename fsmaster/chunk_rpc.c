@@ -161,6 +161,8 @@ static void take_answer(struct chunk_call *call, const ProtobufCMessage *message
         const Trireme__V1__FenceReply *a = (const Trireme__V1__FenceReply *)message;
         call->found = a->found;
         call->clean = a->clean;
+        call->start_count = a->start_count;
+        call->disk_failed = a->disk_failed;
         call->held = a->length;
         break;
     }

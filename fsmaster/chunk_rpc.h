@@ -53,6 +53,8 @@ struct chunk_call {
     int code;                        /* 0, or ERR_* */
     const char *text;                /* for the log, "" for 0 */
     bool found;                      /* FENCE */
+    bool disk_failed;                /* FENCE: it goes on without one */
+    uint64_t start_count;            /* FENCE: of the process that answered */
     bool clean;                      /* FENCE */
     bool kept;                       /* SEAL */
     uint64_t held;                   /* FENCE: bytes */
@@ -61,8 +63,9 @@ struct chunk_call {
 
     /* Runs once on the owner; frees the call with chunk_call_free(). */
     void (*done)(struct chunk_call *call);
-    void *context; /* the asker's */
-    void *arg;     /* likewise */
+    void *context;  /* the asker's */
+    void *arg;      /* likewise */
+    uint64_t round; /* likewise */
 
     struct arena arena;
     struct list link; /* in the list of calls in progress; private from here on */

@@ -151,12 +151,24 @@ bool chunkservers_join(struct chunkservers *c, struct chunkserver *server, uint6
     return !was_live;
 }
 
+void chunkserver_ask_again(struct chunkserver *server, time_ms now)
+{
+    server->reported = false;
+    server->listing = false;
+    server->joined_ms = now;
+}
+
 void chunkservers_ask_again(struct chunkservers *c, time_ms now)
 {
     for (size_t i = 0; i < c->count; i++) {
-        c->servers[i]->reported = false;
-        c->servers[i]->listing = false;
-        c->servers[i]->joined_ms = now;
+        chunkserver_ask_again(c->servers[i], now);
+    }
+}
+
+void chunkservers_trust_from(struct chunkservers *c, chunk_id next)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        c->servers[i]->trusted_from = next;
     }
 }
 
@@ -171,6 +183,9 @@ int chunkservers_hear(struct chunkservers *c, server_id id, uint64_t start_count
         return ERR_STALE;
     }
     *ret_revived = server->state == CHUNKSERVER_DEAD;
+    if (*ret_revived) { /* what it was to delete, and what it said, may have been lost meanwhile */
+        chunkserver_ask_again(server, now);
+    }
     server->state = CHUNKSERVER_LIVE;
     server->heard_ms = now;
     *ret = server;

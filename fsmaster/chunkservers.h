@@ -34,8 +34,11 @@ struct chunkserver {
     bool listing;      /* a full list is coming in */
     time_ms joined_ms; /* when it registered */
     uint64_t start_count;
-    uint64_t sequence; /* of its last heartbeat */
-    time_ms heard_ms;  /* last message, or when it became EXPECTED */
+    chunk_id trusted_from; /* chunks from here on were allocated in its present start, while this
+                            * master led: what it does not have of them it has never had, or lost
+                            * with a disk */
+    uint64_t sequence;     /* of its last heartbeat */
+    time_ms heard_ms;      /* last message, or when it became EXPECTED */
     uint64_t capacity_bytes;
     uint64_t free_bytes;
     uint64_t used_bytes;
@@ -81,8 +84,12 @@ struct chunkserver_load {
 bool chunkservers_join(struct chunkservers *c, struct chunkserver *server, uint64_t start_count,
                        time_ms now);
 
-/* What they have reported is no longer known here: as if each had just joined. */
+/* What it has, or they have, reported is not to be relied on: the next heartbeat is answered with
+ * the wish for a full list. */
+void chunkserver_ask_again(struct chunkserver *server, time_ms now);
 void chunkservers_ask_again(struct chunkservers *c, time_ms now);
+/* This master begins to lead, and the next chunk will have this id. */
+void chunkservers_trust_from(struct chunkservers *c, chunk_id next);
 
 /* 0; ERR_NOT_FOUND: unknown, or not joined in this start: it must register again; ERR_STALE: of an
  * earlier start. *ret_revived: it was DEAD. */

@@ -31,6 +31,9 @@ static void register_answer(struct rpc_call *call, struct server *s, struct chun
     Trireme__V1__RegisterReply *a = (void *)rpc_call_reply(call);
     struct chunkserver_load load = {.capacity_bytes = q->capacity_bytes,
                                     .free_bytes = q->free_bytes};
+    if (!server->joined || server->start_count != q->start_count) {
+        server->trusted_from = s->totals.next_chunk;
+    }
     bool found = chunkservers_join(s->servers, server, q->start_count, clock_mono_ms());
     chunkserver_set_load(server, &load);
     if (found) {

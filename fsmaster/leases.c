@@ -24,13 +24,16 @@ struct lease_entry {
     uint64_t epoch;
     uint32_t copies; /* of the file; 0: not known */
     enum lease_state state;
-    time_ms since; /* HELD: last renewal; WAITING: when it is due again */
+    bool orphaned;  /* nobody renews it, whoever leads */
+    uint64_t round; /* ENDING: when it was given out */
+    time_ms since;  /* HELD: last renewal; WAITING: when it is due again */
 };
 
 struct lease_table {
     struct map by_inode; /* struct lease_entry */
     struct list held;    /* least recently renewed first */
     struct list waiting;
+    uint64_t round; /* of renew_all: what was decided before one holds no longer */
     time_ms soft_ms;
 };
 
@@ -63,6 +66,14 @@ static struct lease_entry *find(const struct lease_table *t, inode_id inode, uin
     return entry && entry->epoch == epoch ? entry : NULL;
 }
 
+static void hold(struct lease_table *t, struct lease_entry *entry, time_ms now)
+{
+    entry->state = LEASE_HELD;
+    entry->since = now;
+    list_remove(&entry->link);
+    list_push_back(&t->held, &entry->link);
+}
+
 void lease_table_grant(struct lease_table *t, inode_id inode, uint64_t epoch, uint32_t copies,
                        time_ms now)
 {
@@ -75,10 +86,8 @@ void lease_table_grant(struct lease_table *t, inode_id inode, uint64_t epoch, ui
     }
     entry->epoch = epoch;
     entry->copies = copies ? copies : entry->copies;
-    entry->state = LEASE_HELD;
-    entry->since = now;
-    list_remove(&entry->link);
-    list_push_back(&t->held, &entry->link);
+    entry->orphaned = false;
+    hold(t, entry, now);
 }
 
 void lease_table_end(struct lease_table *t, inode_id inode, uint64_t epoch)
@@ -98,15 +107,16 @@ bool lease_table_renew(struct lease_table *t, inode_id inode, uint64_t epoch, ti
     if (!entry || entry->state != LEASE_HELD) {
         return false;
     }
-    entry->since = now;
-    list_remove(&entry->link);
-    list_push_back(&t->held, &entry->link);
+    hold(t, entry, now);
     return true;
 }
 
 void lease_table_orphan(struct lease_table *t, inode_id inode, uint64_t epoch)
 {
     struct lease_entry *entry = find(t, inode, epoch);
+    if (entry) {
+        entry->orphaned = true;
+    }
     if (!entry || entry->state != LEASE_HELD) {
         return;
     }
@@ -125,9 +135,10 @@ void lease_table_orphan_all(struct lease_table *t)
     }
 }
 
-static bool give_out(struct lease_entry *entry, struct lease_due *ret)
+static bool give_out(const struct lease_table *t, struct lease_entry *entry, struct lease_due *ret)
 {
     entry->state = LEASE_ENDING;
+    entry->round = t->round;
     list_remove(&entry->link);
     *ret = (struct lease_due){entry->inode, entry->epoch};
     return true;
@@ -139,14 +150,14 @@ bool lease_table_due(struct lease_table *t, time_ms now, struct lease_due *ret)
     if (node) {
         struct lease_entry *entry = LIST_ENTRY(node, struct lease_entry, link);
         if (entry->since <= now) {
-            return give_out(entry, ret);
+            return give_out(t, entry, ret);
         }
     }
     node = list_first(&t->held);
     if (node) {
         struct lease_entry *entry = LIST_ENTRY(node, struct lease_entry, link);
         if (now >= entry->since && now - entry->since >= t->soft_ms) {
-            return give_out(entry, ret);
+            return give_out(t, entry, ret);
         }
     }
     return false;
@@ -159,6 +170,10 @@ void lease_table_retry(struct lease_table *t, inode_id inode, uint64_t epoch, ti
     if (!entry || entry->state != LEASE_ENDING) {
         return; /* its end was applied meanwhile */
     }
+    if (!entry->orphaned && entry->round != t->round) {
+        hold(t, entry, now);
+        return;
+    }
     entry->state = LEASE_WAITING;
     entry->since = now + again_ms;
     list_push_back(&t->waiting, &entry->link);
@@ -166,9 +181,17 @@ void lease_table_retry(struct lease_table *t, inode_id inode, uint64_t epoch, ti
 
 void lease_table_renew_all(struct lease_table *t, time_ms now)
 {
+    t->round++;
     LIST_FOR_EACH(node, &t->held)
     {
         LIST_ENTRY(node, struct lease_entry, link)->since = now;
+    }
+    LIST_FOR_EACH_SAFE(node, &t->waiting)
+    {
+        struct lease_entry *entry = LIST_ENTRY(node, struct lease_entry, link);
+        if (!entry->orphaned) {
+            hold(t, entry, now);
+        }
     }
 }
 

@@ -50,7 +50,8 @@ bool lease_table_due(struct lease_table *t, time_ms now, struct lease_due *ret);
 void lease_table_retry(struct lease_table *t, inode_id inode, uint64_t epoch, time_ms now,
                        time_ms again_ms);
 
-/* A new leader, or one that stood still for long: every held lease is as if renewed now. */
+/* A new leader, or one that stood still for long: every lease is as if renewed now, also one that
+ * was about to end, but for those that are orphaned. */
 void lease_table_renew_all(struct lease_table *t, time_ms now);
 
 /* Copies that the lease's file wants; 0 when not known. */

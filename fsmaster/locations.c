@@ -512,9 +512,12 @@ static uint32_t replicas_detach(struct locations *l, struct record *record,
 }
 
 /* The set of a fact holds it by definition, unless a member has said that its replica of this very
- * version is damaged. */
-static void assume_set(struct locations *l, struct record *record, const struct location_fact *fact)
+ * version is damaged, or meanwhile, in a full list, that it has none: of a sealed one it will not
+ * say so again. */
+static void assume_set(struct locations *l, struct record *record, const struct location_fact *fact,
+                       bool was_open)
 {
+    bool only_known = was_open && fact->state == LOCATION_SEALED;
     uint8_t flags = REPLICA_ASSUMED | (fact->state == LOCATION_SEALED ? REPLICA_SEALED : 0);
     for (uint32_t i = 0; i < fact->server_count; i++) {
         struct server *server = server_get(l, fact->servers[i]);
@@ -525,6 +528,9 @@ static void assume_set(struct locations *l, struct record *record, const struct 
                                 .flags = flags};
         struct detail before = {0};
         bool had = replica_take(l, record, server->index, &before);
+        if (only_known && !(had && is_valid(server, before.generation))) {
+            continue;
+        }
         if (had && before.flags & REPLICA_DAMAGED && before.version == record->version) {
             detail = before;
         } else if (had && agrees(record, &before)) {
@@ -546,7 +552,8 @@ void locations_learn(struct locations *l, const struct location_fact *fact)
     }
     struct detail replicas[LOCATION_REPLICAS_MAX];
     uint32_t count = replicas_detach(l, record, replicas);
-    if (record->state == LOCATION_OPEN || record->state == LOCATION_SEALING) {
+    bool was_open = record->state == LOCATION_OPEN;
+    if (was_open || record->state == LOCATION_SEALING) {
         /* How long they are was not kept while it changed all the time. */
         for (uint32_t i = 0; i < count; i++) {
             replicas[i].flags |= replicas[i].length == 0 ? REPLICA_ASSUMED : 0;
@@ -562,7 +569,7 @@ void locations_learn(struct locations *l, const struct location_fact *fact)
     for (uint32_t i = 0; i < count; i++) {
         replica_put(l, record, &replicas[i]);
     }
-    assume_set(l, record, fact);
+    assume_set(l, record, fact, was_open);
     record_judge(l, record);
 }
 

@@ -51,7 +51,8 @@ struct location_fact {
     enum location_state state; /* not RUMOURED */
     uint64_t length;           /* SEALED: bytes; otherwise 0 */
     uint32_t wanted;           /* 0: as known before */
-    const server_id *servers;  /* its set: hold it as this says without having reported it yet */
+    const server_id *servers;  /* its set: hold it as this says without having reported it yet; once
+                                * it is SEALED only those of whom that was known before */
     uint32_t server_count;
 };
 

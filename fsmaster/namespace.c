@@ -489,6 +489,7 @@ int namespace_totals(const struct kv_view *view, struct namespace_totals *ret)
             .directories = root ? root->row.directories + 1 : 0,
             .bytes = root ? root->row.bytes : 0,
             .chunks = meta->chunks,
+            .next_chunk = meta->next_chunk,
             .leases = meta->leases,
             .sessions = meta->sessions,
             .servers = meta->next_server > 0 ? meta->next_server - 1 : 0,

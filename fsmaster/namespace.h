@@ -249,8 +249,8 @@ struct namespace_totals {
     uint64_t directories; /* with the root */
     uint64_t bytes;
     uint64_t chunks;
-    uint64_t leases;
-    uint64_t sessions;
+    chunk_id next_chunk; /* to be allocated */
+    uint64_t leases, sessions;
     uint64_t servers;
     uint64_t removal_queue; /* inodes that wait for ENTRY_REAP */
     uint64_t rewant_queue;  /* files whose chunks wait for a changed replication, ENTRY_REAP too */

@@ -288,14 +288,14 @@ static void chunk_make(struct namespace *ns, const struct ns_node *file, const s
                        uint32_t count, struct chunk_record *ret)
 {
     *ret = (struct chunk_record){
-        .ref = {ns->meta.next_chunk++, 1},
+        .ref = {ns->meta.next_chunk++, CHUNK_VERSION_FIRST},
         .state = CHUNK_OPEN,
         .bytes_max = file->row.chunk_bytes,
         .references = 1,
         .wanted = file->row.replication,
         .inode = file->id,
         .offset = file->row.length,
-        .open_version = 1,
+        .open_version = CHUNK_VERSION_FIRST,
         .server_count = count,
     };
     memcpy(ret->servers, servers, count * sizeof(server_id));

@@ -50,6 +50,7 @@ struct verdict {
     uint64_t shortest;     /* of those */
     bool has_held;         /* any answer from a holder */
     uint64_t longest;      /* of those */
+    bool never;            /* a server has never had it */
     uint32_t owed;         /* servers that have not said what they hold */
     uint32_t owed_trusted; /* of those, not yet failed and not blamed */
 };
@@ -66,6 +67,9 @@ static struct verdict judge(const struct recovery *r)
             break;
         case RECOVERY_ANSWER_FAILED:
             v.owed++;
+            break;
+        case RECOVERY_ANSWER_NEVER:
+            v.never = true;
             break;
         case RECOVERY_ANSWER_NOT_FOUND:
             break;
@@ -91,6 +95,8 @@ static void decide(struct recovery *r, time_ms now)
     bool patient = now < r->fenced_ms + RECOVERY_PATIENCE_MS;
     if (v.has_clean && (v.owed_trusted == 0 || !patient)) {
         end_with(r, v.shortest, false);
+    } else if (v.never && r->acked == 0 && !v.has_held && !patient) {
+        end_with(r, 0, false);
     } else if (v.owed > 0 || v.has_clean) {
         return;
     } else if (v.has_held) {

@@ -12,7 +12,8 @@
  * shortest loses nothing and keeps most copies. "No such chunk" is no answer. Without a clean
  * answer all holders are waited for, however long, and then the longest verified prefix is taken
  * and flagged. When every server says that it has no such chunk and nothing was acknowledged,
- * nothing was written: length 0.
+ * nothing was written: length 0. One that cannot have lost it is enough for that: what is
+ * acknowledged is on all of them, so those that cannot be reached are waited for a moment only.
  *
  * The caller sends what the effects say and feeds back what comes; sending twice is harmless, since
  * everything asked for is idempotent for the same new version. */
@@ -59,7 +60,8 @@ struct recovery_effect {
 enum recovery_answer_kind {
     RECOVERY_ANSWER_NONE,      /* still owed */
     RECOVERY_ANSWER_HELD,      /* length and clean stand */
-    RECOVERY_ANSWER_NOT_FOUND, /* no such chunk here */
+    RECOVERY_ANSWER_NOT_FOUND, /* no such chunk here: it may have been lost */
+    RECOVERY_ANSWER_NEVER,     /* nor was there ever: nothing of it is acknowledged */
     RECOVERY_ANSWER_FAILED,    /* not reached; asked again later */
 };
 

@@ -250,14 +250,16 @@ static void plan_server(struct repair_plan *plan, enum repair_kind kind,
 }
 
 /* Replicas that do not agree with the log. One that is ahead of the log cannot be (versions come
- * from the log only), so it is left for a human. One that is assumed at this very version may have
- * been sealed by its server, which is about to say so; at an older one it missed the end of the
- * chunk, and nothing else will ever be heard of it. */
+ * from the log only), so it is left for a human. Of one that is assumed nothing more may ever be
+ * heard: at an older version it missed the end of the chunk, and at this one it was last heard of
+ * before it was sealed. Only what is assumed to be sealed may be what its server is about to say.
+ */
 static bool is_odd(const struct location *chunk, const struct location_replica *replica)
 {
     bool behind = replica->version < chunk->chunk.version;
-    bool said = !replica->assumed && replica->version == chunk->chunk.version;
-    return replica->live && !replica->good && (behind || said);
+    bool unlike =
+        replica->version == chunk->chunk.version && !(replica->assumed && replica->sealed);
+    return replica->live && !replica->good && (behind || unlike);
 }
 
 /* How long an assumed one is nobody knows: its server is asked, and keeps it if it is long enough.
@@ -375,7 +377,7 @@ void repair_decide(const struct repair_view *view, struct repair_plan *ret)
         reported += chunk->replicas[i].good && !chunk->replicas[i].assumed;
     }
     const struct location_replica *adoptable = find_odd(chunk, true);
-    bool copies_first = view->no_adoption && !view->no_target && chunk->good_count > 0;
+    bool copies_first = view->no_adoption && chunk->good_count > 0;
     if (adoptable && location_lacks(chunk) && !copies_first) {
         plan_server(ret, REPAIR_ADOPT, adoptable, chunk->good_count);
     } else if (chunk->good_count == 0) {

@@ -84,7 +84,7 @@ struct repair_view {
     const struct location *chunk;
     bool all_heard; /* every live server has reported to this leader, and the whole log was seen */
     bool no_target; /* placement was asked after a COPY and has no server for one more copy */
-    bool no_adoption;  /* the last try failed: this time a copy comes first, if one can be made */
+    bool no_adoption;  /* the last try failed: this time a copy comes first */
     bool no_room;      /* no_target: there are servers without a copy, and their disks are full */
     server_id surplus; /* the good replica to give up if there are too many; 0: the last one */
     uint32_t away;     /* servers in maintenance, each of which may have a copy (chunkservers.h) */
@@ -92,7 +92,7 @@ struct repair_view {
 
 /* One step of care. Copies go first, while the chunk lacks some (location_lacks()); before them
  * what may only need to be sealed. Odd replicas are those that do not agree with the log, also
- * where that is only assumed of an older version. They are deleted only while at least as many
+ * where that is only assumed. They are deleted only while at least as many
  * copies that serve as are wanted are reported (not assumed), and surplus ones likewise, of those
  * that serve: what is on servers that leave is left there. Nothing is deleted before all_heard.
  * With no_target an odd replica is deleted while one good copy is reported, so that the missing

@@ -21,6 +21,7 @@
 #include "common/sys.h"
 #include "fsmaster/rescue.h"
 #include "fsmaster/server_admin.h"
+#include "fsmaster/server_deletions.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 
@@ -500,7 +501,7 @@ void server_free(struct server *s)
     backup_free(s);
     server_reads_free(s->reads);
     recoveries_free(s);
-    care_free(s);
+    deletions_free(s);
     scan_free(s);
     trash_free(s->trash);
     repair_queue_free(s->repair);

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "fsmaster/server_admin.h"
+#include "fsmaster/server_deletions.h"
 #include "fsmaster/server_internal.h"
 #include "fsmaster/server_reads.h"
 
@@ -36,9 +37,7 @@ static void chunk_sealing(struct server *s, const struct effect *effect)
  * that were told so and have said yes. */
 static void chunk_sealed(struct server *s, const struct effect *effect)
 {
-    struct location known;
-    bool recovered =
-        locations_find(s->locations, effect->chunk.id, &known) && known.state == LOCATION_SEALING;
+    bool recovered = effect->chunk.version > CHUNK_VERSION_FIRST;
     struct location_fact fact = {.chunk = effect->chunk,
                                  .state = LOCATION_SEALED,
                                  .length = effect->length,
@@ -195,6 +194,7 @@ static void begin_to_lead(struct server *s)
     s->cluster_base_ms = s->totals.cluster_ms;
     s->cluster_mono_ms = now;
     lease_table_renew_all(s->leases, now);
+    chunkservers_trust_from(s->servers, s->totals.next_chunk);
     locations_sweep_again(s->locations); /* for the care that nobody took while we followed */
     leaving_restart(s->leaving);
     repair_queue_hurry(s->repair);
@@ -217,6 +217,7 @@ void server_changed(void *ctx, const struct consensus_status *status)
                  status->applied);
         begin_to_lead(s);
     } else if (led && !status->is_leader) {
+        deletions_drop_all(s); /* another one decides now */
         log_info("fsmaster", "not leading term=%" PRIu64 " applied=%" PRIu64 " leader=%s",
                  status->term, status->applied, status->leader);
     }

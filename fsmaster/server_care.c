@@ -12,13 +12,12 @@
 #include "common/macros.h"
 #include "fsmaster/placement.h"
 #include "fsmaster/server_admin.h"
+#include "fsmaster/server_deletions.h"
 #include "fsmaster/server_internal.h"
 
 enum {
-    SWEEP_BUDGET = 100000,           /* places of the location table per tick: about 2 ms */
-    DELETIONS_WAITING_MAX = 1 << 20, /* of one server; the rest is found when it reports */
-    DELETE_RETRY_MS = 1000,
-    REAP_GENTLE_COUNT = 200,                     /* per step while clients are at work ... */
+    SWEEP_BUDGET = 100000,   /* places of the location table per tick: about 2 ms */
+    REAP_GENTLE_COUNT = 200, /* per step while clients are at work ... */
     REAP_HASTY_COUNT = NAMESPACE_REAP_COUNT_MAX, /* ... and while they are not */
     TICK_MS = 10 * 1000, /* between two ENTRY_TICK while there are sessions to expire */
 };
@@ -43,76 +42,9 @@ void server_care(void *arg, chunk_id chunk, enum location_class class)
     repair_queue_add(s->repair, chunk, left, clock_mono_ms());
 }
 
-/* ---- Deletion ------------------------------------------------------------------------------- */
+/* ---- Calls ---------------------------------------------------------------------------------- */
 
-/* Replicas that one server has to delete. */
-struct deletion {
-    server_id server;
-    struct chunk_delete *items; /* waiting */
-    size_t count;
-    size_t capacity;
-    bool sending; /* one batch is on its way: the first `sent` items */
-    size_t sent;
-    time_ms again_ms; /* after a failure */
-};
-
-static struct deletion *deletion_of(struct server *s, server_id id)
-{
-    struct deletion *d = map_get_u64(&s->deletions, id);
-    if (!d) {
-        d = xcalloc(1, sizeof(*d));
-        d->server = id;
-        (void)map_put_u64(&s->deletions, id, d);
-    }
-    return d;
-}
-
-void care_delete(struct server *s, server_id server, struct chunk_ref chunk, uint32_t copies_left)
-{
-    const struct chunkserver *known = chunkservers_find(s->servers, server);
-    if (!s->status.is_leader || !known || known->state != CHUNKSERVER_LIVE) {
-        return;
-    }
-    struct deletion *d = deletion_of(s, server);
-    if (d->count >= DELETIONS_WAITING_MAX) {
-        return;
-    }
-    if (d->count == d->capacity) {
-        d->capacity = d->capacity ? 2 * d->capacity : 64;
-        d->items = xreallocarray(d->items, d->capacity, sizeof(*d->items));
-    }
-    d->items[d->count++] = (struct chunk_delete){chunk, copies_left};
-    s->deletions_waiting++;
-}
-
-static void deletion_forget(struct server *s, struct deletion *d, size_t count)
-{
-    for (size_t i = count; i < d->count; i++) {
-        d->items[i - count] = d->items[i];
-    }
-    d->count -= count;
-    s->deletions_waiting -= count;
-}
-
-static void delete_done(struct chunk_call *call)
-{
-    struct server *s = call->context;
-    struct deletion *d = map_get_u64(&s->deletions, call->server);
-    if (d && d->sending) {
-        d->sending = false;
-        if (call->code == 0) {
-            deletion_forget(s, d, MIN(d->sent, d->count));
-            counter_add(s->metrics.deletes, call->deleted_count);
-        } else {
-            d->again_ms = clock_mono_ms() + DELETE_RETRY_MS;
-            log_info("care", "replicas not deleted yet server=%" PRIu64 " count=%zu error=%s",
-                     call->server, call->item_count, call->text);
-        }
-    }
-    chunk_call_free(call);
-}
-
-static struct chunk_call *call_new(struct server *s, enum chunk_call_kind kind, server_id id)
+struct chunk_call *server_chunk_call(struct server *s, enum chunk_call_kind kind, server_id id)
 {
     struct chunk_call *call = chunk_call_new(kind);
     const struct chunkserver *server = chunkservers_find(s->servers, id);
@@ -129,23 +61,6 @@ static void call_start(struct server *s, struct chunk_call *call, void (*done)(s
 {
     call->done = done;
     chunk_call_start(call, &s->chunk_caller);
-}
-
-static void deletions_tick(struct server *s, time_ms now)
-{
-    MAP_FOR_EACH(it, &s->deletions)
-    {
-        struct deletion *d = it.value;
-        if (d->sending || d->count == 0 || now < d->again_ms) {
-            continue;
-        }
-        d->sending = true;
-        d->sent = MIN(d->count, (size_t)DELETE_BATCH_COUNT_MAX);
-        struct chunk_call *call = call_new(s, CHUNK_CALL_DELETE, d->server);
-        call->items = arena_copy(&call->arena, d->items, d->sent * sizeof(*d->items));
-        call->item_count = d->sent;
-        call_start(s, call, delete_done);
-    }
 }
 
 /* ---- Copies --------------------------------------------------------------------------------- */
@@ -213,9 +128,9 @@ static enum target_lack find_lack(const struct location *chunk,
     return lack;
 }
 
-/* Where one more copy may go. Copies that count say which hosts and racks have one already; what
- * does not count, because it is odd or its server is dead or leaves, only keeps its server from
- * being chosen. 0: nowhere. */
+/* Where one more copy may go: not to a server that has its replica still to delete. Copies that
+ * count say which hosts and racks have one already; what does not count, because it is odd or its
+ * server is dead or leaves, only keeps its server from being chosen. 0: nowhere. */
 static server_id choose_target(struct server *s, const struct location *chunk,
                                enum target_lack *ret_lack)
 {
@@ -236,7 +151,8 @@ static server_id choose_target(struct server *s, const struct location *chunk,
     }
     for (size_t i = 0; i < request.server_count; i++) {
         const struct chunkserver *server = chunkservers_at(s->servers, i);
-        if (server->copies_in >= REPAIR_SERVER_COUNT_MAX) {
+        if (server->copies_in >= REPAIR_SERVER_COUNT_MAX ||
+            deletion_waits(s, server->record.id, chunk->chunk.id)) {
             exclude[request.exclude_count++] = server->record.id;
         }
     }
@@ -298,7 +214,7 @@ static bool start_copy(struct server *s, const struct location *chunk,
     if (count == 0) {
         return false;
     }
-    struct chunk_call *call = call_new(s, CHUNK_CALL_COPY, target);
+    struct chunk_call *call = server_chunk_call(s, CHUNK_CALL_COPY, target);
     sources_keep(call, sources, count);
     call->chunk = chunk->chunk;
     call->length = chunk->length;
@@ -313,6 +229,9 @@ static bool start_copy(struct server *s, const struct location *chunk,
 bool care_copy_to(struct server *s, const struct location *chunk, server_id target)
 {
     struct repair_plan plan = {.kind = REPAIR_COPY};
+    if (deletion_waits(s, target, chunk->chunk.id)) {
+        return false;
+    }
     for (uint32_t i = 0; i < chunk->count; i++) {
         if (chunk->replicas[i].good) {
             plan.sources[plan.source_count++] = chunk->replicas[i].server;
@@ -343,7 +262,7 @@ static void adopt_done(struct chunk_call *call)
 static void start_adoption(struct server *s, const struct location *chunk,
                            const struct repair_plan *plan)
 {
-    struct chunk_call *call = call_new(s, CHUNK_CALL_SEAL, plan->server);
+    struct chunk_call *call = server_chunk_call(s, CHUNK_CALL_SEAL, plan->server);
     call->chunk = chunk->chunk;
     call->length = chunk->length;
     call->fenced_version = plan->version;
@@ -354,6 +273,7 @@ static void start_adoption(struct server *s, const struct location *chunk,
 
 struct orphan {
     struct server *server;
+    struct read_index index;
     struct job job;
     chunk_id chunk;
     int code; /* ERR_NOT_FOUND: the state does not know it */
@@ -393,12 +313,25 @@ static void orphan_done(struct job *job)
     free(o);
 }
 
+/* A majority says that this member leads: the state is as new as the replica, at least. */
+static void orphan_confirmed(struct read_index *index, int code)
+{
+    struct orphan *o = CONTAINER_OF(index, struct orphan, index);
+    if (code == 0 && !o->server->stopping) {
+        server_job_start(o->server, &o->job, orphan_on_worker, orphan_done);
+        return;
+    }
+    repair_queue_put_off(o->server->repair, o->chunk, clock_mono_ms());
+    free(o);
+}
+
 static void start_orphan(struct server *s, chunk_id chunk)
 {
     struct orphan *o = xcalloc(1, sizeof(*o));
     o->server = s;
     o->chunk = chunk;
-    server_job_start(s, &o->job, orphan_on_worker, orphan_done);
+    o->index.done = orphan_confirmed;
+    consensus_read_index(s->consensus, &o->index);
 }
 
 /* ---- One chunk ------------------------------------------------------------------------------ */
@@ -578,14 +511,11 @@ static void care_round(struct server *s, time_ms now)
 
 void care_server_lost(struct server *s, struct chunkserver *server)
 {
-    struct deletion *d = map_get_u64(&s->deletions, server->record.id);
     log_warning("fsmaster", "chunkserver lost server=%" PRIu64 " host=%s address=%s",
                 server->record.id, server->record.host, server->record.address);
     locations_set_live(s->locations, server->record.id, false);
     leaving_restart(s->leaving);
-    if (d && !d->sending) {
-        deletion_forget(s, d, d->count); /* it will report what it still has */
-    }
+    deletions_drop(s, server->record.id); /* it will report what it still has */
     repair_queue_hurry(s->repair);
 }
 
@@ -665,15 +595,4 @@ void care_tick(struct server *s, time_ms now)
     care_round(s, now);
     deletions_tick(s, now);
     background_tick(s, now);
-}
-
-void care_free(struct server *s)
-{
-    MAP_FOR_EACH(it, &s->deletions)
-    {
-        struct deletion *d = it.value;
-        free(d->items);
-        free(d);
-    }
-    map_deinit(&s->deletions);
 }

@@ -8,7 +8,8 @@
  *   server_commands.c  entries: the server's own, and clients' requests with placement
  *   server_reads.c     when a read may be done
  *   server_recovery.c  seal and go on; leases that run out
- *   server_care.c      repair, surplus, orphans; deletion; background removal
+ *   server_care.c      repair, surplus, orphans; background removal
+ *   server_deletions.c replicas that are to go, until their servers say that they have
  *   server_trash.c     empties the trashes of users
  *   server_admin.c     chunkservers that an operator has taken out of service
  *   server_balance.c   copies from full servers to empty ones
@@ -139,8 +140,7 @@ struct server {
 
     bool ready;                /* whoever started us knows that we serve */
     bool format_running;       /* ENTRY_FORMAT is on its way */
-    bool stopping;             /* drain has begun */
-    bool shut;                 /* and no new calls are taken */
+    bool stopping, shut;       /* drain has begun; and no new calls are taken */
     struct mail stop_mails[2]; /* drain; and cancel what is left */
     int stop_count;            /* of them that have come */
     time_ms stop_by_ms;        /* then it is cancelled anyway */
@@ -231,8 +231,6 @@ void recoveries_free(struct server *s);
 
 void server_care(void *arg, chunk_id chunk, enum location_class class); /* location_care_fn */
 void care_tick(struct server *s, time_ms now);
-/* A replica that has to go. Only live servers are told; others are found out when they report. */
-void care_delete(struct server *s, server_id server, struct chunk_ref chunk, uint32_t copies_left);
 void care_server_lost(struct server *s, struct chunkserver *server);
 void care_server_found(struct server *s, struct chunkserver *server);
 bool care_all_heard(const struct server *s);
@@ -251,7 +249,9 @@ struct care_answer {
 };
 /* Changes nothing. False: nothing is known of the chunk. */
 bool care_explain(struct server *s, chunk_id chunk, struct care_answer *ret);
-void care_free(struct server *s);
+
+/* A call to a chunkserver in this term, to be filled in and started. */
+struct chunk_call *server_chunk_call(struct server *s, enum chunk_call_kind kind, server_id id);
 
 /* ---- server_trash.c ---- */
 

@@ -126,6 +126,14 @@ static void note_fence(struct server *s, const struct chunk_call *call)
     (void)locations_report(s->locations, call->server, &report);
 }
 
+/* It says that it has no such chunk, and it has lost none since before the chunk was allocated. */
+static bool never_had(const struct server *s, const struct chunk_call *call)
+{
+    const struct chunkserver *server = chunkservers_find(s->servers, call->server);
+    return server && server->joined && !call->disk_failed &&
+           call->start_count == server->start_count && call->chunk.id >= server->trusted_from;
+}
+
 static void fence_done(struct chunk_call *call)
 {
     struct server *s = call->context;
@@ -135,7 +143,9 @@ static void fence_done(struct chunk_call *call)
                                      .length = call->held,
                                      .clean = call->clean};
     if (call->code == 0) {
-        answer.kind = call->found ? RECOVERY_ANSWER_HELD : RECOVERY_ANSWER_NOT_FOUND;
+        answer.kind = call->found          ? RECOVERY_ANSWER_HELD
+                      : never_had(s, call) ? RECOVERY_ANSWER_NEVER
+                                           : RECOVERY_ANSWER_NOT_FOUND;
         note_fence(s, call);
         log_info("recovery",
                  "fenced chunk=%" PRIu64 " server=%" PRIu64 " found=%d length=%" PRIu64 " clean=%d",
@@ -165,23 +175,10 @@ static void seal_done(struct chunk_call *call)
     chunk_call_free(call);
 }
 
-static struct chunk_call *call_new(struct server *s, enum chunk_call_kind kind, server_id id)
-{
-    struct chunk_call *call = chunk_call_new(kind);
-    const struct chunkserver *server = chunkservers_find(s->servers, id);
-    call->server = id;
-    call->address = server ? arena_strdup(&call->arena, server->record.address) : "";
-    call->term = s->status.term;
-    call->cluster_id = s->totals.cluster_id;
-    call->timeout_ms = RECOVERY_FENCE_MS;
-    call->context = s;
-    return call;
-}
-
 static void send_fence(struct recovering *r, server_id server)
 {
     struct server *s = r->server;
-    struct chunk_call *call = call_new(s, CHUNK_CALL_FENCE, server);
+    struct chunk_call *call = server_chunk_call(s, CHUNK_CALL_FENCE, server);
     call->chunk = r->core.chunk;
     call->new_version = r->core.new_version;
     call->done = fence_done;
@@ -191,7 +188,7 @@ static void send_fence(struct recovering *r, server_id server)
 static void send_seal(struct recovering *r, server_id server)
 {
     struct server *s = r->server;
-    struct chunk_call *call = call_new(s, CHUNK_CALL_SEAL, server);
+    struct chunk_call *call = server_chunk_call(s, CHUNK_CALL_SEAL, server);
     call->chunk = (struct chunk_ref){r->core.chunk.id, r->core.new_version};
     call->length = r->core.length;
     call->fenced_version = r->core.new_version;

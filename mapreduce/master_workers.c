@@ -142,7 +142,8 @@ static void worker_send(struct mr_worker *w, const struct master_message *messag
 }
 
 /* In one message, or, since specs and lists of splits may be large, with each assignment in one of
- * its own, behind the others' news as a worker takes them. */
+ * its own, before the others' news, as a worker takes them: what is assigned and killed at one go
+ * is killed. */
 static void send_gathered(struct mr_worker *w)
 {
     struct buf bytes = BUF_INIT;
@@ -151,14 +152,14 @@ static void send_gathered(struct mr_worker *w)
         send_packed(w, &bytes);
     } else {
         struct master_message rest = w->out;
-        rest.assign_count = 0;
-        worker_send(w, &rest);
         for (size_t i = 0; i < w->out.assign_count; i++) {
             struct master_message one = {.assign = &w->out.assign[i],
                                          .assign_count = 1,
                                          .ack_sequence = w->out.ack_sequence};
             worker_send(w, &one);
         }
+        rest.assign_count = 0;
+        worker_send(w, &rest);
     }
     buf_deinit(&bytes);
 }
@@ -236,14 +237,44 @@ static void attempt_succeeded(struct mr_master *m, struct mr_job *job,
     }
 }
 
+/* Whether the scheduler has given up the job since there were so many effects. */
+static bool gives_up(const struct mr_master *m, size_t before)
+{
+    for (size_t i = before; i < m->effects.count; i++) {
+        if (m->effects.items[i].kind == SCHED_JOB_FAILED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Which worker could not be fetched from, by whom and why. */
+static void set_fetch_failure(struct mr_job *job, const struct attempt_record *map,
+                              const struct attempt_record *reduce, const struct attempt_end *end)
+{
+    struct buf text = BUF_INIT;
+    buf_printf(&text,
+               "%s has run again and again because reduces cannot fetch its output, the last time "
+               "from worker %s (%s): %s on %s (%s) says \"%s\"",
+               map->name, map->host, map->address, reduce->name, reduce->host, reduce->address,
+               end->text);
+    job_set_failure(job, NULL, text.data);
+    buf_deinit(&text);
+}
+
 /* Fetches that failed: the maps run again, and the reduce is not to blame. */
-static void report_lost_maps(struct mr_master *m, const struct mr_job *job,
-                             const struct attempt_end *end)
+static void report_lost_maps(struct mr_master *m, struct mr_job *job,
+                             const struct attempt_record *reduce, const struct attempt_end *end)
 {
     for (size_t i = 0; i < end->lost_count; i++) {
         const struct attempt_record *map = map_get_str(&job->by_name, end->lost_map_attempts[i]);
         if (map && map->id.kind == SCHED_MAP && job->tasks[SCHED_MAP][map->id.task].latest == map) {
+            size_t before = m->effects.count;
             scheduler_map_lost(m->scheduler, &map->id, clock_mono_ms(), &m->effects);
+            if (gives_up(m, before)) {
+                set_fetch_failure(job, map, reduce, end);
+                return;
+            }
         }
     }
 }
@@ -272,7 +303,7 @@ static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attem
     if (blame) {
         job_set_failure(job, attempt, NULL);
     }
-    report_lost_maps(m, job, end);
+    report_lost_maps(m, job, attempt, end);
     if (fenced) {
         master_check_fence(m);
     }

@@ -585,6 +585,15 @@ void scheduler_map_lost(struct scheduler *s, const struct sched_attempt *map, ti
     struct sched_effect gone = {
         .kind = SCHED_MAP_WITHDRAWN, .attempt = *map, .worker = task->done_worker};
     gone.attempt.kind = SCHED_MAP;
+    task->failed_on = task->done_worker;
+    task->losses++;
+    if (task->losses / SCHED_FETCH_LOSSES_PER_ATTEMPT >= job->attempts_max) {
+        job_kill_all(s, job, effects);
+        gone.kind = SCHED_JOB_FAILED;
+        sched_effect_add(effects, &gone);
+        job_forget(s, job);
+        return;
+    }
     sched_effect_add(effects, &gone);
     job->lost++;
     job->all_maps_told = false;

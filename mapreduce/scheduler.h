@@ -15,6 +15,8 @@
  * maps as long as a reduce still needs them. Finished reduces are kept.
  *  - A task that fails attempts_max times fails its job. A worker that keeps failing a job's tasks
  * is avoided by it.
+ *  - A map whose output cannot be fetched runs again on another worker if there is one, without
+ * blame; so many times over that nobody will ever fetch it, and it fails its job.
  *  - A job may allow its tasks to leave out some records. A record that has ended two attempts of a
  * task is left out from then on (section 4.6); what it ended is neither the task's nor a worker's
  * failure. A program's task, of which nobody knows what it had read, becomes careful instead.
@@ -60,7 +62,8 @@ enum sched_effect_kind {
     SCHED_TASK_DONE,     /* `attempt` is the one that counts */
     SCHED_ALL_MAPS_DONE,
     SCHED_JOB_DONE,   /* every task of the job is done */
-    SCHED_JOB_FAILED, /* `attempt` failed once too often; its other attempts have been killed */
+    SCHED_JOB_FAILED, /* `attempt` failed, or its output got lost, once too often; all that ran of
+                         the job has been killed */
 };
 
 struct sched_effect {
@@ -157,7 +160,8 @@ void scheduler_failed_at(struct scheduler *s, const struct sched_attempt *attemp
 void scheduler_not_started(struct scheduler *s, const struct sched_attempt *attempt, time_ms now,
                            struct sched_effects *effects);
 /* A reduce could not fetch this map's output: runs the map again, unless another attempt has taken
- * its place already. */
+ * its place already, or fails the job (JOB_FAILED with this map) when that has happened to the map
+ * 4 * attempts_max times. */
 void scheduler_map_lost(struct scheduler *s, const struct sched_attempt *map, time_ms now,
                         struct sched_effects *effects);
 

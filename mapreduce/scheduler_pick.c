@@ -321,8 +321,35 @@ static bool has_free_slot_for_maps(const struct scheduler *s, const struct sched
     return false;
 }
 
+/* Which attempt of the job's reduces gives way: one whose task has another, for nothing is lost
+ * with it; else the youngest. NULL: none has a slot that would help. */
+static struct running_attempt *pick_victim(const struct scheduler *s, const struct sched_job *job,
+                                           uint64_t shunned, struct sched_task **ret_task)
+{
+    struct running_attempt *victim = NULL;
+    bool victim_paired = false;
+    for (uint32_t t = 0; t < job->task_count[SCHED_REDUCE]; t++) {
+        struct sched_task *task = &job->tasks[SCHED_REDUCE][t];
+        bool paired = task->running[0].worker && task->running[1].worker;
+        for (int i = 0; i < SCHED_RUNNING_MAX; i++) {
+            struct running_attempt *a = &task->running[i];
+            if (!a->worker || !takes_maps(s, job, a->worker, shunned)) {
+                continue;
+            }
+            bool better =
+                paired == victim_paired ? !victim || a->started > victim->started : paired;
+            if (better) {
+                victim = a;
+                victim_paired = paired;
+                *ret_task = task;
+            }
+        }
+    }
+    return victim;
+}
+
 /* Maps that were lost or failed wait while reduces, which wait for these maps, hold every slot that
- * could run them: the youngest such reduce gives way. */
+ * could run them: one of those gives way. */
 static void break_deadlock(struct scheduler *s, struct sched_job *job,
                            struct sched_effects *effects)
 {
@@ -334,27 +361,22 @@ static void break_deadlock(struct scheduler *s, struct sched_job *job,
     if (has_free_slot_for_maps(s, job, shunned)) {
         return;
     }
-    struct sched_task *youngest = NULL;
-    for (uint32_t t = 0; t < job->task_count[SCHED_REDUCE]; t++) {
-        struct sched_task *task = &job->tasks[SCHED_REDUCE][t];
-        if (task->state == TASK_RUNNING && task->running[0].worker && !task->running[1].worker &&
-            takes_maps(s, job, task->running[0].worker, shunned) &&
-            (!youngest || task->running[0].started > youngest->running[0].started)) {
-            youngest = task;
-        }
-    }
-    if (!youngest) {
+    struct sched_task *task = NULL;
+    struct running_attempt *victim = pick_victim(s, job, shunned, &task);
+    if (!victim) {
         return;
     }
-    uint32_t number = (uint32_t)(youngest - job->tasks[SCHED_REDUCE]);
+    uint32_t number = (uint32_t)(task - job->tasks[SCHED_REDUCE]);
     struct sched_effect kill = {
         .kind = SCHED_KILL,
-        .attempt = {job->id, SCHED_REDUCE, number, youngest->running[0].number},
-        .worker = youngest->running[0].worker->id,
+        .attempt = {job->id, SCHED_REDUCE, number, victim->number},
+        .worker = victim->worker->id,
     };
-    task_attempt_end(s, &youngest->running[0]);
-    task_set_state(job, SCHED_REDUCE, youngest, TASK_PENDING);
-    job_enqueue(job, SCHED_REDUCE, number);
+    task_attempt_end(s, victim);
+    if (!task->running[0].worker && !task->running[1].worker) {
+        task_set_state(job, SCHED_REDUCE, task, TASK_PENDING);
+        job_enqueue(job, SCHED_REDUCE, number);
+    }
     sched_effect_add(effects, &kill);
 }
 
@@ -373,8 +395,9 @@ static uint32_t pick_backup(const struct scheduler *s, const struct sched_job *j
                             enum sched_kind kind, const struct sched_worker *w, time_ms now)
 {
     time_ms median = duration_median(job, kind);
-    if (job->no_backups || job->duration_count[kind] == 0 || job->count[kind][TASK_PENDING] > 0) {
-        return NO_TASK;
+    bool pending = job->count[kind][TASK_PENDING] > 0 || job->count[SCHED_MAP][TASK_PENDING] > 0;
+    if (job->no_backups || job->duration_count[kind] == 0 || pending) {
+        return NO_TASK; /* a copy of a reduce would wait for those maps too, and hold their slot */
     }
     uint32_t best = NO_TASK;
     time_ms best_remaining = median;

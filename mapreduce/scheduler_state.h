@@ -17,6 +17,8 @@ typedef uint32_t label_no;
 enum {
     SCHED_RUNNING_MAX = 2,    /* attempts of one task at a time: the first and one backup */
     SCHED_DURATIONS_MAX = 64, /* latest task durations kept for the median */
+    SCHED_FETCH_LOSSES_PER_ATTEMPT = 4, /* a map's outputs may get lost so often per attempt that
+                                           may fail: machines restart, and that is nobody's fault */
 };
 
 /* Task numbers in the order in which they became pending; taken ones are skipped when met. */
@@ -65,7 +67,8 @@ struct sched_task {
     enum task_state state;
     uint32_t next_number; /* of its next attempt */
     uint32_t failures;    /* attempts that failed with blame */
-    uint64_t failed_on;   /* worker of the latest such failure: try another one first */
+    uint32_t losses;      /* maps: outputs that reduces could not fetch */
+    uint64_t failed_on;   /* worker of the latest failure or loss: try another one first */
     struct running_attempt running[SCHED_RUNNING_MAX];
     uint32_t done_number;   /* DONE: the attempt that counts */
     uint64_t done_worker;   /* DONE: where it ran; 0: unknown, from before a take-over */

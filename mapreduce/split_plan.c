@@ -166,6 +166,12 @@ static struct common_hosts hosts_shared(const struct common_hosts *hosts,
     return common;
 }
 
+/* A file without bytes has no records, unless it is one. */
+static bool has_records(const struct planner *p, const struct plan_file *file)
+{
+    return file->length > 0 || p->whole_files;
+}
+
 static void cut_file(struct planner *p, uint32_t number)
 {
     const struct plan_file *file = &p->files[number];
@@ -252,7 +258,7 @@ static void combine_small_files(struct planner *p, size_t file_count)
     struct map groups;
     map_init(&groups, 0);
     for (size_t f = 0; f < file_count; f++) {
-        if (p->files[f].length > 0 && is_small(p, &p->files[f])) {
+        if (has_records(p, &p->files[f]) && is_small(p, &p->files[f])) {
             group_add(p, group_for(&groups, &p->files[f]), (uint32_t)f);
         }
     }
@@ -301,7 +307,7 @@ void split_plan(const struct plan_file *files, size_t file_count,
     uint64_t least = ret->bytes / options->splits_max + 1;
     p.split_bytes = p.split_bytes > least ? p.split_bytes : least;
     for (size_t f = 0; f < file_count; f++) {
-        if (files[f].length > 0 && !is_small(&p, &files[f])) {
+        if (has_records(&p, &files[f]) && !is_small(&p, &files[f])) {
             cut_file(&p, (uint32_t)f);
         }
     }

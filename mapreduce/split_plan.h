@@ -71,7 +71,8 @@ struct plan {
     uint64_t bytes;
 };
 
-/* Empty files make no split. Everything in *ret is the arena's or borrowed from `files`. */
+/* Empty files make no split, unless files stay whole: each is a record then. Everything in *ret is
+ * the arena's or borrowed from `files`. */
 void split_plan(const struct plan_file *files, size_t file_count,
                 const struct plan_options *options, struct arena *arena, struct plan *ret);
 

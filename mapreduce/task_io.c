@@ -17,6 +17,11 @@ struct task_source {
     char *name;
 };
 
+static int file_is_shorter(const char *path, struct err *e)
+{
+    return err_set(e, ERR_STALE, "input %s is shorter than when the job began", path);
+}
+
 static int64_t source_read(struct source *s, uint64_t offset, void *data, size_t length,
                            struct err *e)
 {
@@ -27,6 +32,9 @@ static int64_t source_read(struct source *s, uint64_t offset, void *data, size_t
     }
     length = MIN(length, (size_t)MIN(s->length - offset, (uint64_t)SIZE_MAX));
     int64_t n = dfs_pread(t->file, data, length, offset, &de);
+    if (n == 0 && length > 0) { /* the end, before the one that was planned */
+        return file_is_shorter(t->name, e);
+    }
     return n < 0 ? err_from_dfs(e, &de, "read %s at %" PRIu64, t->name, offset) : n;
 }
 
@@ -53,7 +61,7 @@ static int check_planned(struct dfs *dfs, const struct input_split *split, struc
         return err_set(e, ERR_STALE, "input %s was replaced while the job ran", split->path);
     }
     if (stat.length < split->file_length) {
-        return err_set(e, ERR_STALE, "input %s is shorter than when the job began", split->path);
+        return file_is_shorter(split->path, e);
     }
     return 0;
 }

@@ -12,7 +12,8 @@
 #include "mapreduce/job_types.h"
 
 /* Opens a split's file. ERR_STALE: it is not the file that was planned. The source is as long as
- * the file was then, whatever was appended since. */
+ * the file was then, whatever was appended since; a read that meets an earlier end is ERR_STALE,
+ * too: the file was truncated meanwhile, and what is missing must not be missed in silence. */
 int task_source_open(struct dfs *dfs, const struct input_split *split, struct source **ret_source,
                      struct err *e) MUST_CHECK;
 /* Adds where the bytes of a source that task_source_open() made came from. */

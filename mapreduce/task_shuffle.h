@@ -40,7 +40,8 @@ void shuffle_free(struct shuffle *s);
 int shuffle_told(struct shuffle *s, const struct map_done *done, struct err *e) MUST_CHECK;
 
 /* Drives the loop until every segment is here. ERR_UNAVAILABLE: an output is lost, see
- * shuffle_lost(). */
+ * shuffle_lost(). Another error, with no output lost: a local file for a segment could not be
+ * written, or progress() said so. */
 int shuffle_run(struct shuffle *s, struct err *e) MUST_CHECK;
 
 /* After success: one per map, in their order; the sources belong to the shuffle. */

@@ -43,6 +43,7 @@ struct fetch {
     char *path;        /* of the file */
     struct rpc_timer idle;
     struct err err; /* why it was cancelled here */
+    bool ours;      /* that is about our own file: the output is as good as ever */
 };
 
 struct shuffle {
@@ -54,6 +55,7 @@ struct shuffle {
     struct fetch fetches[TASK_FETCH_COUNT];
     struct rpc_timer retry;
     struct err err; /* of the first output that was lost, or of what ended it here */
+    bool ours;      /* it ended here: no output is to be called lost */
     uint32_t *corrupt;
     uint32_t corrupt_count;
 };
@@ -228,7 +230,9 @@ static int take_header(struct fetch *f, struct span packed)
         return 0;
     }
     f->path = xprintf("%s/segment-%06" PRIu32, s->options.temp_directory, f->map);
-    return sink_create_file(f->path, &f->file, &f->err);
+    r = sink_create_file(f->path, &f->file, &f->err);
+    f->ours = r < 0;
+    return r;
 }
 
 static int take_data(struct fetch *f, const struct rpc_bytes *data)
@@ -249,6 +253,7 @@ static int take_data(struct fetch *f, const struct rpc_bytes *data)
         for (int i = 0; i < count; i++) {
             int r = f->file->write(f->file, iov[i].iov_base, iov[i].iov_len, &f->err);
             if (r < 0) {
+                f->ours = true;
                 return r;
             }
             at += iov[i].iov_len;
@@ -287,6 +292,7 @@ static int keep(struct fetch *f)
     struct segment *to = &s->kept[f->map];
     int r = f->file ? f->file->finish(f->file, &f->err) : 0;
     if (r < 0) {
+        f->ours = true;
         return r;
     }
     struct source *source = f->memory ? source_of_memory(f->memory, f->length, "segment in memory")
@@ -333,7 +339,12 @@ static void on_close(struct rpc_stream *stream, const struct rpc_result *result)
     r = r < 0 ? r : keep(f);
     if (r == 0) {
         fetch_plan_done(s->plan, f->map);
-    } else {
+    } else if (f->ours) {
+        if (s->err.code == 0) {
+            s->err = f->err;
+            s->ours = true;
+        }
+    } else if (s->err.code == 0 || gone) { /* else it was only cancelled */
         struct fetch_wanted wanted = {f->map, fetch_plan_attempt(s->plan, f->map),
                                       fetch_plan_address(s->plan, f->map)};
         fetch_failed(s, &wanted, gone, &f->err);
@@ -485,6 +496,9 @@ void shuffle_lost(const struct shuffle *s, struct arena *arena, struct attempt_e
     end->lost_maps = arena_calloc(arena, most * sizeof(end->lost_maps[0]));
     end->lost_map_attempts = arena_calloc(arena, most * sizeof(end->lost_map_attempts[0]));
     end->lost_count = 0;
+    if (s->ours) {
+        return;
+    }
     for (size_t i = 0; i < most && fetch_plan_lost(s->plan, i, &lost); i++) {
         end->lost_maps[end->lost_count] = lost.map;
         end->lost_map_attempts[end->lost_count++] = arena_strdup(arena, lost.attempt);

@@ -86,6 +86,7 @@ static void on_beat_timer(void *arg)
     tasks_check_timeouts(w);
     worker_metrics_tick(w); /* before a process is tried again that may end at once */
     tasks_warm(w);
+    worker_logs_tick(w);
     worker_beat(w);
     rpc_timer_set(w->options.loop, &w->beat_timer, clock_mono_ms() + WORKER_BEAT_MS, on_beat_timer,
                   w);
@@ -115,18 +116,18 @@ static int take_message(struct mr_worker_process *w, struct rpc_bytes *bytes, st
     int r = master_message_unpack((struct span){copy, length}, &arena, &message, e);
     if (r == 0) {
         worker_ends_acked(w, message.ack_sequence);
+    }
+    for (size_t i = 0; r == 0 && i < message.assign_count; i++) {
+        r = worker_take_assignment(w, &message.assign[i], e);
+    }
+    if (r == 0) { /* all of it may be about what was just assigned */
+        worker_take_maps(w, message.map_done, message.map_done_count);
         for (size_t i = 0; i < message.kill_count; i++) {
             kill_attempt(w, message.kill[i]);
         }
         for (size_t i = 0; i < message.forget_count; i++) {
             worker_forget(w, message.forget_jobs[i]);
         }
-    }
-    for (size_t i = 0; r == 0 && i < message.assign_count; i++) {
-        r = worker_take_assignment(w, &message.assign[i], e);
-    }
-    if (r == 0) { /* of jobs that were just assigned, too */
-        worker_take_maps(w, message.map_done, message.map_done_count);
     }
     arena_deinit(&arena);
     return r;
@@ -260,6 +261,7 @@ int worker_start(const struct worker_options *options, struct mr_worker_process 
     list_init(&w->ended);
     list_init(&w->pages);
     map_init(&w->jobs, 0);
+    buf_init(&w->log_paths);
     *ret = w;
     struct dfs_err de = {0};
     struct dfs_options dfs = {.masters = options->masters,
@@ -305,8 +307,8 @@ void worker_leave(struct mr_worker_process *w)
 
 bool worker_idle(const struct mr_worker_process *w)
 {
-    return !w->stream && w->loading == 0 && list_empty(&w->tasks) && list_empty(&w->warm) &&
-           !w->spawner_watch;
+    return !w->stream && w->loading == 0 && !w->logs_busy && list_empty(&w->tasks) &&
+           list_empty(&w->warm) && !w->spawner_watch;
 }
 
 void worker_process_free(struct mr_worker_process *w)
@@ -327,6 +329,7 @@ void worker_process_free(struct mr_worker_process *w)
         rpc_channel_unref(w->channels[i]);
     }
     free(w->addresses);
+    buf_deinit(&w->log_paths);
     dfs_disconnect(w->dfs);
     free(w);
 }

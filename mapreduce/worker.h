@@ -37,6 +37,9 @@ struct worker_options {
     uint32_t slots;
     time_ms task_timeout_ms;   /* an attempt that shows no sign of life for so long is ended, unless
                                   its job says otherwise */
+    uint64_t log_bytes_max;    /* of one attempt; worker_logs.h */
+    time_ms log_keep_ms;       /* how long a job's logs stay after the last word in them */
+    uint64_t log_total_bytes;  /* of all of them; beyond it the oldest go */
     void (*joined)(void *arg); /* the first time mrmaster has us */
     void *arg;
 };

@@ -4,6 +4,7 @@
 
 #include "common/arena.h"
 #include "common/buf.h"
+#include "common/limits.h"
 #include "common/list.h"
 #include "common/map.h"
 #include "common/rpc/rpc_stream.h"
@@ -28,8 +29,11 @@ enum {
     WORKER_WARM_WAIT_MS_MIN = 500, /* after one that ended by itself; doubles ... */
     WORKER_WARM_WAIT_MS_MAX = 60 * 1000,
     WORKER_BEAT_BYTES = 1024 * 1024, /* of ends in one beat; what is left goes with the next one */
-    WORKER_STDERR_BYTES = 4096,      /* tail of a crashed attempt's log */
-    WORKER_PIPE_BYTES_MAX = 1 << 20, /* read from a task's pipe at one go */
+    WORKER_STDERR_BYTES = 2 * MR_STDERR_TAIL_BYTES, /* of a crashed attempt's log: its last whole
+                                                       lines are in them */
+    WORKER_PIPE_BYTES_MAX = 1 << 20,                /* read from a task's pipe at one go */
+    WORKER_LOG_PATHS_BYTES = 256 * 1024,            /* of logs that wait to be looked at */
+    WORKER_LOGS_SWEEP_MS = 10 * 60 * 1000,
 };
 
 /* A task process: warm (no attempt), running one, or ended and not yet gone. */
@@ -139,9 +143,13 @@ struct mr_worker_process {
     time_ms started_ms;   /* mono: when a task was last given to a process */
     struct list tasks;    /* with an attempt, or ending */
     struct list ended;
-    struct list pages; /* of the past, not yet sent to the mrmaster that we have joined */
-    struct map jobs;   /* id -> struct worker_job */
-    size_t loading;    /* file loads under way */
+    struct list pages;     /* of the past, not yet sent to the mrmaster that we have joined */
+    struct map jobs;       /* id -> struct worker_job */
+    size_t loading;        /* file loads under way */
+    struct buf log_paths;  /* of attempts that have ended since logs were last looked at, each with
+                              its NUL */
+    bool logs_busy;        /* a pool thread looks at logs */
+    time_ms logs_sweep_ms; /* mono: when old ones are looked for the next time */
     struct worker_metrics metrics;
 };
 
@@ -179,6 +187,13 @@ void tasks_drop_all(struct mr_worker_process *w, const char *text);
 void tasks_check_timeouts(struct mr_worker_process *w);
 /* We leave: no more events are awaited from the spawner when no process is left. */
 void tasks_close(struct mr_worker_process *w);
+
+/* ---- worker_logs.c: what attempts have written (worker_logs.h) ---- */
+
+/* Now and then: looks after the logs of what runs, and of what has ended. */
+void worker_logs_tick(struct mr_worker_process *w);
+/* This task's log is looked at with the next tick. */
+void worker_logs_note(struct mr_worker_process *w, const struct task *task);
 
 /* ---- worker_job.c: jobs and their files ---- */
 int worker_take_assignment(struct mr_worker_process *w, const struct assignment *a,

@@ -94,7 +94,15 @@ static void assigned_free(struct assigned *assigned)
     free(assigned);
 }
 
-/* The files are here, or never will be: what waited for them goes on. */
+/* Whether a job's files cannot be had by any worker; else it is this worker's trouble, or the
+ * store's, and will pass. */
+static bool files_are_wrong(int code)
+{
+    return code == ERR_CORRUPT || code == ERR_INVALID || code == ERR_NOT_FOUND ||
+           code == ERR_PERMISSION;
+}
+
+/* The files are here, or could not be had: what waited for them goes on. */
 static void release_waiting(struct mr_worker_process *w, struct worker_job *job)
 {
     LIST_FOR_EACH_SAFE(node, &job->waiting)
@@ -103,11 +111,13 @@ static void release_waiting(struct mr_worker_process *w, struct worker_job *job)
         if (job->files == FILES_READY) {
             task_start(w, &assigned->a, &job->spec);
         } else {
+            bool ours = !files_are_wrong(job->files_err.code);
             struct past_attempt past = {.end = {.attempt = assigned->a.attempt,
                                                 .code = job->files_err.code,
                                                 .text = err_message(&job->files_err),
-                                                .stderr_tail = ""},
-                                        .state = "failed",
+                                                .stderr_tail = "",
+                                                .not_started = ours},
+                                        .state = ours ? "lost" : "failed",
                                         .started_ms = clock_wall_ms(),
                                         .ended_ms = clock_wall_ms()};
             worker_tell_end(w, job->id, &past);

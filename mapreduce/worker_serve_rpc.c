@@ -33,6 +33,7 @@ struct serving {
     uint64_t segment_bytes; /* FetchSegment: told with the first piece */
     uint64_t records;
     bool first;
+    bool log;             /* it may be cut while it is sent (worker_logs.h) */
     struct counter *sent; /* bytes of this kind */
 };
 
@@ -78,6 +79,11 @@ static void go_on(struct rpc_stream *stream)
     while (r == 0 && s->fd >= 0 && (s->at < s->end || s->first) && rpc_stream_writable(stream)) {
         uint64_t left = s->end - s->at;
         r = send_piece(stream, s, left < SERVE_PIECE_BYTES ? left : SERVE_PIECE_BYTES, &e);
+    }
+    if (r == ERR_EOF && s->log) { /* what was there is what there is */
+        r = 0;
+        s->at = s->end;
+        s->first = false;
     }
     if (r < 0) {
         sys_close(&s->fd);
@@ -195,6 +201,7 @@ static void on_read_log(struct rpc_stream *stream, struct rpc_bytes *bytes)
                                           &message);
     s->started = true;
     s->sent = serve->log_bytes;
+    s->log = true;
     const Trireme__V1__ReadLogRequest *request = (Trireme__V1__ReadLogRequest *)message;
     r = r < 0 ? r : open_of(serve->data, TASK_PATH_LOG, request->attempt, &s->fd, &e);
     if (r == 0 && fstat(s->fd, &stat) < 0) {

@@ -19,28 +19,26 @@
 #include "mapreduce/engine/skip_note.h"
 #include "mapreduce/mr_pack.h"
 #include "mapreduce/task_note.h"
+#include "mapreduce/task_report.h"
 #include "mapreduce/worker_internal.h"
 
 enum { TASK_TIMEOUT_NONE = 0 };
 
 /* ---- Ends ---- */
 
-/* The last bytes of the attempt's log, from the start of a line. */
-static char *read_log_tail(const struct task *task)
+/* The last lines of the attempt's log, as text whatever its bytes are. */
+static const char *read_log_tail(const struct task *task, struct arena *arena)
 {
     struct buf path = BUF_INIT;
-    char *tail = xcalloc(1, WORKER_STDERR_BYTES + 1);
+    char *bytes = arena_alloc(arena, WORKER_STDERR_BYTES);
+    const char *tail = "";
     task_path(TASK_PATH_LOG, task->w->options.data, task->job, task->attempt, &path);
     int fd = open(path.data, O_RDONLY | O_CLOEXEC);
     struct stat stat;
     if (fd >= 0 && fstat(fd, &stat) == 0) {
         off_t from = stat.st_size > WORKER_STDERR_BYTES ? stat.st_size - WORKER_STDERR_BYTES : 0;
-        ssize_t n = pread(fd, tail, WORKER_STDERR_BYTES, from);
-        tail[n > 0 ? n : 0] = '\0';
-        char *line = from > 0 ? strchr(tail, '\n') : NULL;
-        if (line) {
-            memmove(tail, line + 1, strlen(line + 1) + 1);
-        }
+        ssize_t n = pread(fd, bytes, WORKER_STDERR_BYTES, from);
+        tail = task_text_tail(bytes, n > 0 ? (size_t)n : 0, arena);
     }
     sys_close(&fd);
     buf_deinit(&path);
@@ -109,20 +107,20 @@ static uint64_t find_bad_record(const struct task *task, struct buf *text)
 static void report_death(struct task *task)
 {
     struct buf text = BUF_INIT;
-    char *tail = read_log_tail(task);
+    struct arena arena = ARENA_INIT;
     describe_death(task, &text);
     bool ours = !task->begun || task->w->spawner_gone;
     uint64_t bad_record = ours || !task->skips ? 0 : find_bad_record(task, &text);
     struct attempt_end end = {.attempt = task->attempt,
                               .code = ours ? ERR_UNAVAILABLE : ERR_TASK,
                               .text = text.data,
-                              .stderr_tail = tail,
+                              .stderr_tail = read_log_tail(task, &arena),
                               .not_started = ours,
                               .bad_record = bad_record};
     struct past_attempt past = past_of(task, &end, ours ? "lost" : "failed");
     task->reported = true;
     worker_tell_end(task->w, task->job, &past);
-    free(tail);
+    arena_deinit(&arena);
     buf_deinit(&text);
 }
 
@@ -145,6 +143,7 @@ static void task_settle(struct task *task)
     }
     if (task->attempt) {
         remove_work_directory(task);
+        worker_logs_note(task->w, task);
     }
     struct mr_worker_process *w = task->w;
     list_remove(&task->link);

@@ -276,6 +276,50 @@ char *cli_base_name(const char *path)
     return xstrndup(path + start, length - start);
 }
 
+bool cli_names_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return (slash && slash[1] == '\0') || cli_is_dots(path);
+}
+
+bool cli_may_become(struct cli *cli, const char *target, bool from_directory)
+{
+    struct dfs_stat stat;
+    if (from_directory || !cli_names_directory(target)) {
+        return true;
+    }
+    int r = cli_stat(cli, target, &stat);
+    if (r >= 0 && !(r > 0 && stat.directory)) {
+        cli_error(cli, target, "%s", cli_error_text(r > 0 ? DFS_ENOT_DIR : DFS_ENOT_FOUND));
+    }
+    return r > 0 && stat.directory;
+}
+
+bool cli_is_dots(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *last = slash ? slash + 1 : path;
+    return strcmp(last, ".") == 0 || strcmp(last, "..") == 0;
+}
+
+char *cli_source_name(struct cli *cli, const char *source)
+{
+    return cli_is_dots(source) ? xstrdup("") : cli_resolved_name(cli, source);
+}
+
+char *cli_resolved_name(struct cli *cli, const char *source)
+{
+    char *path = NULL;
+    struct dfs_err e = {0};
+    if (dfs_resolve_path(cli->dfs, source, &path, &e) < 0) {
+        cli_dfs_error(cli, source, &e);
+        return NULL;
+    }
+    char *name = xstrdup(strrchr(path, '/') + 1);
+    free(path);
+    return name;
+}
+
 int cli_stat(struct cli *cli, const char *path, struct dfs_stat *ret)
 {
     struct dfs_err e = {0};

@@ -203,8 +203,8 @@ json_t *cli_stat_json(const char *path, const struct dfs_stat *stat);
 void cli_paths_add(struct cli_paths *paths, const char *path);
 void cli_paths_free(struct cli_paths *paths);
 /* Replaces patterns (* ? [...]) by what they match, in order. A pattern without a match is an error
- * like that of a missing file; a path without pattern characters is taken as it is. False: it said
- * what is wrong. */
+ * like that of a missing file; a path without pattern characters is taken as it is, and so is one
+ * with them that is there under that very name. False: it said what is wrong. */
 bool cli_expand(struct cli *cli, const char *pattern, struct cli_paths *paths);
 /* All arguments from `from` to before `to`. */
 bool cli_expand_arguments(struct cli *cli, size_t from, size_t to, struct cli_paths *paths);
@@ -212,6 +212,19 @@ bool cli_expand_arguments(struct cli *cli, size_t from, size_t to, struct cli_pa
 char *cli_join(const char *directory, const char *name);
 /* The last component of a local or store path, without trailing slashes. The caller frees it. */
 char *cli_base_name(const char *path);
+/* Whether the path can only be that of a directory: it ends in `/`, `/.` or `/..`. */
+bool cli_names_directory(const char *path);
+/* Whether what is copied or moved can become `target`: a file cannot where the name says that it is
+ * a directory and none is there. False: it said why. */
+bool cli_may_become(struct cli *cli, const char *target, bool from_directory);
+/* Its last part is `.` or `..`. */
+bool cli_is_dots(const char *path);
+/* What a source in the store that is copied is called in the directory that it goes into: "" for
+ * the root and for what ends in `.` or `..`, whose contents go there themselves, as cp does. NULL:
+ * it said why. The caller frees it. */
+char *cli_source_name(struct cli *cli, const char *source);
+/* What it really is called, for one that is moved; "" for the root only. */
+char *cli_resolved_name(struct cli *cli, const char *source);
 /* 1 and filled, 0: does not exist, -1: it said what is wrong. */
 int cli_stat(struct cli *cli, const char *path, struct dfs_stat *ret);
 /* Whether `path` is an existing directory; false with status 1 after an error. */

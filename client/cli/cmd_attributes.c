@@ -14,7 +14,10 @@
 #include "common/macros.h"
 #include "common/parse.h"
 
-enum { WAIT_MS = 200 };
+enum {
+    LOOK_MS = 200,    /* setrep -w looks so often */
+    SILENT_MS = 1000, /* before each word: most waits are over by then */
+};
 
 /* What to set; for a mode it depends on the one that is there. */
 struct change {
@@ -24,6 +27,7 @@ struct change {
     uint32_t replication; /* of files only */
     bool recursive;
     json_t *done;
+    struct cli_paths *changed; /* gets what was changed; NULL: nobody asks */
 };
 
 static void set_one(struct cli *cli, const char *path, const struct dfs_stat *stat,
@@ -49,8 +53,13 @@ static void set_one(struct cli *cli, const char *path, const struct dfs_stat *st
     }
     if (dfs_set_attributes(cli->dfs, path, &a, &e) < 0) {
         cli_dfs_error(cli, path, &e);
-    } else if (change->done) {
+        return;
+    }
+    if (change->done) {
         (void)json_array_append_new(change->done, json_string(path));
+    }
+    if (change->changed) {
+        cli_paths_add(change->changed, path);
     }
 }
 
@@ -115,22 +124,73 @@ static int run_chgrp(struct cli *cli)
     return set_all(cli, &change);
 }
 
-/* Whether every sealed chunk has at least so many live copies. */
-static int has_copies(struct cli *cli, const char *path, uint32_t wanted)
+/* ---- setrep --------------------------------------------------------------------------------- */
+
+/* What setrep -w does once everything is changed. */
+struct waiting {
+    struct cli *cli;
+    uint32_t wanted;
+    time_ms silent_ms; /* since when */
+    char *said;        /* what it waits for, in the words of `dfs why`; owned */
+};
+
+/* Why the chunk has too few copies, unless that has been said. What cannot be asked now is asked at
+ * the next look. */
+static void say_why(struct waiting *w, const char *path, uint64_t chunk)
+{
+    struct dfs_err e = {0};
+    struct dfs_explanations got;
+    if (w->cli->options.quiet || clock_mono_ms() - w->silent_ms < SILENT_MS ||
+        dfs_explain(w->cli->dfs, &chunk, 1, &got, &e) < 0) {
+        return;
+    }
+    const struct dfs_explanation *x = got.count > 0 ? &got.items[0] : NULL;
+    bool waits = x && x->known && strcmp(x->reason, "nothing") != 0;
+    if (waits && strcmp(x->waits_for, w->said) != 0) {
+        (void)fprintf(stderr, "setrep: `%s': waits for %s\n", path, x->waits_for);
+        free(w->said);
+        w->said = xstrdup(x->waits_for);
+        w->silent_ms = clock_mono_ms();
+    }
+    dfs_explanations_free(&got);
+}
+
+/* Whether there is no more to wait for: every sealed chunk has its copies, or the file is gone, or
+ * it said what is wrong. */
+static bool is_done(struct waiting *w, const char *path)
 {
     struct dfs_err e = {0};
     struct dfs_extents extents;
-    int r = dfs_locate(cli->dfs, path, 0, 0, &extents, &e);
-    if (r < 0) {
-        cli_dfs_error(cli, path, &e);
-        return r;
+    uint64_t lacking = 0;
+    if (dfs_locate(w->cli->dfs, path, 0, 0, &extents, &e) < 0) {
+        if (e.code != DFS_ENOT_FOUND) {
+            cli_dfs_error(w->cli, path, &e);
+        }
+        return true;
     }
-    bool all = true;
-    for (size_t i = 0; i < extents.count; i++) {
-        all = all && (extents.items[i].open || extents.items[i].replica_count >= wanted);
+    for (size_t i = 0; i < extents.count && lacking == 0; i++) {
+        const struct dfs_extent *x = &extents.items[i];
+        lacking = x->open || x->replica_count >= w->wanted ? 0 : x->chunk;
     }
     dfs_extents_free(&extents);
-    return all;
+    if (lacking != 0) {
+        say_why(w, path, lacking);
+    }
+    return lacking == 0;
+}
+
+static int wait_for_copies(struct cli *cli, const struct cli_paths *files, uint32_t wanted)
+{
+    struct waiting w = {
+        .cli = cli, .wanted = wanted, .silent_ms = clock_mono_ms(), .said = xstrdup("")};
+    cli_catch_signals();
+    for (size_t i = 0; i < files->count && !cli_interrupted(); i++) {
+        while (!is_done(&w, files->items[i]) && !cli_interrupted()) {
+            clock_sleep_ms(LOOK_MS);
+        }
+    }
+    free(w.said);
+    return cli_interrupted() ? CLI_INTERRUPTED : cli->status;
 }
 
 static int run_setrep(struct cli *cli)
@@ -142,15 +202,16 @@ static int run_setrep(struct cli *cli)
                   cli->arguments[0]);
         return 2;
     }
-    struct change change = {.replication = (uint32_t)wanted, .recursive = true};
-    (void)set_all(cli, &change);
-    for (size_t i = 1; cli->options.wait && i < cli->argument_count; i++) {
-        while (!cli_is_directory(cli, cli->arguments[i]) && cli->status == 0 &&
-               has_copies(cli, cli->arguments[i], (uint32_t)wanted) == 0) {
-            clock_sleep_ms(WAIT_MS);
-        }
+    struct cli_paths changed = {NULL, 0};
+    struct change change = {.replication = (uint32_t)wanted,
+                            .recursive = true,
+                            .changed = cli->options.wait ? &changed : NULL};
+    int status = set_all(cli, &change);
+    if (cli->options.wait) {
+        status = wait_for_copies(cli, &changed, (uint32_t)wanted);
     }
-    return cli->status;
+    cli_paths_free(&changed);
+    return status;
 }
 
 /* ---- Pages ---------------------------------------------------------------------------------- */
@@ -196,7 +257,9 @@ const struct cli_command cli_chgrp_page = {
 static const struct config_row setrep_rows[] = {
     {ONCE("recursive", CONFIG_BOOL, recursive), .letter = 'R',
      .help = "Accepted for scripts of hadoop fs: directories always mean everything below."},
-    {ONCE("wait", CONFIG_BOOL, wait), .letter = 'w', .help = "Wait until the copies are there."},
+    {ONCE("wait", CONFIG_BOOL, wait), .letter = 'w',
+     .help = "Wait until every file that was changed has its copies. After a second it says on "
+             "stderr what it waits for, in the words of `dfs why'."},
 };
 
 const struct cli_command cli_setrep_page = {

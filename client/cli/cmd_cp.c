@@ -165,7 +165,7 @@ static void copy_one(struct cli *cli, struct transfer *t, const char *source, co
     if (!transfer_find(cli, source, only, &stat, &tree.file)) {
         return;
     }
-    if (is_apart(cli, source, to, stat.directory)) {
+    if (cli_may_become(cli, to, stat.directory) && is_apart(cli, source, to, stat.directory)) {
         cli_progress_expect(cli, stat.directory ? stat.subtree_bytes : stat.length);
         walk_from(&walk, source, &stat);
     }
@@ -193,9 +193,11 @@ static int run_cp(struct cli *cli)
         transfer_know_target(t, target, found, &stat);
     }
     for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
-        char *name = cli_base_name(sources.items[i]);
-        char *to = into ? cli_join(target, name) : xstrdup(target);
-        copy_one(cli, t, sources.items[i], to, sources.count == 1);
+        char *name = cli_source_name(cli, sources.items[i]);
+        char *to = into && name && name[0] ? cli_join(target, name) : xstrdup(target);
+        if (name) {
+            copy_one(cli, t, sources.items[i], to, sources.count == 1);
+        }
         free(name);
         free(to);
     }

@@ -36,20 +36,24 @@ struct fsck {
     uint64_t copies;               /* of sealed chunks */
     uint64_t copies_missing;
     uint64_t sealed, sealed_bytes;
+    uint64_t sealed_there; /* with a copy at least */
     uint64_t damaged_files, missing_bytes;
     json_t *problems; /* NULL: lines */
     struct dfs_orphans
         *orphans; /* of a store that was restored; NULL: none are kept, or not asked */
 };
 
+/* The replicas of an open chunk are those servers it was given that live, whether or not they have
+ * reported it yet: a chunk that has only just been given has all of them. With none left, what a
+ * writer had synced in it cannot be read; how much that is, only those servers know. */
 static enum chunk_health health_of(const struct dfs_extent *x, uint32_t wanted)
 {
-    return x->open                               ? CHUNK_OPEN
-           : x->replica_count == 0 && x->unheard ? CHUNK_UNHEARD
-           : x->replica_count == 0               ? CHUNK_MISSING
-           : x->replica_count < wanted           ? CHUNK_UNDER
-           : x->replica_count > wanted           ? CHUNK_OVER
-                                                 : CHUNK_WHOLE;
+    return x->replica_count == 0 && x->unheard ? CHUNK_UNHEARD
+           : x->replica_count == 0             ? CHUNK_MISSING
+           : x->open                           ? CHUNK_OPEN
+           : x->replica_count < wanted         ? CHUNK_UNDER
+           : x->replica_count > wanted         ? CHUNK_OVER
+                                               : CHUNK_WHOLE;
 }
 
 /* ---- Lines ---------------------------------------------------------------------------------- */
@@ -80,7 +84,7 @@ static void print_chunk(const struct cli *cli, size_t number, const struct dfs_e
 {
     (void)printf("%zu. blk_%" PRIu64 "_%" PRIu64 " len=%" PRIu64 " Live_repl=%zu", number, x->chunk,
                  x->version, x->length, x->replica_count);
-    if (x->replica_count == 0 && !x->open) {
+    if (x->replica_count == 0) {
         (void)printf(x->unheard ? " UNHEARD" : " MISSING!");
     }
     for (size_t i = 0; cli->options.locations && i < x->replica_count; i++) {
@@ -114,6 +118,7 @@ static void count_chunk(struct fsck *f, const struct dfs_extent *x, uint32_t wan
     if (!x->open) {
         f->sealed++;
         f->sealed_bytes += x->length;
+        f->sealed_there += x->replica_count > 0;
         f->copies += x->replica_count;
         f->copies_missing += wanted - MIN(wanted, x->replica_count);
     }
@@ -269,7 +274,6 @@ static void print_part(const char *what, uint64_t part, uint64_t whole)
 static void print_hadoop_summary(const struct fsck *f, const struct dfs_report *report)
 {
     size_t live = 0;
-    uint64_t there = f->sealed - f->health[CHUNK_MISSING] - f->health[CHUNK_UNHEARD];
     for (size_t i = 0; i < report->server_count; i++) {
         live += report->servers[i].live;
     }
@@ -284,7 +288,7 @@ static void print_hadoop_summary(const struct fsck *f, const struct dfs_report *
                      " B\n  ********************************\n",
                      f->damaged_files, f->health[CHUNK_MISSING], f->missing_bytes);
     }
-    print_part("Minimally replicated blocks", there, f->sealed);
+    print_part("Minimally replicated blocks", f->sealed_there, f->sealed);
     print_part("Over-replicated blocks", f->health[CHUNK_OVER], f->sealed);
     print_part("Under-replicated blocks", f->health[CHUNK_UNDER], f->sealed);
     (void)printf(" Default replication factor:\t%u\n Average block replication:\t%.1f\n"
@@ -380,7 +384,9 @@ const struct cli_command cli_fsck_page = {
         "copies are made by the file master. Of the whole store, `dfs fsck /', it also lists the "
         "chunks that a restored state does not know and that are set aside (`dfs admin orphans'). "
         "The bytes are not read; `dfs checksum --verify' does "
-        "that.\nExit status: 0 no byte is missing, 1 a chunk has no live copy.",
+        "that. A chunk that is being written is missing, too, when none of its chunkservers "
+        "lives.\n"
+        "Exit status: 0 no byte is missing, 1 a chunk has no live copy.",
     .footer = "Examples:\n"
               "  dfs fsck\n"
               "  dfs fsck -files -blocks -locations /books\n"

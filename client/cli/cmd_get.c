@@ -264,11 +264,15 @@ static void download_one(struct cli *cli, struct transfer *t, const char *source
     }
 }
 
-/* What the source becomes in the local directory `target`. */
-static char *join_local(const char *target, const char *source)
+/* What the source becomes in the local directory `target`. NULL: it said why. */
+static char *join_local(struct cli *cli, const char *target, const char *source)
 {
-    char *name = cli_base_name(source);
-    char *path = strcmp(target, ".") == 0 ? xstrdup(name) : cli_join(target, name);
+    char *name = cli_source_name(cli, source);
+    if (!name) {
+        return NULL;
+    }
+    bool here = strcmp(target, ".") == 0 && name[0] != '\0';
+    char *path = here ? xstrdup(name) : cli_join(target, name);
     free(name);
     return path;
 }
@@ -301,8 +305,10 @@ static int run_get(struct cli *cli)
     }
     struct transfer *t = transfer_new(cli, download);
     for (size_t i = 0; i < sources.count && !cli_interrupted(); i++) {
-        char *to = into ? join_local(target, sources.items[i]) : xstrdup(target);
-        download_one(cli, t, sources.items[i], to_stdout ? NULL : to, sources.count == 1);
+        char *to = into ? join_local(cli, target, sources.items[i]) : xstrdup(target);
+        if (to) {
+            download_one(cli, t, sources.items[i], to_stdout ? NULL : to, sources.count == 1);
+        }
         free(to);
     }
     cli_paths_free(&sources);

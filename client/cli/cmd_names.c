@@ -125,9 +125,26 @@ static int run_rmdir(struct cli *cli)
     return finish(cli, done);
 }
 
+/* `/new/` says that a directory is meant, which only a directory can become. False: it said so. */
+static bool may_become(struct cli *cli, const char *source, const char *target)
+{
+    struct dfs_stat stat;
+    if (!cli_names_directory(target)) {
+        return true; /* nothing is asked for that */
+    }
+    int r = cli_stat(cli, source, &stat);
+    if (r == 0) {
+        cli_not_found(cli, source);
+    }
+    return r > 0 && cli_may_become(cli, target, stat.directory);
+}
+
 static void rename_one(struct cli *cli, const char *source, const char *target, json_t *done)
 {
     struct dfs_err e = {0};
+    if (!may_become(cli, source, target)) {
+        return;
+    }
     if (dfs_rename(cli->dfs, source, target, cli->options.force ? DFS_REPLACE : 0, NULL, &e) < 0) {
         /* Which of the two paths is meant follows from the error. */
         bool about_target = e.code == DFS_EEXISTS || e.code == DFS_ENOT_EMPTY ||
@@ -154,9 +171,11 @@ static int run_mv(struct cli *cli)
         cli_error(cli, target, "%s", cli_error_text(DFS_ENOT_DIR));
     } else if (expanded || into) {
         for (size_t i = 0; i < sources.count; i++) {
-            char *name = cli_base_name(sources.items[i]);
-            char *to = into ? cli_join(target, name) : xstrdup(target);
-            rename_one(cli, sources.items[i], to, done);
+            char *name = cli_resolved_name(cli, sources.items[i]);
+            char *to = into && name ? cli_join(target, name) : xstrdup(target);
+            if (name) {
+                rename_one(cli, sources.items[i], to, done);
+            }
             free(name);
             free(to);
         }

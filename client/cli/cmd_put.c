@@ -228,6 +228,12 @@ static void expand_local(const char *pattern, struct cli_paths *paths)
     globfree(&found);
 }
 
+static bool is_local_directory(const char *path)
+{
+    struct stat st;
+    return strcmp(path, "-") != 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static void upload_one(struct cli *cli, struct transfer *t, const char *source, const char *target,
                        bool into)
 {
@@ -235,12 +241,16 @@ static void upload_one(struct cli *cli, struct transfer *t, const char *source, 
         cli_error(cli, target, "%s", cli_error_text(DFS_EIS_DIR));
         return;
     }
+    if (!into && !cli_may_become(cli, target, is_local_directory(source))) {
+        return;
+    }
     if (strcmp(source, "-") == 0) {
         transfer_stdio(t, "standard input", target, NULL);
         return;
     }
     char *name = cli_base_name(source);
-    char *to = into ? cli_join(target, name) : xstrdup(target);
+    bool named = into && !cli_is_dots(source) && name[0] != '\0';
+    char *to = named ? cli_join(target, name) : xstrdup(target);
     upload_any(cli, t, source, to, 0);
     free(name);
     free(to);

@@ -1,6 +1,7 @@
 /* Patterns in store paths: `dfs cat '/counts/part-*'`. Each component with * ? or [...] is matched
  * against the directory that the components before it make. Names with a leading dot are matched
- * only by patterns with one, as a shell does it. */
+ * only by patterns with one, as a shell does it. What stands under the very name of a pattern is
+ * meant by it, and nothing else. */
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,11 +78,37 @@ static bool keep_existing(struct cli *cli, struct cli_paths *found, struct cli_p
     return ok;
 }
 
+/* Names may have the characters of patterns: /p/photo[1].jpg is a file, and must not stand for
+ * /p/photo1.jpg. 1: it is there, 0: not, as far as this user can tell; -1: it said what is wrong.
+ */
+static int stands_there(struct cli *cli, const char *pattern)
+{
+    struct dfs_err e = {0};
+    struct dfs_stat stat;
+    int r = dfs_stat(cli->dfs, pattern, &stat, &e);
+    switch (r) {
+    case DFS_ENOT_FOUND:
+    case DFS_ENOT_DIR:
+    case DFS_EPERMISSION: /* a directory may be listed by those who may not look into it */
+    case DFS_EINVALID:    /* a pattern need not be a name */
+    case DFS_ETOO_LARGE:
+        return 0;
+    default:
+        if (r < 0) {
+            cli_dfs_error(cli, pattern, &e);
+        }
+        return r < 0 ? -1 : 1;
+    }
+}
+
 bool cli_expand(struct cli *cli, const char *pattern, struct cli_paths *paths)
 {
-    if (!is_pattern(pattern)) {
-        cli_paths_add(paths, pattern);
-        return true;
+    int there = is_pattern(pattern) ? stands_there(cli, pattern) : 1;
+    if (there != 0) {
+        if (there > 0) {
+            cli_paths_add(paths, pattern);
+        }
+        return there > 0;
     }
     struct cli_paths found = {NULL, 0};
     char *copy = xstrdup(pattern);

@@ -31,7 +31,7 @@ struct careful {
     uint64_t first; /* ordinal of units[0] */
     uint64_t left_out;
     uint64_t left_out_pieces;
-    bool ran; /* once at least */
+    bool ran; /* once at least, of the split */
 
     /* Of the run under way: */
     struct buf printed;  /* its lines, each with a newline */
@@ -224,6 +224,13 @@ int careful_add(struct careful *c, struct mr_span bytes, struct err *e)
     buf_append(&c->data, bytes.data, bytes.length);
     unit->pieces++;
     return 0;
+}
+
+void careful_set_split(struct careful *c, const struct task_split *split)
+{
+    c->options.splits = split;
+    c->options.split_count = 1;
+    c->ran = false;
 }
 
 int careful_finish(struct careful *c, struct err *e)

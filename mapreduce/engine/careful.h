@@ -26,7 +26,11 @@ void careful_free(struct careful *c); /* accepts NULL */
 int careful_begin(struct careful *c, const struct careful_unit *unit, struct err *e) MUST_CHECK;
 int careful_add(struct careful *c, struct mr_span bytes, struct err *e) MUST_CHECK;
 
-/* Runs the rest; a program that had no input at all is run once without any. */
+/* A map's units come from this split now: after careful_finish(), if there was another. Borrowed.
+ */
+void careful_set_split(struct careful *c, const struct task_split *split);
+
+/* Runs the rest; a program that had no input at all, of the split, is run once without any. */
 int careful_finish(struct careful *c, struct err *e) MUST_CHECK;
 
 /* Units and pieces that were left out. */

@@ -58,6 +58,8 @@ struct collector *collector_new(const struct collector_options *options)
     }
     runset_init(&c->spills, options->directory, options->name, c->partitions, &c->window);
     c->spills.compress = options->compress;
+    c->spills.alive = options->alive;
+    c->spills.alive_arg = options->alive_arg;
     return c;
 }
 
@@ -118,6 +120,9 @@ static int write_file(struct collector *c, struct sink *sink, fill_fn fill, cons
     r = r < 0 ? r : run_writer_finish(&w, ret_index, &c->error);
     run_writer_deinit(&w);
     c->error.code = r;
+    if (c->options.alive) { /* sorting and a slow disk take their time, too */
+        c->options.alive(c->options.alive_arg);
+    }
     return r;
 }
 
@@ -494,6 +499,8 @@ static int fill_merged(struct collector *c, const void *arg, struct run_writer *
     bool combine = *(const bool *)arg;
     struct merge m;
     merge_init(&m);
+    m.alive = c->options.alive;
+    m.alive_arg = c->options.alive_arg;
     int r = 0;
     for (uint32_t p = 0; p < c->partitions && r == 0; p++) {
         runset_merge(&c->spills, p, &m);

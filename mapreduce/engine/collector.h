@@ -37,6 +37,8 @@ struct collector_options {
     enum mr_aggregate aggregate;
     struct combiner combiner;              /* if aggregate is MR_AGGREGATE_NONE */
     const struct partitioner *partitioner; /* borrowed */
+    void (*alive)(void *arg); /* called now and then while files are written; NULL: not */
+    void *alive_arg;
 };
 
 struct collector;

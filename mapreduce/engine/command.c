@@ -127,6 +127,21 @@ static const char *or_empty(const char *text)
     return text ? text : "";
 }
 
+/* Empty for a combiner of several splits: the records are of all of them. */
+static int set_split(struct settings *env, const struct command_options *o, struct err *e)
+{
+    bool one = o->split_count == 1;
+    const struct task_split *split = o->splits;
+    int r = set_both(env, "mapreduce_map_input_file", "map_input_file",
+                     one ? split->source->name : "", e);
+    r = r < 0 ? r
+              : set_number(env, "mapreduce_map_input_start", "map_input_start",
+                           one ? split->start : UINT64_MAX, e);
+    return r < 0 ? r
+                 : set_number(env, "mapreduce_map_input_length", "map_input_length",
+                              one ? split->length : UINT64_MAX, e);
+}
+
 static int set_task(struct settings *env, const struct command_options *o, struct err *e)
 {
     const struct task_identity *id = o->identity;
@@ -150,16 +165,7 @@ static int set_task(struct settings *env, const struct command_options *o, struc
     r = r < 0 ? r
               : set_both(env, "mapreduce_job_local_dir", "job_local_dir",
                          or_empty(id->work_directory), e);
-    if (r == 0 && o->split_count > 0) {
-        r = set_both(env, "mapreduce_map_input_file", "map_input_file", o->splits[0].source->name,
-                     e);
-        r = r < 0 ? r
-                  : set_number(env, "mapreduce_map_input_start", "map_input_start",
-                               o->splits[0].start, e);
-        r = r < 0 ? r
-                  : set_number(env, "mapreduce_map_input_length", "map_input_length",
-                               o->splits[0].length, e);
-    }
+    r = r < 0 || o->split_count == 0 ? r : set_split(env, o, e);
     return r < 0 || !id->temp_directory ? r : settings_set(env, "TMPDIR", id->temp_directory, e);
 }
 

@@ -17,7 +17,7 @@ struct command_options {
     const char *text;
     const struct job *job;
     const struct task_identity *identity;
-    const struct task_split *splits; /* of a map task */
+    const struct task_split *splits; /* of a map task; more than one for its combiner only */
     size_t split_count;
     bool is_map;
 };

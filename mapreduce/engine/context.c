@@ -222,6 +222,9 @@ int context_combine(void *arg, struct mr_span key, struct mr_values *values, str
     if (c->skip && c->failed == 0) {
         skip_resume(c->skip, record);
     }
+    if (++c->combined % ALIVE_RECORDS == 0) {
+        context_alive(c);
+    }
     return c->failed < 0 ? err_set(e, c->failed, "%s", err_message(c->e)) : 0;
 }
 

@@ -29,6 +29,7 @@ struct context {
     struct named_outputs *named; /* the same, of mr_emit_to() */
     struct skip *skip; /* NULL: none may be left out, so nobody asks which record is under way */
     struct buf *keys;  /* for CONTEXT_KEYS: encoded records with empty values (sampling) */
+    uint64_t combined; /* calls of combine() */
     struct err *e;
     int failed;  /* 0 or the code of the error in e */
     bool set_up; /* setup() succeeded: cleanup() is due */

@@ -174,7 +174,7 @@ static int resolve_formats(struct job *j, struct err *e)
 static int resolve_limits(struct job *j, struct err *e)
 {
     uint64_t sort_mb = 0;
-    int r = settings_get_u64(&j->settings, "mapreduce.task.io.sort.mb", 0, &sort_mb, e);
+    int r = settings_get_u64(&j->settings, JOB_SORT_MB_SETTING, 0, &sort_mb, e);
     r = r < 0 ? r
               : settings_get_u64(&j->settings, "mapreduce.input.linerecordreader.line.maxlength",
                                  MR_RECORD_BYTES_MAX, &j->record_bytes_max, e);

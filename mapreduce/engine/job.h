@@ -67,6 +67,7 @@ struct job {
 #define JOB_KEY_SEPARATOR_SETTING     "mapreduce.map.output.key.field.separator"
 #define JOB_PARTITION_OPTIONS_SETTING "mapreduce.partition.keypartitioner.options"
 #define JOB_SORT_OPTIONS_SETTING      "mapreduce.partition.keycomparator.options"
+#define JOB_SORT_MB_SETTING           "mapreduce.task.io.sort.mb"
 
 void job_deinit(struct job *j); /* accepts zeroed */
 

@@ -18,6 +18,7 @@
 #include "common/limits.h"
 #include "common/macros.h"
 #include "common/sys.h"
+#include "mapreduce/engine/exit_guard.h"
 #include "mapreduce/engine/local_plan.h"
 #include "mapreduce/engine/local_pool.h"
 #include "mapreduce/engine/task.h"
@@ -28,6 +29,7 @@ struct local {
     struct local_plan plan;
     uint32_t parallel;
     char *hidden;       /* becomes the output */
+    char *real;         /* the same, absolute: user code may be elsewhere when it calls exit() */
     char *temporary;    /* in it */
     char *work;         /* where programs run; NULL: the current directory */
     uint32_t *permille; /* of each map task */
@@ -373,11 +375,10 @@ static int make_directories(struct local *l, struct err *e)
     } else {
         (void)chmod(hidden, 0755);
         l->hidden = hidden;
-        l->temporary = realpath(hidden, NULL);
-        char *inside = l->temporary ? xprintf("%s/_temporary", l->temporary) : NULL;
-        free(l->temporary);
-        l->temporary = inside;
-        r = inside && mkdir(inside, 0700) == 0 ? 0 : err_errno(e, "output %s", output);
+        l->real = realpath(hidden, NULL);
+        l->temporary = l->real ? xprintf("%s/_temporary", l->real) : NULL;
+        r = l->real && mkdir(l->temporary, 0700) == 0 ? 0 : err_errno(e, "output %s", output);
+        exit_guard_directory(l->real);
     }
     free(plain);
     return r;
@@ -466,6 +467,8 @@ static void release(struct local *l, bool failed)
         int r = sys_remove_tree(l->hidden, &ignored);
         (void)r;
     }
+    exit_guard_directory(NULL);
+    free(l->real);
     free(l->hidden);
     free(l->temporary);
     free(l->work);

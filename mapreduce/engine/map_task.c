@@ -21,12 +21,13 @@ struct map_run {
     struct output output;
     struct named_outputs named;
     struct input *input;
-    struct stream *mapper;   /* the map program; NULL: functions, or a careful run */
+    struct stream *mapper;   /* the map program, while it has a split; not in a careful run */
     struct careful *careful; /* the map program a few records at a time */
     struct skip skip;
     uint64_t paused;         /* its record, while a combiner program runs */
     struct stream *combiner; /* the combine program */
     struct buf coded;        /* the key that is emitted just now, if keys are sorted by fields */
+    struct buf combined;     /* the same of what the combiner prints while that one waits */
     struct task_result *result;
     uint64_t total; /* bytes of all splits */
     uint64_t done;  /* of finished splits */
@@ -46,16 +47,16 @@ void task_result_deinit(struct task_result *r)
     buf_deinit(&r->stderr_tail);
 }
 
-/* What the engine sorts a program's key by. Valid until the next one. */
-static struct mr_span coded_key(struct map_run *m, struct mr_span key)
+/* What the engine sorts a program's key by. Valid until the next one in this buffer. */
+static struct mr_span coded_key(const struct map_run *m, struct mr_span key, struct buf *coded)
 {
     const struct job *job = m->task->job;
     if (!job->sort_by_fields) {
         return key;
     }
-    buf_clear(&m->coded);
-    keyfields_code(&job->sort_fields, key, &m->coded);
-    return mr_bytes(m->coded.data, m->coded.length);
+    buf_clear(coded);
+    keyfields_code(&job->sort_fields, key, coded);
+    return mr_bytes(coded->data, coded->length);
 }
 
 /* A job without map function and program: lines are cut at the separator, as `cat` would. */
@@ -64,7 +65,8 @@ static void map_identity(struct map_run *m, const struct mr_record *records, siz
     for (size_t i = 0; i < count; i++) {
         struct mr_record cut = stream_cut_line(&m->task->job->map_fields, records[i].value);
         bool sorted = m->task->job->reduces > 0;
-        mr_emit(&m->context.ctx, sorted ? coded_key(m, cut.key) : cut.key, cut.value);
+        struct mr_span key = sorted ? coded_key(m, cut.key, &m->coded) : cut.key;
+        mr_emit(&m->context.ctx, key, cut.value);
     }
 }
 
@@ -190,6 +192,9 @@ static int map_records(struct map_run *m)
     }
 }
 
+static int start_mapper(struct map_run *m, const struct task_split *split);
+static int end_mapper(struct map_run *m);
+
 static int map_split(struct map_run *m, const struct task_split *split)
 {
     struct source *text = NULL;
@@ -203,7 +208,9 @@ static int map_split(struct map_run *m, const struct task_split *split)
         input_begin(m->input, split->source, split->start, split->length);
     }
     skip_file(&m->skip, split->source->name);
-    r = map_records(m);
+    r = start_mapper(m, split);
+    r = r < 0 ? r : map_records(m);
+    r = r < 0 ? r : end_mapper(m);
     source_free(text);
     m->done += split->length;
     return r;
@@ -230,14 +237,15 @@ static void mapped_line(void *arg, struct mr_span line)
         return;
     }
     struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
-    collector_emit(m->context.collector, coded_key(m, cut.key), cut.value);
+    collector_emit(m->context.collector, coded_key(m, cut.key, &m->coded), cut.value);
 }
 
 static void combined_line(void *arg, struct mr_span line)
 {
     struct map_run *m = arg;
     struct mr_record cut = stream_cut_line(&m->task->job->map_fields, line);
-    collector_emit_combined(m->context.collector, coded_key(m, cut.key), cut.value);
+    struct mr_span key = coded_key(m, cut.key, &m->combined);
+    collector_emit_combined(m->context.collector, key, cut.value);
 }
 
 static struct stream_options stream_options_of(struct map_run *m, const char *command)
@@ -252,6 +260,36 @@ static struct stream_options stream_options_of(struct map_run *m, const char *co
                                    .counters = &m->result->counters,
                                    .stderr_tail = &m->result->stderr_tail,
                                    .arg = m};
+}
+
+/* A process for each split: a program knows by its environment which file it reads and where it
+ * begins, and may be done with it before its end. */
+static int start_mapper(struct map_run *m, const struct task_split *split)
+{
+    const char *command = m->task->job->map_command;
+    if (!command) {
+        return 0;
+    }
+    if (m->careful) {
+        careful_set_split(m->careful, split);
+        return 0;
+    }
+    struct stream_options options = stream_options_of(m, command);
+    options.splits = split;
+    options.split_count = 1;
+    options.line = mapped_line;
+    return stream_start(&options, &m->mapper, m->e);
+}
+
+static int end_mapper(struct map_run *m)
+{
+    if (m->careful) {
+        return careful_finish(m->careful, m->e);
+    }
+    int r = m->mapper ? stream_finish(m->mapper, m->e) : 0;
+    stream_free(m->mapper);
+    m->mapper = NULL;
+    return r;
 }
 
 /* struct combiner's feed: one process per partition of a spill. */
@@ -313,6 +351,10 @@ static int make_collector(struct map_run *m)
                                         .directory = m->task->identity->temp_directory,
                                         .name = m->task->identity->attempt_id,
                                         .partitioner = &m->partitioner};
+    if (m->task->events) {
+        options.alive = m->task->events->alive;
+        options.alive_arg = m->task->events->arg;
+    }
     if (job->combine_command) {
         options.combiner = (struct combiner){.arg = m, .feed = feed_combiner};
     } else if (job->native && !job->map_command) {
@@ -324,23 +366,6 @@ static int make_collector(struct map_run *m)
     m->context.collector = collector_new(&options);
     context_set_target(&m->context, CONTEXT_COLLECTOR);
     return 0;
-}
-
-/* The user's setup(), or the program. */
-static int begin_code(struct map_run *m)
-{
-    const struct job *job = m->task->job;
-    const struct task_skip *skip = m->task->skip;
-    if (!job->map_command) {
-        return context_setup(&m->context);
-    }
-    struct stream_options stream = stream_options_of(m, job->map_command);
-    stream.line = mapped_line;
-    if (skip && skip->careful) {
-        m->careful = careful_new(&stream, skip);
-        return 0;
-    }
-    return stream_start(&stream, &m->mapper, m->e);
 }
 
 static int begin(struct map_run *m)
@@ -370,24 +395,24 @@ static int begin(struct map_run *m)
         options.format = MR_INPUT_BLOCKS; /* a program gets the lines as they are */
     }
     m->input = input_new(&options);
-    return begin_code(m);
+    if (job->map_command && m->task->skip && m->task->skip->careful) {
+        struct stream_options stream = stream_options_of(m, job->map_command);
+        stream.line = mapped_line;
+        m->careful = careful_new(&stream, m->task->skip);
+    }
+    return job->map_command ? 0 : context_setup(&m->context);
 }
 
 static int finish(struct map_run *m)
 {
-    int r = 0;
     struct counters *counters = &m->result->counters;
+    context_cleanup(&m->context);
+    int r = context_error(&m->context);
     if (m->careful) {
-        r = careful_finish(m->careful, m->e);
         uint64_t skipped = careful_skipped_units(m->careful);
         counters_add(counters, COUNTER_MAP_SKIPPED_RECORDS, skipped);
         counters->fixed[COUNTER_MAP_INPUT_RECORDS] -= (int64_t)skipped;
-    } else if (m->mapper) {
-        r = stream_finish(m->mapper, m->e);
-    } else {
-        context_cleanup(&m->context);
     }
-    r = r < 0 ? r : context_error(&m->context);
     counters_add(counters, COUNTER_BYTES_READ, input_bytes_read(m->input));
     if (r < 0) {
         return r;
@@ -414,12 +439,14 @@ static void release(struct map_run *m)
     input_free(m->input);
     partitioner_deinit(&m->partitioner);
     buf_deinit(&m->coded);
+    buf_deinit(&m->combined);
 }
 
 int map_task_run(const struct map_task *t, struct task_result *result, struct err *e)
 {
     struct err local = ERR_INIT;
-    struct map_run m = {.task = t, .result = result, .coded = BUF_INIT, .e = e ? e : &local};
+    struct map_run m = {
+        .task = t, .result = result, .coded = BUF_INIT, .combined = BUF_INIT, .e = e ? e : &local};
     uint64_t cpu_us = clock_cpu_us();
     int r = begin(&m);
     r = r < 0 ? r : map_splits(&m);

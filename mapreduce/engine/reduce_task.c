@@ -74,6 +74,7 @@ static int reduce_function(struct reduce_run *t)
         if (!skips_group(t, key, &g)) {
             t->task->job->native->reduce(&t->context.ctx, key, &g.values);
         }
+        context_alive(&t->context); /* one key may take minutes */
         r = t->context.skip ? context_error(&t->context) : t->context.failed;
         if (r == 0 && t->merge.records - looked_at >= PROGRESS_RECORDS) {
             looked_at = t->merge.records;
@@ -196,6 +197,8 @@ static int begin(struct reduce_run *t)
     t->merge.alive = t->task->events ? t->task->events->alive : NULL;
     t->merge.alive_arg = t->task->events ? t->task->events->arg : NULL;
     runset_init(&t->runs, identity->temp_directory, identity->attempt_id, 1, &t->window);
+    t->runs.alive = t->merge.alive;
+    t->runs.alive_arg = t->merge.alive_arg;
     t->runs.compress = t->task->job->compress;
     for (size_t i = 0; i < t->task->segment_count; i++) {
         const struct task_segment *segment = &t->task->segments[i];

@@ -191,6 +191,8 @@ int runset_shrink(struct runset *s, size_t count_max, struct err *e)
     CHECK(count_max <= MR_FAN_IN_MAX);
     struct merge m;
     merge_init(&m);
+    m.alive = s->alive;
+    m.alive_arg = s->alive_arg;
     int r = 0;
     while (s->count > count_max && r == 0) {
         size_t count = MIN(count_max, s->count - count_max + 1);

@@ -24,8 +24,11 @@ struct runset {
     struct runset_run *runs; /* in the order in which equal keys are to come */
     size_t count;
     size_t capacity;
-    uint32_t files_made;     /* for their names */
-    uint64_t records_merged; /* written by merges of runs, for "Spilled Records" */
+    uint32_t files_made;      /* for their names */
+    uint64_t records_merged;  /* written by merges of runs, for "Spilled Records" */
+    void (*alive)(void *arg); /* called now and then by runset_shrink(); NULL: not. Set after
+                                 runset_init(), as compress is */
+    void *alive_arg;
 };
 
 void runset_init(struct runset *s, const char *directory, const char *name, uint32_t partitions,

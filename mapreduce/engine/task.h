@@ -88,8 +88,9 @@ struct map_task {
     const struct task_skip *skip;   /* NULL: no record may be left out */
 };
 
-/* ERR_TASK: the user's code failed, e says how; other errors are the machine's or the input's. On
- * failure there is no map output file. */
+/* A map program is started anew for each split, so that its environment names the file that it
+ * reads; functions are set up once. ERR_TASK: the user's code failed, e says how; other errors are
+ * the machine's or the input's. On failure there is no map output file. */
 int map_task_run(const struct map_task *t, struct task_result *result, struct err *e) MUST_CHECK;
 
 struct reduce_task {

@@ -59,7 +59,7 @@ static int list_jobs(const struct config_program *program, int argc, char **argv
     if (r == 0 && l.options.cluster.json) {
         json_t *list = json_array();
         for (size_t i = 0; i < jobs.count; i++) {
-            (void)json_array_append_new(list, show_status_json(&jobs.items[i]));
+            list = show_append(list, show_status_json(&jobs.items[i]));
         }
         r = show_json(list);
     } else if (r == 0) {
@@ -213,15 +213,14 @@ int command_counters(int argc, char **argv)
 
 /* ---- kill ---- */
 
-static int kill_one(struct look *l, const char *job, json_t *list)
+static int kill_one(struct look *l, const char *job, json_t **list)
 {
     enum job_state state = JOB_STATE_UNKNOWN;
     int r = mr_client_kill(l->client, job, &state, &l->err);
     if (r < 0) {
         return r;
     }
-    (void)json_array_append_new(
-        list, json_pack("{s:s, s:s}", "job", job, "state", job_state_name(state)));
+    *list = show_append(*list, json_pack("{s:s, s:s}", "job", job, "state", job_state_name(state)));
     if (!l->options.cluster.json) {
         (void)printf("%s %s\n", job, job_state_name(state));
     }
@@ -251,7 +250,7 @@ int command_kill(int argc, char **argv)
         r = err_set(&l.err, ERR_INVALID, "which job? See mr list");
     }
     for (size_t i = 0; i < l.config.argument_count && r == 0; i++) {
-        r = kill_one(&l, l.config.arguments[i], list);
+        r = kill_one(&l, l.config.arguments[i], &list);
     }
     if (r == 0 && l.options.cluster.json) {
         r = show_json(json_incref(list));
@@ -377,11 +376,12 @@ static json_t *workers_json(const struct worker_list *workers)
     json_t *list = json_array();
     for (size_t i = 0; i < workers->count; i++) {
         const struct worker_info *w = &workers->items[i];
-        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:s}",
-                                                    "host", w->host, "rack", w->rack, "address",
-                                                    w->address, "slots", (json_int_t)w->slots,
-                                                    "busy", (json_int_t)w->busy, "live", w->live,
-                                                    "avoided", w->avoided, "trouble", w->trouble));
+        json_t *one =
+            json_pack("{s:o, s:o, s:o, s:I, s:I, s:b, s:b, s:o}", "host", show_text(w->host),
+                      "rack", show_text(w->rack), "address", show_text(w->address), "slots",
+                      (json_int_t)w->slots, "busy", (json_int_t)w->busy, "live", w->live, "avoided",
+                      w->avoided, "trouble", show_text(w->trouble));
+        list = show_append(list, one);
     }
     return list;
 }

@@ -39,10 +39,10 @@ static void print_attempts(const struct attempt_list *attempts)
 
 static json_t *attempt_json(const struct attempt_info *a)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s}", "attempt", a->attempt, "state",
-                     a->state, "host", a->host, "address", a->address, "started_ms",
-                     (json_int_t)a->started_ms, "ended_ms", (json_int_t)a->ended_ms, "error",
-                     a->error, "stderr_tail", a->stderr_tail);
+    return json_pack("{s:s, s:s, s:o, s:o, s:I, s:I, s:o, s:o}", "attempt", a->attempt, "state",
+                     a->state, "host", show_text(a->host), "address", show_text(a->address),
+                     "started_ms", (json_int_t)a->started_ms, "ended_ms", (json_int_t)a->ended_ms,
+                     "error", show_text(a->error), "stderr_tail", show_text(a->stderr_tail));
 }
 
 /* ---- One attempt ---- */
@@ -117,7 +117,7 @@ static int show_all(struct look *l, const char *job)
     if (r == 0 && l->options.cluster.json) {
         json_t *list = json_array();
         for (size_t i = 0; i < attempts.count; i++) {
-            (void)json_array_append_new(list, attempt_json(&attempts.items[i]));
+            list = show_append(list, attempt_json(&attempts.items[i]));
         }
         r = show_json(list);
     } else if (r == 0 && attempts.count == 0) {

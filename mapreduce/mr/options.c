@@ -123,7 +123,9 @@ static const struct config_program program = {
         "or any programs that read lines and print lines (--mapper, --reducer). Hadoop Streaming's "
         "options are understood with one dash or two. Input and output are paths of the store, or, "
         "with --local, of this machine. The output directory appears when everything is done, or "
-        "not at all.\nOn a terminal a line shows how far it is; Ctrl-C leaves the job running.",
+        "not at all.\nA COMMAND with characters that a shell treats specially runs under /bin/sh "
+        "-c, where a pipe fails only if its last program does: bash -o pipefail -c 'A | B' fails "
+        "if any does.\nOn a terminal a line shows how far it is; Ctrl-C leaves the job running.",
     .rows = rows,
     .row_count = ARRAY_COUNT(rows),
     .footer =
@@ -133,7 +135,8 @@ static const struct config_program program = {
         "  mr run -input /logs -output /errors -mapper 'grep ERROR' -numReduceTasks 0\n"
         "  mr run --local --lib wordcount.so -i books/ -o counts\n"
         "\n"
-        "Exit status: 0 the output is there, 1 the job failed or was killed, 2 usage.\n",
+        "Exit status: 0 the output is there, 1 the job failed or was killed, 2 usage, 130 "
+        "interrupted.\n",
 };
 
 /* Hadoop Streaming's options, so that its command lines work as they are. */

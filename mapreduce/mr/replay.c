@@ -18,6 +18,7 @@
 #include "common/check.h"
 #include "common/limits.h"
 #include "common/sys.h"
+#include "mapreduce/engine/exit_guard.h"
 #include "mapreduce/job_files.h"
 #include "mapreduce/job_notes.h"
 #include "mapreduce/master_store.h"
@@ -107,6 +108,7 @@ static int make_directories(struct replay *p, struct err *e)
     }
     p->work = arena_printf(&p->arena, "%s/work", p->directory);
     p->temporary = arena_printf(&p->arena, "%s/temporary", p->directory);
+    exit_guard_directory(p->temporary);
     return sys_mkdir_scratch(p->temporary, e);
 }
 
@@ -339,6 +341,7 @@ static int replay_reduce(struct replay *p, struct task_result *result, struct er
 
 static void release(struct replay *p)
 {
+    exit_guard_directory(NULL);
     if (p->temporary) {
         struct err ignored = ERR_INIT; /* the task's own error matters more */
         int r = sys_remove_tree(p->temporary, &ignored);

@@ -9,6 +9,7 @@
 
 #include "common/limits.h"
 #include "common/macros.h"
+#include "mapreduce/engine/exit_guard.h"
 #include "mapreduce/mr/cluster.h"
 #include "mapreduce/mr/commands.h"
 #include "mapreduce/mr/look.h"
@@ -141,7 +142,9 @@ static int replay(const struct config *config, const struct replay_flags *flags,
         return r;
     }
     task_result_init(&result);
+    exit_guard_begin("mr replay");
     r = replay_run(&options, &result, e);
+    exit_guard_end();
     if (r == ERR_INVALID) {
         r = e->code = ERR_TASK; /* what the task found, not the command line's form */
     }

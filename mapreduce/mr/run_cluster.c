@@ -12,6 +12,7 @@
 #include "common/alloc.h"
 #include "common/parse.h"
 #include "common/rng.h"
+#include "mapreduce/engine/exit_guard.h"
 #include "mapreduce/master_store.h"
 #include "mapreduce/mr/client.h"
 #include "mapreduce/mr/hadoop_lines.h"
@@ -21,6 +22,8 @@
 #include "mapreduce/mr/spec.h"
 #include "mapreduce/mr/upload.h"
 #include "mapreduce/store_err.h"
+
+enum { INTERRUPTED = 130 }; /* exit status, as a shell has it for SIGINT */
 
 struct run {
     const struct run_command *command;
@@ -209,7 +212,6 @@ static int end_of(struct run *r, struct progress *p)
 /* Ctrl-C: the job goes on, unless the user has said otherwise. */
 static int leave(struct run *r)
 {
-    enum { INTERRUPTED = 130 }; /* as a shell has it for SIGINT */
     if (!r->o->kill_on_interrupt) {
         (void)fprintf(stderr, "%s goes on; to end it: mr kill %s\n", r->id, r->id);
         return INTERRUPTED;
@@ -266,10 +268,13 @@ int run_cluster(const struct run_command *command)
     struct err e = ERR_INIT;
     uploads_init(&r.uploads);
     cluster_catch_interrupt();
+    exit_guard_begin("mr run"); /* the library says what the job is; samples are mapped here */
     int code = prepare(&r, &e);
     code = code < 0 ? code : submit(&r, &e);
+    exit_guard_end();
     if (code < 0) {
         code = cluster_fail("mr run", code, &e);
+        code = cluster_interrupted() ? INTERRUPTED : code;
     } else if (r.o->detach) {
         (void)printf("%s\n", r.id);
     } else {

@@ -11,6 +11,7 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/limits.h"
+#include "mapreduce/engine/exit_guard.h"
 #include "mapreduce/engine/local.h"
 
 /* On a terminal one line that is written over. */
@@ -91,6 +92,7 @@ int run_local(const struct run_command *command)
     struct job_library library = {NULL, NULL};
     struct local_result result;
     local_result_init(&result);
+    exit_guard_begin("mr run");
     int r = run_command_paths(command, &e);
     r = r < 0 ? r : run_command_library(command, &library, &e);
     r = r < 0 ? r : run_command_job(command, library.job, &job, &e);
@@ -105,5 +107,6 @@ int run_local(const struct run_command *command)
     local_result_deinit(&result);
     job_deinit(&job);
     job_library_close(&library);
+    exit_guard_end();
     return r == 0 ? 0 : usage ? 2 : 1;
 }

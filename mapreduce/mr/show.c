@@ -3,8 +3,10 @@
 
 #include <inttypes.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "common/alloc.h"
 #include "common/clock.h"
 #include "common/parse.h"
 #include "mapreduce/engine/counters.h"
@@ -134,6 +136,30 @@ void show_skipped(FILE *to, const struct job_status *status)
 
 /* ---- JSON ---- */
 
+json_t *show_text(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string) {
+        return string;
+    }
+    char *ascii = xstrdup(text);
+    for (char *c = ascii; *c; c++) {
+        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    }
+    string = json_string(ascii);
+    free(ascii);
+    return string;
+}
+
+json_t *show_append(json_t *list, json_t *item)
+{
+    if (json_array_append_new(list, item) < 0) {
+        json_decref(list);
+        return NULL;
+    }
+    return list;
+}
+
 static void add_counter(void *arg, const char *group, const char *name, int64_t value)
 {
     json_t *counters = arg;
@@ -167,16 +193,16 @@ json_t *show_status_json(const struct job_status *s)
     json_t *counters = json_object();
     visit_counters(s, add_counter, counters);
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o,"
-        " s:s, s:s}",
-        "job", s->job, "state", job_state_name(s->state), "name", s->name, "user", s->user,
-        "output", s->output, "submitted_ms", (json_int_t)s->submitted_ms, "started_ms",
-        (json_int_t)s->started_ms, "ended_ms", (json_int_t)s->ended_ms, "elapsed_ms",
-        (json_int_t)show_elapsed_ms(s), "maps", tasks_json(maps, s->map_permille), "reduces",
-        tasks_json(reduces, s->reduce_permille), "attempts", "failed",
-        (json_int_t)s->attempts_failed, "lost", (json_int_t)s->attempts_lost, "backup",
-        (json_int_t)s->attempts_backup, "locality", locality_json(&s->locality), "counters",
-        counters, "failure", s->failure, "waiting", s->waiting);
+        "{s:s, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o,"
+        " s:o, s:o}",
+        "job", s->job, "state", job_state_name(s->state), "name", show_text(s->name), "user",
+        show_text(s->user), "output", show_text(s->output), "submitted_ms",
+        (json_int_t)s->submitted_ms, "started_ms", (json_int_t)s->started_ms, "ended_ms",
+        (json_int_t)s->ended_ms, "elapsed_ms", (json_int_t)show_elapsed_ms(s), "maps",
+        tasks_json(maps, s->map_permille), "reduces", tasks_json(reduces, s->reduce_permille),
+        "attempts", "failed", (json_int_t)s->attempts_failed, "lost", (json_int_t)s->attempts_lost,
+        "backup", (json_int_t)s->attempts_backup, "locality", locality_json(&s->locality),
+        "counters", counters, "failure", show_text(s->failure), "waiting", show_text(s->waiting));
 }
 
 int show_json(json_t *value)

@@ -10,6 +10,13 @@
 
 /* Everything, counters by group. The caller owns the reference. */
 json_t *show_status_json(const struct job_status *status);
+/* Any bytes as a JSON string: JSON has no others than UTF-8, and each byte that is not ASCII
+ * becomes
+ * '?' where they are none. */
+json_t *show_text(const char *text);
+/* Appends an item, whose reference it takes, and returns the list; NULL, with both dropped, when
+ * one of them is: nothing may be missing in silence. */
+json_t *show_append(json_t *list, json_t *item);
 /* Prints it to stdout with a newline, and drops the reference. Returns the exit code. */
 int show_json(json_t *value);
 

@@ -20,6 +20,7 @@
 #include "mapreduce/engine/skip_note.h"
 #include "mapreduce/task_commit.h"
 #include "mapreduce/task_io.h"
+#include "mapreduce/task_job.h"
 #include "mapreduce/task_pipe.h"
 
 enum { FETCHED_PERMILLE = 333, MERGED_PERMILLE = 667 };
@@ -276,8 +277,8 @@ static struct shuffle *make_shuffle(struct attempt *a)
 {
     struct buf work = BUF_INIT;
     task_path(TASK_PATH_WORK, a->env.data, a->assignment->job, a->assignment->attempt, &work);
-    const struct job_spec *spec = a->assignment->spec;
-    uint64_t asked = spec ? spec->sort_memory_bytes : 0;
+    static const struct job_spec none; /* attempt_setup() refuses such an assignment */
+    const struct job_spec *spec = a->assignment->spec ? a->assignment->spec : &none;
     struct shuffle_options options = {.loop = a->loop,
                                       .pool = a->pool,
                                       .data = a->env.data,
@@ -287,9 +288,7 @@ static struct shuffle *make_shuffle(struct attempt *a)
                                           arena_printf(&a->arena, "%s/.tmp", work.data),
                                       .partition = a->assignment->task,
                                       .maps = a->assignment->maps,
-                                      .memory_bytes = asked               ? asked
-                                                      : a->env.sort_bytes ? a->env.sort_bytes
-                                                                          : JOB_SORT_BYTES_DEFAULT,
+                                      .memory_bytes = task_job_sort_bytes(spec, a->env.sort_bytes),
                                       .progress = on_fetched,
                                       .arg = a};
     buf_deinit(&work);

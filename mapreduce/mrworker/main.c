@@ -14,6 +14,7 @@
 #include "common/log.h"
 #include "common/macros.h"
 #include "common/metrics.h"
+#include "common/parse.h"
 #include "common/rpc/daemon_page.h"
 #include "common/rpc/rpc.h"
 #include "common/rpc/rpc_server.h"
@@ -40,6 +41,9 @@ struct options {
     int64_t slots;
     uint64_t sort_memory;
     uint64_t task_timeout_ms;
+    uint64_t log_max;
+    uint64_t log_keep_ms;
+    uint64_t log_total;
     int64_t ready_fd;
 };
 
@@ -64,7 +68,8 @@ static const struct config_row rows[] = {
      .offset = AT(advertise),
      .value_name = "HOST:PORT",
      .help =
-         "Address at which other workers reach this one; the default is the one it listens at."},
+         "Address at which other workers reach this one; the default is the one it listens at. It "
+         "is needed when that is every address of the machine."},
     {.key = "masters",
      .type = CONFIG_STRING,
      .offset = AT(masters),
@@ -112,6 +117,29 @@ static const struct config_row rows[] = {
      .max = INT64_MAX,
      .help = "A task without any sign of progress for so long is ended, unless its job says "
              "otherwise."},
+    {.key = "log-max",
+     .type = CONFIG_SIZE,
+     .offset = AT(log_max),
+     .default_text = "16M",
+     .min = 64 << 10,
+     .max = INT64_MAX,
+     .help = "Of what an attempt writes to stderr, so much is kept. The middle of a longer log is "
+             "left out."},
+    {.key = "log-keep",
+     .type = CONFIG_DURATION,
+     .offset = AT(log_keep_ms),
+     .default_text = "168h",
+     .min = 1000,
+     .max = INT64_MAX,
+     .help = "How long the logs of a job's attempts are kept after the last word in them."},
+    {.key = "log-total",
+     .type = CONFIG_SIZE,
+     .offset = AT(log_total),
+     .default_text = "4G",
+     .min = 0,
+     .max = INT64_MAX,
+     .help = "Logs of all jobs together. When they are longer, those of the oldest ended jobs are "
+             "removed before their time."},
     {.key = "task-program",
      .type = CONFIG_STRING,
      .offset = AT(task_program),
@@ -283,7 +311,9 @@ static int start_server(struct process *p, struct err *e)
                                         .services = &service,
                                         .service_count = 1};
     worker_serve_init(&p->serving, p->options.data, p->metrics);
-    int r = rpc_server_new(&server, &p->server, e);
+    const char *told = p->options.advertise ? p->options.advertise : p->options.listen;
+    int r = address_advertised_check(told, e);
+    r = r < 0 ? r : rpc_server_new(&server, &p->server, e);
     if (r < 0) {
         return r;
     }
@@ -325,6 +355,9 @@ static int start_worker(struct process *p, struct err *e)
         .user = p->user.data,
         .slots = o->slots > 0 ? (uint32_t)o->slots : (uint32_t)(processors > 0 ? processors : 1),
         .task_timeout_ms = o->task_timeout_ms,
+        .log_bytes_max = o->log_max,
+        .log_keep_ms = o->log_keep_ms,
+        .log_total_bytes = o->log_total,
         .joined = on_joined,
         .arg = p};
     return worker_start(&worker, &p->worker, e);

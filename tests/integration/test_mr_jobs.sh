@@ -105,6 +105,21 @@ printf '0\n' >zero
 output_is /of-empty zero # a reducer without input is started too
 run --mapper cat -i /empty -o /map-of-empty --map-only
 dfs test -e /map-of-empty/_SUCCESS || fail "no _SUCCESS"
+own='echo "$(basename $mapreduce_map_input_file) $mapreduce_map_input_start $mapreduce_map_input_length $(wc -l)"'
+run --mapper "$own" -i /empty -o /whole-empty --format files --map-only
+printf 'nothing 0 0 0\nnothing2 0 0 0\n' >wanted
+sorted_output_is /whole-empty wanted # a file is a record, if it is empty, too
+
+say "small files share a task, and a program still sees each for itself"
+mkdir small
+for i in 1 2 3 4 5 6 7; do
+    printf 'header\n%d\n' $i >small/f$i
+    printf 'f%d 0 9 2\n' $i
+done >wanted
+dfs put small /
+run --mapper "$own" -i /small -o /own --map-only
+sorted_output_is /own wanted
+says 'succeeded in .*: [1-6] maps'
 
 say "keys of any bytes, lines of megabytes"
 random_file binary 3000000
@@ -366,6 +381,29 @@ kill -KILL "$(cat /proc/$lone/task/$lone/children)"
 wait_until 20 lone_has_ended
 wait $lone || fail "mrworker ended with status $?"
 
+say "a worker that listens everywhere must be told where others reach it; so must a chunkserver"
+for program in "mrworker --mrmaster $MR_MASTER" chunkserver; do
+    for address in 0.0.0.0:0 :0; do
+        status=0
+        timeout 20 $program --data everywhere --masters "$DFS_MASTER" --listen $address --insecure 2>"$T/err" || status=$?
+        [ $status = 1 ] || fail "$program --listen $address: status $status"
+        grep -q 'say one with --advertise HOST:PORT' "$T/err" || fail "$(cat "$T/err")"
+    done
+    rm -r everywhere
+done
+
+say "after a crash whose last words are no text JSON still has all of it, and old logs stay readable"
+cat >last-words <<'EOT'
+#!/bin/sh
+printf 'last \377words\n' >&2
+until [ -s /proc/$PPID/fd/2 ]; do sleep 0.1; done # the task has put it into its log
+kill -KILL $PPID
+EOT
+chmod +x last-words
+expect 1 mr run --json --mapper "$T/last-words" -i /in/words --attempts 1 -o /no
+/usr/bin/python3 -c 'import json, sys; j = json.load(sys.stdin); sys.exit("last ?words" not in j["failure"])' <"$T/out" || fail "$(cat "$T/out")"
+mr logs --json | grep -q 'last ?words' || fail "$(mr logs --json)"
+
 say "kill; detach; Ctrl-C leaves the job"
 job=$(mr run "${faulty[@]}" -D fault=hang -o /killed --detach)
 wait_until 20 job_has "$job" 'j["maps"]["running"] > 0'
@@ -374,6 +412,13 @@ mr why "$job" | grep 'It waits for nothing' >/dev/null || fail "mr why"
 expect 1 dfs test -e /killed
 run --lib "$wordcount" -i /in -o /killed -r 1 # the name is free
 sorted_output_is /killed counts
+mr run --mapper cat -i /in/words -o /never --mrmaster 127.0.0.1:1 2>"$T/begun" & # nobody there: it waits to submit
+wait_until 20 grep -q '^waiting: ' "$T/begun"
+kill -INT $!
+status=0
+wait $! || status=$?
+[ $status = 130 ] || fail "status $status after Ctrl-C before the job was submitted"
+grep -q '^mr run: interrupted' "$T/begun" || fail "$(cat "$T/begun")"
 begin --mapper 'sh -c "sleep 1; cat"' -i /in/words -o /left --map-only --split-size 100M
 kill -INT $!
 status=0

@@ -3,6 +3,7 @@
 set -u -o pipefail
 build=${TRIREME_BUILD:-$(cd "$(dirname "$0")/../.." && pwd)/build/release}
 mr="$build/bin/mr"
+here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -129,6 +130,28 @@ run --mapper cat --reducer NONE -i books/z-last -o out || fail "map only"
 printf 'no newline at the end of this file\n' >last.ref
 expect "map-only program" last.ref out/part-00000
 
+# Small files share a map task, and a program still sees each for itself.
+mkdir small
+for i in 1 2 3; do printf 'header\n%d\n%d\n' $i $((i * 10)) >small/f$i; done
+: >small/nothing
+cat >own.sh <<'SH'
+[ "$mapreduce_map_input_start" = 0 ] && read -r header && [ "$header" = header ] || exit 7
+sed "s,^,$(basename "$map_input_file") $mapreduce_map_input_length ,"
+SH
+printf 'f%d 12 %d\n' 1 1 1 10 2 2 2 20 3 3 3 30 >one.ref
+rm -rf out
+run --mapper 'sh own.sh' --file own.sh --reducer NONE -i small -o out || fail "small files"
+expect "a process for each small file, with its name, start and length" one.ref out/part-00000
+rm -rf out
+run --mapper 'head -n 2' --combiner 'sed "s/$/ $mapreduce_map_input_file./"' --reducer cat -i small -o out -r 1 || fail "small"
+printf '%s .\n' 1 2 3 header header header >one.ref
+expect "a mapper that stops reading has the next file; a combiner has no file of its own" one.ref out/part-00000
+rm -rf out
+run --mapper 'echo "$(basename $mapreduce_map_input_file) $(wc -l)"' --format files --reducer NONE -i small -o out ||
+    fail "whole files"
+printf 'f1 3\nf2 3\nf3 3\nnothing 0\n' >one.ref
+expect "whole files, an empty one too" one.ref out/part-00000
+
 # ---- Compressed input: by the ends of names, never cut, several members in a file ----
 mkdir packed
 head -n 100000 all.txt >some.txt
@@ -195,6 +218,10 @@ rm -rf out
 run --mapper cat --reducer cat -i fields -o out -r 1 --key-fields 2 --partition-by 1,1 --sort-by '1,1 2,2nr' \
     --memory 1M --split 50K || fail "short flags"
 expect "sorted by fields, with spills" fields.ref out/part-00000
+rm -rf out # the combiner prints while a record of the mapper waits for room
+"$mr" run --local --mapper cat --combiner cat --reducer cat -i fields -o out -r 1 --key-fields 2 --sort-by '1,1 2,2nr' \
+    --memory 1M --split 100M 2>said || fail "$(tail -3 said)"
+expect "sorted by fields, with spills, through a combiner" fields.ref out/part-00000
 cat >first.awk <<'AWK'
 { if (NR > 1 && $1 == last && $2 + 0 >= value + 0) print "not in order: " $0; last = $1; value = $2; seen[$1] = 1 }
 END { for (key in seen) print key }
@@ -244,6 +271,67 @@ refuse "mapper is not there" "cannot start" run --mapper no-such-program -i book
 refuse "record too long" "offset" run --lib "$build/sort.so" \
     -D mapreduce.input.linerecordreader.line.maxlength=20 -i all.txt -o out
 refuse "cut records" "offset" run --lib "$build/sort.so" --format fixed:1000 -i books/z-last -o out
+# Code that ends its process, in one of its own and in ours; and that of a process that it has forked.
+cat >leave.c <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <trireme/mapreduce.h>
+
+static void leave(struct mr_ctx *ctx, const char *from)
+{
+    const char *where = mr_config(ctx, "leave");
+    if (where && strcmp(where, from) == 0) {
+        printf("bye from %s\n", from);
+        exit(0);
+    }
+}
+
+static void map(struct mr_ctx *ctx, struct mr_span key, struct mr_span value)
+{
+    (void)key;
+    if (mr_config(ctx, "fork")) {
+        pid_t child = fork();
+        if (child == 0) {
+            exit(0);
+        }
+        waitpid(child, NULL, 0);
+    }
+    leave(ctx, "map");
+    mr_emit(ctx, value, mr_bytes(NULL, 0));
+}
+
+static void reduce(struct mr_ctx *ctx, struct mr_span key, struct mr_values *values)
+{
+    (void)values;
+    leave(ctx, "reduce");
+    mr_emit(ctx, key, mr_bytes(NULL, 0));
+}
+
+static const struct mr_job job = {MR_JOB_HEADER, .name = "leave", .map = map, .reduce = reduce};
+
+MR_EXPORT const struct mr_job *mr_job_v1(void)
+{
+    return &job;
+}
+END
+source=$(dirname "$here")
+cc -O1 -shared -fPIC -I "$source/mapreduce/include" -o leave.so leave.c || fail "leave.c"
+for parallel in 1 2; do
+    for where in map reduce; do
+        refuse "exit(0) in $where, -j $parallel" "the user's code called exit(0)" run --lib ./leave.so -D leave=$where \
+            -i one.ref -o out -r 2 -j $parallel
+        [ $parallel = 2 ] || grep -qx "mr run: the user's code called exit(0)" said || fail "$(cat said)"
+    done
+    rm -rf forked
+    run --lib ./leave.so -D fork=1 -i books/z-last -o forked -r 1 -j $parallel || fail "a forked process that ends"
+    expect "a forked process may end, -j $parallel" last.ref forked/part-00000
+done
+refuse "exit(0) where samples are mapped" "the user's code called exit(0)" run --lib ./leave.so -D leave=map \
+    --partitioner total -i one.ref -o out -r 2 -j 2
 [ -e out ] && fail "a failed job left its output"
 [ -z "$(find . -maxdepth 1 -name '.out*')" ] || fail "a failed job left its temporary directory"
 

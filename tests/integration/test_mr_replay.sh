@@ -50,6 +50,7 @@ cluster_up
 
 say "a library, its counters, named outputs"
 cat >named.c <<'END'
+#include <stdlib.h>
 #include <string.h>
 
 #include <trireme/mapreduce.h>
@@ -63,6 +64,9 @@ static void map(struct mr_ctx *ctx, struct mr_span offset, struct mr_span line)
         mr_counter_add(ctx, "Own", "Twelve", 1);
         if (crash) {
             mr_fail(ctx, crash);
+        }
+        if (mr_config(ctx, "leave")) {
+            exit(0);
         }
     }
 }
@@ -89,6 +93,12 @@ expect 1 mr run --lib ./named.so -i /in/words -o /no --map-only --attempts 1 -D 
 job=$(job_of err)
 expect 1 mr replay "$(task "$job" m 0)" -o crashed
 grep -q "mr replay: $(task "$job" m 0): twelve is too many" err || fail "$(cat err)"
+expect 1 mr run --lib ./named.so -i /in/words -o /no --map-only --attempts 1 -D leave=1
+job=$(job_of err)
+expect 1 mr replay "$(task "$job" m 0)" -o left
+grep -qx "mr replay: the user's code called exit(0)" err || fail "$(cat err)"
+[ -d left/work ] || fail "no work directory to look into"
+[ ! -e left/temporary ] || fail "temporary files are left"
 expect 1 mr run -i /in/words -o /no --mapper "sh -c 'echo last words >&2; exit 3'" --map-only --attempts 1
 job=$(job_of err)
 expect 1 mr replay "$(task "$job" m 0)" -o failed

@@ -246,6 +246,34 @@ gzip <programs | dfs put - /packed.gz
 run --mapper ./mapper --file mapper -i /packed.gz -o /packed -r 0 --skip-bad-records 4
 parts /packed
 
+say "several small files in one map: records are named by their file, programs know it"
+dfs mkdir /small
+for name in a b c; do
+    { numbers 1 10; echo "segv $name"; numbers 11 20; } | dfs put - "/small/$name"
+done
+numbers 1 20 >good
+cat good good good | sort >wanted
+run --lib ./faulty.so -i /small -o /small-functions -r 0 --skip-bad-records 3
+dfs cat '/small-functions/part-*' | sort >got
+same_bytes got wanted
+counters 'Map skipped records=3' 'Map input records=60'
+cat >named-mapper <<'END_SH'
+#!/usr/bin/awk -f
+/^segv/ { exit 1 }
+{ print ENVIRON["mapreduce_map_input_file"] ": " $0 }
+END_SH
+run --mapper ./named-mapper --file named-mapper -i /small -o /small-programs -r 0 --skip-bad-records 3
+counters 'Map skipped records=3' 'Map input records=60'
+dfs cat '/small-programs/part-*' | sed 's,^.*/small,/small,' | sort >got
+for name in a b c; do
+    sed "s,^,/small/$name: ," good
+done >wanted
+same_bytes got wanted
+for attempt in $(mr logs "$job" | awk '$2 == "succeeded" { print $1 }'); do
+    mr logs "$job" "$attempt"
+done | grep -o '^skipped: the record at offset 110 of /small/[abc]' | sort -u >got
+is 3 grep -c . got || fail "$(cat got)"
+
 say "programs: reducers"
 grep -v '^bad' groups >good
 run --mapper cat --reducer ./reducer --file reducer -i /groups -o /reduced -r 1 --skip-bad-records 2

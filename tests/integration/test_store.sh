@@ -401,14 +401,27 @@ grep -q '^HEALTHY$' fsck.out || fail "$(cat fsck.out)"
 say "fsck finds what has no copy left, and that it is back"
 random_file in 3000000 21
 dfs put --replication 2 --chunk-size 1M in /few
+mkfifo lines
+dfs touchz /written
+dfs setrep 1 /written
+dfs append --sync - /written <lines &
+writer=$!
+exec 7>lines
+echo synced >&7
+wait_until 10 eval "dfs cat /written | grep -q synced"
+dfs fsck /written >fsck.out || fail "$(cat fsck.out)"
+grep -q ' open 1,' fsck.out || fail "$(cat fsck.out)"
 chunks_lost()
 {
-    ! dfs fsck / >fsck.out && grep -q 'CORRUPT' fsck.out
+    ! dfs fsck / >fsck.out && grep -q 'CORRUPT' fsck.out &&
+        grep -q '^/few: chunk [0-9]* at 0: missing, 0 of 2 copies$' fsck.out &&
+        grep -q '^/written: chunk [0-9]* at 0: missing, 0 of 1 copies$' fsck.out
 }
 mapfile -t holders < <(dfs loc /few | head -1 | cut -f5 | tr , '\n')
-kill9 "${holders[@]/#host/chunkserver}"
+mapfile -t victims < <(printf '%s\n' "${holders[@]}" "$(dfs loc /written | cut -f5)" | sort -u)
+kill9 "${victims[@]/#host/chunkserver}"
 wait_until 60 chunks_lost
-grep -q '^/few: chunk [0-9]* at 0: missing, 0 of 2 copies$' fsck.out || fail "$(cat fsck.out)"
+expect 1 dfs fsck /written
 dfs why /few >why.out
 grep -q '^/few: chunk [0-9]* at 0: version 1, 0 of 2 copies; waits for a chunkserver that has a copy to come back$' \
     why.out || fail "$(cat why.out)"
@@ -419,6 +432,9 @@ grep -q "The filesystem under path '/few' is CORRUPT" out || fail "$(cat out)"
 cluster_up
 wait_until 60 dfs fsck /
 same_in_store in /few
+exec 7>&-
+wait $writer
+is synced dfs cat /written || fail "what was synced before its chunkserver was killed"
 nothing_waits()
 {
     [ "$(dfs why /few)" = "/few: 3 chunks are as they should be, 0 wait" ]

@@ -224,6 +224,14 @@ static void names(void **state)
     text = cli_base_name("b");
     assert_string_equal(text, "b");
     free(text);
+    static const char *const directories[] = {"/", "/a/", "/a//", "a/.", "/a/..", ".", ".."};
+    for (size_t i = 0; i < ARRAY_COUNT(directories); i++) {
+        assert_true(cli_names_directory(directories[i]));
+    }
+    static const char *const others[] = {"/a", "a", "-", "/a/...", "/a/.b", "..a"};
+    for (size_t i = 0; i < ARRAY_COUNT(others); i++) {
+        assert_false(cli_names_directory(others[i]));
+    }
 }
 
 int main(void)

@@ -175,6 +175,33 @@ static void test_plain(void **state)
     }
 }
 
+static void count_call(void *arg)
+{
+    ++*(uint64_t *)arg;
+}
+
+/* Merging spills may take longer than a task may be silent. */
+static void test_signs_of_life(void **state)
+{
+    const struct fixture *f = *state;
+    struct partitioner p;
+    struct counters counters;
+    uint64_t alive = 0;
+    counters_init(&counters);
+    partitioner_init(&p, 2);
+    struct collector_options options = options_of(f, &p, budgets[0]);
+    options.alive = count_call;
+    options.alive_arg = &alive;
+    struct collector *c = collector_new(&options);
+    (void)emit_samples(c, 50000, 1000000);
+    assert_true(alive > 0); /* spills */
+    alive = 0;
+    assert_int_equal(finish(c, f, &counters), 0);
+    assert_true(alive > 1000);
+    counters_deinit(&counters);
+    partitioner_deinit(&p);
+}
+
 static int sum_combine(void *arg, struct mr_span key, struct mr_values *values, struct err *e)
 {
     struct collector *c = *(struct collector **)arg;
@@ -356,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_plain),          cmocka_unit_test(test_combiners),
         cmocka_unit_test(test_min_and_max),    cmocka_unit_test(test_program),
         cmocka_unit_test(test_huge_and_empty), cmocka_unit_test(test_errors_are_kept),
+        cmocka_unit_test(test_signs_of_life),
     };
     return cmocka_run_group_tests(tests, make_fixture, drop_fixture);
 }

@@ -199,6 +199,11 @@ static uint64_t check_order(struct runset *set)
     return records;
 }
 
+static void count_call(void *arg)
+{
+    ++*(uint64_t *)arg;
+}
+
 static void test_merge_passes(void **state)
 {
     (void)state;
@@ -212,13 +217,17 @@ static void test_merge_passes(void **state)
             struct runset set;
             struct rng rng;
             uint32_t next = 0;
+            uint64_t alive = 0;
             rng_seed(&rng, n);
             runset_init(&set, directory.data, "t", PARTITIONS, &memory);
+            set.alive = count_call;
+            set.alive_arg = &alive;
             for (uint32_t run = 0; run < run_counts[n]; run++) {
                 add_run(&set, &rng, run, &next);
             }
             assert_int_equal(runset_shrink(&set, fan_ins[f], NULL), 0);
             assert_true(set.count <= fan_ins[f]);
+            assert_true(run_counts[n] < 10 || run_counts[n] <= fan_ins[f] || alive > 0);
             assert_int_equal(check_order(&set), next);
             runset_deinit(&set);
         }

@@ -92,13 +92,39 @@ static void test_new_leader_renews_all(void **state)
     lease_table_free(t);
 }
 
+/* What an earlier lead had begun to end may have been renewed with the leader between. */
+static void test_leading_again(void **state)
+{
+    (void)state;
+    struct lease_table *t = lease_table_new(1000);
+    struct lease_due due;
+    for (inode_id i = 1; i <= 3; i++) {
+        lease_table_grant(t, i, 1, 1, 0);
+    }
+    lease_table_orphan(t, 3, 1);
+    for (inode_id i = 1; i <= 3; i++) {
+        assert_true(lease_table_due(t, 1000, &due));
+    }
+    lease_table_retry(t, 1, 1, 1000, 500);
+    lease_table_renew_all(t, 5000);
+    lease_table_retry(t, 2, 1, 5001, 500); /* it was on its way */
+    lease_table_retry(t, 3, 1, 5001, 500);
+    assert_false(lease_table_due(t, 5500, &due));
+    assert_true(lease_table_renew(t, 1, 1, 5500));
+    assert_true(lease_table_renew(t, 2, 1, 5500));
+    assert_true(lease_table_due(t, 5501, &due));
+    assert_int_equal(due.inode, 3); /* nobody renews that one */
+    assert_false(lease_table_due(t, 6499, &due));
+    assert_true(lease_table_due(t, 6500, &due));
+    lease_table_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_due_in_order),
-        cmocka_unit_test(test_orphan_and_takeover),
-        cmocka_unit_test(test_all_orphaned),
-        cmocka_unit_test(test_new_leader_renews_all),
+        cmocka_unit_test(test_due_in_order),  cmocka_unit_test(test_orphan_and_takeover),
+        cmocka_unit_test(test_all_orphaned),  cmocka_unit_test(test_new_leader_renews_all),
+        cmocka_unit_test(test_leading_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -140,6 +140,23 @@ static void test_missed_the_end(void **state)
     locations_free(l);
 }
 
+/* A member of the set lists what it has, without the chunk, before the writer's seal is known. */
+static void test_lost_before_the_seal(void **state)
+{
+    (void)state;
+    struct locations *l = with_live(3);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_OPEN, 0, 3, set, 3});
+    for (server_id i = 1; i <= 3; i++) {
+        report(l, i, 7, 1, 9000, true);
+    }
+    locations_report_begin(l, 2);
+    locations_report_end(l, 2);
+    learn(l, (struct location_fact){{7, 1}, LOCATION_SEALED, 9000, 3, set, 3});
+    assert_int_equal(find(l, 7).good_count, 2);
+    assert_int_equal(find(l, 7).class, LOCATION_CLASS_UNDER);
+    locations_free(l);
+}
+
 static void count_care(void *arg, chunk_id chunk, enum location_class class)
 {
     assert_int_equal(chunk, 7);
@@ -502,11 +519,17 @@ static void test_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_life_of_a_chunk), cmocka_unit_test(test_sealed_before_the_log),
-        cmocka_unit_test(test_missed_the_end),  cmocka_unit_test(test_disowned),
-        cmocka_unit_test(test_seal_and_go_on),  cmocka_unit_test(test_reports_before_the_log),
-        cmocka_unit_test(test_full_report),     cmocka_unit_test(test_model),
-        cmocka_unit_test(test_memory),          cmocka_unit_test(test_out_of_service),
+        cmocka_unit_test(test_life_of_a_chunk),
+        cmocka_unit_test(test_sealed_before_the_log),
+        cmocka_unit_test(test_missed_the_end),
+        cmocka_unit_test(test_lost_before_the_seal),
+        cmocka_unit_test(test_disowned),
+        cmocka_unit_test(test_seal_and_go_on),
+        cmocka_unit_test(test_reports_before_the_log),
+        cmocka_unit_test(test_full_report),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_out_of_service),
         cmocka_unit_test(test_visit_leaving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

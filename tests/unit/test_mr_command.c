@@ -19,6 +19,7 @@
 #include "common/sys.h"
 #include "mapreduce/mr/options.h"
 #include "mapreduce/mr/progress.h"
+#include "mapreduce/mr/show.h"
 #include "mapreduce/mr/spec.h"
 #include "mapreduce/mr/upload.h"
 
@@ -388,6 +389,27 @@ static void test_progress(void **state)
     buf_deinit(&text);
 }
 
+/* JSON is UTF-8; what is none is shown as far as it can be, and nothing is left out of a list. */
+static void test_json_of_any_bytes(void **state)
+{
+    (void)state;
+    struct job_status status = {.job = "job_1_0001",
+                                .name = "gr\xfc\xdf",
+                                .user = "gr\xc3\xbc\xc3\x9f",
+                                .output = "/out",
+                                .failure = "\x1b[1m\xff",
+                                .waiting = ""};
+    json_t *json = show_status_json(&status);
+    assert_non_null(json);
+    assert_string_equal(json_string_value(json_object_get(json, "name")), "gr??");
+    assert_string_equal(json_string_value(json_object_get(json, "user")), "gr\xc3\xbc\xc3\x9f");
+    assert_string_equal(json_string_value(json_object_get(json, "failure")), "\x1b[1m?");
+    json_t *list = show_append(json_array(), json);
+    assert_int_equal(json_array_size(list), 1);
+    assert_null(show_append(list, NULL));
+    assert_null(show_append(NULL, json_array()));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_commands),
         cmocka_unit_test(test_small_files),
         cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_json_of_any_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

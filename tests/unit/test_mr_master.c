@@ -33,10 +33,12 @@ struct player {
     char **known;     /* by map: address of the output that it was told of; NULL: none */
     uint32_t known_count;
     uint64_t maps_run;
-    bool lazy;          /* it never ends a map */
-    uint32_t killed;    /* attempts of it */
-    uint32_t forgotten; /* times it was told to forget a job that nobody has */
-    uint64_t withdrawn; /* times it was told so */
+    bool lazy;                        /* it never ends a map */
+    bool lossy;                       /* its reduces cannot fetch the map that it ended last ... */
+    char map[ATTEMPT_NAME_BYTES_MAX]; /* ... which is this */
+    uint32_t killed;                  /* attempts of it */
+    uint32_t forgotten;               /* times it was told to forget a job that nobody has */
+    uint64_t withdrawn;               /* times it was told so */
     uint64_t sequence;
     size_t message_bytes; /* largest so far */
     uint64_t messages;
@@ -74,6 +76,21 @@ static void take_maps(struct player *p, const struct map_done *list, size_t coun
     }
 }
 
+/* The end of a reduce of a lossy worker. */
+static struct attempt_end lossy_end(struct player *p, const char *attempt)
+{
+    static uint32_t lost = 0;
+    static const char *names[1];
+    names[0] = p->map;
+    return (struct attempt_end){.attempt = attempt,
+                                .code = ERR_UNAVAILABLE,
+                                .text = "nobody answers",
+                                .stderr_tail = "",
+                                .lost_maps = &lost,
+                                .lost_map_attempts = names,
+                                .lost_count = 1};
+}
+
 static void take_assignments(struct player *p, const struct assignment *list, size_t count)
 {
     struct worker_beat beat = {.sequence = ++p->sequence};
@@ -86,6 +103,9 @@ static void take_assignments(struct player *p, const struct assignment *list, si
         if (!list[i].reduce && !p->lazy) {
             beat.ended[beat.ended_count++] =
                 (struct attempt_end){.attempt = list[i].attempt, .text = "", .stderr_tail = ""};
+            (void)snprintf(p->map, sizeof(p->map), "%s", list[i].attempt);
+        } else if (list[i].reduce && p->lossy) {
+            beat.ended[beat.ended_count++] = lossy_end(p, list[i].attempt);
         }
     }
     struct worker_message message = {.beat = &beat};
@@ -609,6 +629,39 @@ static void too_many_counters(void **state)
     arena_deinit(&arena);
 }
 
+static bool job_has_failed(const struct world *w)
+{
+    return w->job->failure[0] != '\0';
+}
+
+/* One map, whose output is lost each time: in the end the job says from where it could not be had,
+ * by whom and why. */
+static void an_output_that_nobody_can_fetch(void **state)
+{
+    struct world *w = *state;
+    make_job(w, 1);
+    w->job->plan.map_count = 1;
+    w->job->discarding = true; /* there is no store to discard anything in */
+    w->players[0].lossy = true;
+    join(w, 0, 2, true);
+    until(w, first_joined);
+    run_job(w);
+    until(w, job_has_failed);
+    assert_int_equal(w->players[0].maps_run, 16);
+    struct buf wanted = BUF_INIT;
+    const struct mr_worker *worker =
+        LIST_ENTRY(list_first(&w->master->workers), struct mr_worker, link);
+    buf_printf(&wanted, "%s has run again and again", w->players[0].map);
+    assert_non_null(strstr(w->job->failure, wanted.data));
+    buf_clear(&wanted);
+    buf_printf(&wanted,
+               "the last time from worker %s (%s): attempt_7_0001_r_000000_15 on %s (%s) says "
+               "\"nobody answers\"",
+               worker->host, worker->address, worker->host, worker->address);
+    assert_non_null(strstr(w->job->failure, wanted.data));
+    buf_deinit(&wanted);
+}
+
 /* Fifty maps of many small files, whose names do not fit into one message. */
 static void assignments_larger_than_a_message(void **state)
 {
@@ -755,6 +808,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_worker_that_does_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(finished_maps_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(outputs_that_come_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_output_that_nobody_can_fetch, setup, teardown),
         cmocka_unit_test_setup_teardown(assignments_larger_than_a_message, setup, teardown),
         cmocka_unit_test_setup_teardown(too_many_counters, setup, teardown),
         cmocka_unit_test_setup_teardown(small_files_that_are_refused, setup, teardown),

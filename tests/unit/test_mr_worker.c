@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -28,7 +29,7 @@
 #include "mapreduce/task_report.h"
 #include "mapreduce/worker_internal.h"
 
-enum { WAIT_MS = 60 * 1000, MAPS = 100 * 1000, PAGE = 1000 };
+enum { WAIT_MS = 60 * 1000, MAPS = 100 * 1000, PAGE = 1000, LOG_MAX = 64 * 1024 };
 
 /* ---- The task: what it does is the name of its job ---- */
 
@@ -140,6 +141,7 @@ struct world {
 
 static struct spawner spawner; /* forked before gRPC has threads */
 static struct world world;
+static struct job_file files; /* the side file of jobs that are assigned; no name: they have none */
 
 static void take_beat(const struct worker_beat *beat)
 {
@@ -232,7 +234,9 @@ static const struct rpc_stream_ops work_ops = {
 static const struct rpc_service_row rows[] = {{.method = &mr_work, .stream = &work_ops},
                                               {.method = NULL}};
 
-static void assign(const char *what, const char *job, struct assignment a, uint64_t timeout_ms)
+/* The rest of the message goes with it. */
+static void assign_with(struct master_message *rest, const char *what, const char *job,
+                        struct assignment a, uint64_t timeout_ms)
 {
     static const char *inputs[] = {"/in"};
     struct job_spec spec = {.name = what,
@@ -242,12 +246,21 @@ static void assign(const char *what, const char *job, struct assignment a, uint6
                             .mapper = "",
                             .reducer = "",
                             .combiner = "",
+                            .files = &files,
+                            .file_count = files.name ? 1 : 0,
                             .task_timeout_ms = timeout_ms};
     a.job = job;
     a.spec = &spec;
     a.hidden_directory = a.output_name = a.fence_name = a.user = "x";
-    struct master_message message = {.assign = &a, .assign_count = 1};
-    send_to_worker(&message);
+    rest->assign = &a;
+    rest->assign_count = 1;
+    send_to_worker(rest);
+}
+
+static void assign(const char *what, const char *job, struct assignment a, uint64_t timeout_ms)
+{
+    struct master_message message = {.assign = NULL};
+    assign_with(&message, what, job, a, timeout_ms);
 }
 
 /* The outputs of maps [from, from + PAGE). */
@@ -472,6 +485,91 @@ static bool keeps_job(const char *job)
     return false;
 }
 
+/* A file in the worker's data directory, with the directories that it is in. */
+static void make_file(const char *path, const void *bytes, size_t length)
+{
+    struct buf whole = BUF_INIT;
+    buf_printf(&whole, "%s/%s", world.data.data, path);
+    char *slash = strrchr(whole.data, '/');
+    *slash = '\0';
+    assert_int_equal(sys_mkdir_p(whole.data, NULL), 0);
+    *slash = '/';
+    assert_int_equal(sys_write_file_atomic(whole.data, bytes, length, NULL), 0);
+    buf_deinit(&whole);
+}
+
+/* What a process wrote before it crashed may be any bytes; what is told of it is text. */
+static void a_crash_whose_last_words_are_no_text(void **state)
+{
+    (void)state;
+    static const char attempt[] = "attempt_1_0010_m_000000_0";
+    static const char log[] = "gr\xfc\xdf\x00 from here\n";
+    make_file("logs/0010/attempt_1_0010_m_000000_0", log, sizeof(log) - 1);
+    assign("end begun", "job_1_0010", (struct assignment){.attempt = attempt}, 0);
+    until(has_ended, attempt);
+    assert_int_equal(end_of(attempt)->code, ERR_TASK);
+    assert_string_equal(end_of(attempt)->stderr_tail, "gr??? from here\n");
+}
+
+/* Files of a job that no worker could have had are the job's fault; that this worker cannot place
+ * them is its own. */
+static void files_that_do_not_come(void **state)
+{
+    (void)state;
+    static const char wrong[] = "attempt_1_0011_m_000000_0";
+    static const char full[] = "attempt_1_0012_m_000000_0";
+    make_file("jobs/0012", "in the way", 10); /* of the job's directory */
+    files = (struct job_file){
+        .name = "side", .store_path = "", .data = {"abc", 3}, .length = 3, .crc32c = 0xbad};
+    assign("end", "job_1_0011", (struct assignment){.attempt = wrong}, 0);
+    until(has_ended, wrong);
+    assert_int_equal(end_of(wrong)->code, ERR_CORRUPT);
+    assert_false(end_of(wrong)->not_started);
+    assign("end", "job_1_0012", (struct assignment){.attempt = full}, 0);
+    until(has_ended, full);
+    assert_true(end_of(full)->not_started);
+    assert_int_equal(end_of(full)->code, ERR_NOT_DIR);
+    files = (struct job_file){.name = NULL};
+    expect_shown("attempts_ended_total{kind=\"map\",state=\"lost\"} 2\n");
+}
+
+static uint64_t size_of_file(const char *path)
+{
+    struct buf whole = BUF_INIT;
+    struct stat st = {.st_size = 0};
+    buf_printf(&whole, "%s/%s", world.data.data, path);
+    bool there = stat(whole.data, &st) == 0;
+    buf_deinit(&whole);
+    return there ? (uint64_t)st.st_size : 0;
+}
+
+/* Its first half is there, and a tail. */
+static bool is_cut(const void *path)
+{
+    uint64_t size = size_of_file(path);
+    return size > LOG_MAX / 2 && size <= LOG_MAX;
+}
+
+/* A task that runs writes more than it may; so does one that ends at once. */
+static void logs_that_are_too_long(void **state)
+{
+    (void)state;
+    static const char running[] = "attempt_1_0013_m_000000_0";
+    static const char ended[] = "attempt_1_0014_m_000001_0";
+    static const char running_log[] = "logs/0013/attempt_1_0013_m_000000_0";
+    static const char ended_log[] = "logs/0014/attempt_1_0014_m_000001_0";
+    static char much[5 * LOG_MAX];
+    memset(much, 'x', sizeof(much));
+    assign("stop", "job_1_0013", (struct assignment){.attempt = running}, 0);
+    until(is_stopped, running);
+    make_file(running_log, much, sizeof(much));
+    until(is_cut, running_log);
+    make_file(ended_log, much, sizeof(much));
+    assign("end", "job_1_0014", (struct assignment){.attempt = ended}, 0);
+    until(has_ended, ended);
+    until(is_cut, ended_log);
+}
+
 /* A mrmaster that is joined hears of all that has ended, until it says to forget the job. */
 static void the_past_is_told_on_joining(void **state)
 {
@@ -512,6 +610,26 @@ static void the_past_is_told_on_joining(void **state)
     assert_false(keeps_job("job_1_0005"));
     assert_null(past_of(map));
     assert_non_null(past_of(unknown));
+}
+
+/* What is said of an attempt in the message that assigns it holds for it. */
+static void an_assignment_that_is_taken_back(void **state)
+{
+    (void)state;
+    static const char *killed[] = {"attempt_1_0008_m_000000_0"};
+    static const char *forgotten[] = {"job_1_0009"};
+    struct assignment a = {.attempt = killed[0], .reduces = 1};
+    struct master_message message = {.kill = killed, .kill_count = 1};
+    assign_with(&message, "stop", "job_1_0008", a, 0);
+    a.attempt = "attempt_1_0009_m_000000_0";
+    message = (struct master_message){.forget_jobs = forgotten, .forget_count = 1};
+    assign_with(&message, "stop", forgotten[0], a, 0);
+    static const char later[] = "attempt_1_0010_m_000000_0";
+    assign("end", "job_1_0010", (struct assignment){.attempt = later, .reduces = 1}, 0);
+    until(has_ended, later);
+    lose_connection(); /* what runs is lost with it, and told */
+    assert_true(!past_of(killed[0]) || strcmp(past_of(killed[0])->state, "killed") == 0);
+    assert_false(keeps_job(forgotten[0]));
 }
 
 /* ---- */
@@ -557,6 +675,9 @@ static int start(void **state)
                                      .user = "tester",
                                      .slots = 4,
                                      .task_timeout_ms = 600 * 1000,
+                                     .log_bytes_max = LOG_MAX,
+                                     .log_keep_ms = 3600 * 1000,
+                                     .log_total_bytes = 1 << 30,
                                      .joined = on_joined};
     if (worker_start(&options, &w->worker, &e) < 0) {
         (void)fprintf(stderr, "%s\n", err_message(&e));
@@ -610,7 +731,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(health_is_what_mrmaster_says),
         cmocka_unit_test(a_stopped_task_stops_nobody_else),
         cmocka_unit_test(a_task_that_does_not_begin),
+        cmocka_unit_test(a_crash_whose_last_words_are_no_text),
+        cmocka_unit_test(files_that_do_not_come),
+        cmocka_unit_test(logs_that_are_too_long),
         cmocka_unit_test(the_past_is_told_on_joining),
+        cmocka_unit_test(an_assignment_that_is_taken_back),
     };
     int r = cmocka_run_group_tests(tests, start, stop);
     spawner_stop(&spawner);

@@ -231,6 +231,23 @@ static void utf8(void **state)
     assert_true(utf8_valid("a\0b", 3));
 }
 
+static void advertised_addresses(void **state)
+{
+    (void)state;
+    static const char *const nobody[] = {":7000",   "0.0.0.0:7000", "[::]:7000", "[0:0::0]:7000",
+                                         "[]:7000", "0:7000",       "7000",      ""};
+    static const char *const somebody[] = {"a:7000", "127.0.0.1:0", "[::1]:7000", "10.0.0.0:7000",
+                                           "[fe80::]:7000"};
+    for (size_t i = 0; i < ARRAY_COUNT(nobody); i++) {
+        struct err e = ERR_INIT;
+        assert_int_equal(address_advertised_check(nobody[i], &e), ERR_INVALID);
+        assert_true(i > 5 || strstr(e.msg, "--advertise"));
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(somebody); i++) {
+        assert_int_equal(address_advertised_check(somebody[i], NULL), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,6 +257,7 @@ int main(void)
         cmocka_unit_test(durations),
         cmocka_unit_test(booleans),
         cmocka_unit_test(addresses),
+        cmocka_unit_test(advertised_addresses),
         cmocka_unit_test(hexadecimal),
         cmocka_unit_test(shown_forms),
         cmocka_unit_test(exact_forms_parse_back),

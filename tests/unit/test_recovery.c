@@ -151,6 +151,32 @@ static void test_not_found(void **state)
     expect_end(&r, 0);
 }
 
+/* The first of the set died before a byte went on: one that cannot have lost the chunk proves that
+ * nothing was acknowledged. */
+static void test_never(void **state)
+{
+    (void)state;
+    struct recovery r = fencing(0);
+    other(&r, 11, RECOVERY_ANSWER_FAILED, 1);
+    other(&r, 12, RECOVERY_ANSWER_NEVER, 1);
+    other(&r, 13, RECOVERY_ANSWER_NOT_FOUND, 1);
+    assert_int_equal(r.state, RECOVERY_FENCING); /* the first may still speak */
+    recovery_tick(&r, RECOVERY_PATIENCE_MS);
+    expect_end(&r, 0);
+
+    r = fencing(0);
+    other(&r, 11, RECOVERY_ANSWER_FAILED, 1);
+    other(&r, 12, RECOVERY_ANSWER_NOT_FOUND, 1); /* they may have lost it */
+    other(&r, 13, RECOVERY_ANSWER_NOT_FOUND, 1);
+    recovery_tick(&r, 1 << 30);
+    assert_int_equal(r.state, RECOVERY_FENCING);
+
+    r = fencing(1); /* the writer knows better */
+    other(&r, 12, RECOVERY_ANSWER_NEVER, 1);
+    recovery_tick(&r, 1 << 30);
+    assert_int_equal(r.state, RECOVERY_FENCING);
+}
+
 static void test_resumed_and_refused(void **state)
 {
     (void)state;
@@ -219,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_blamed_is_not_waited_for),
         cmocka_unit_test(test_no_clean_waits_for_all),
         cmocka_unit_test(test_not_found),
+        cmocka_unit_test(test_never),
         cmocka_unit_test(test_resumed_and_refused),
         cmocka_unit_test(test_random_histories),
     };

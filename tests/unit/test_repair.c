@@ -189,18 +189,28 @@ static void test_plan_of_one_that_missed_the_end(void **state)
     view.no_adoption = true; /* it did not answer: others may */
     repair_decide(&view, &plan);
     assert_int_equal(plan.kind, REPAIR_COPY);
-    view.no_target = true;
+    view.no_target = true; /* nor can others: it makes room for a copy */
     repair_decide(&view, &plan);
-    assert_int_equal(plan.kind, REPAIR_ADOPT);
+    assert_int_equal(plan.kind, REPAIR_DELETE);
+    assert_int_equal(plan.server, 7);
     view.no_target = view.no_adoption = false;
     add_good(&l, 8, false);
     repair_decide(&view, &plan);
     assert_int_equal(plan.kind, REPAIR_DELETE); /* not needed any more */
     assert_int_equal(plan.server, 7);
     assert_int_equal(plan.version, 1);
-    l.replicas[2].version = 2; /* its server may have sealed it and be about to say so */
+    l.replicas[2].version = 2; /* fenced, and not reached since */
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_DELETE);
+    l.replicas[2].sealed = true; /* its server is about to say so */
     repair_decide(&view, &plan);
     assert_int_equal(plan.kind, REPAIR_NOTHING);
+    l = sealed(3); /* nobody was told to seal it: the leader that decided the length is gone */
+    for (server_id i = 1; i <= 3; i++) {
+        add(&l, (struct location_replica){.server = i, .version = 2, .assumed = true});
+    }
+    repair_decide(&view, &plan);
+    assert_int_equal(plan.kind, REPAIR_ADOPT);
 }
 
 static void test_plan_deletes_only_when_sure(void **state)

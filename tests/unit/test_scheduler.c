@@ -194,6 +194,16 @@ static void kill_worker(struct world *w, uint64_t worker)
     carry_out(w);
 }
 
+/* Every effect of one kind so far, without carrying out. */
+static uint32_t told(const struct world *w, enum sched_effect_kind kind)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < w->effects.count; i++) {
+        n += w->effects.items[i].kind == kind;
+    }
+    return n;
+}
+
 static void near_work_goes_first(void **state)
 {
     struct world *w = *state;
@@ -477,35 +487,210 @@ static void a_lost_map_output_is_taken_once(void **state)
     assert_true(w->job_done);
 }
 
-/* Everything at once, at random; the books balance at every step (carry_out checks) and the job
- * ends. */
-static void chaos_ends_in_a_finished_job(void **state)
+/* Three workers of one slot: the output is on the first, beside a young reduce; an old one is on
+ * the second and has a backup on the third. */
+static void make_pair(struct world *w)
+{
+    time_ms wake = 0;
+    struct sched_map_info map = {0};
+    struct sched_job_info job = {
+        .job = 1, .maps = &map, .map_count = 1, .reduce_count = 3, .attempts_max = 4};
+    struct sched_attempt first_map = {1, SCHED_MAP, 0, 0};
+    struct sched_attempt first = {1, SCHED_REDUCE, 0, 0};
+    struct sched_attempt old = {1, SCHED_REDUCE, 1, 0};
+    struct sched_attempt young = {1, SCHED_REDUCE, 2, 0};
+    scheduler_add_job(w->s, &job, w->now);
+    for (uint64_t id = 1; id <= 3; id++) {
+        struct sched_worker_info worker = {id, hosts[id], racks[id], 1};
+        scheduler_add_worker(w->s, &worker);
+        scheduler_assign(w->s, w->now, &w->effects, &wake);
+        if (id == 1) {
+            scheduler_succeeded(w->s, &first_map, w->now, &w->effects);
+            scheduler_assign(w->s, w->now, &w->effects, &wake);
+        } else if (id == 2) {
+            w->now += 10;
+            scheduler_succeeded(w->s, &first, w->now, &w->effects);
+            scheduler_assign(w->s, w->now, &w->effects, &wake);
+            w->now += 3000;
+            scheduler_progress(w->s, &old, 100, w->now);
+            scheduler_progress(w->s, &young, 990, w->now);
+        }
+    }
+    const struct sched_effect *backup = &w->effects.items[w->effects.count - 1];
+    assert_true(backup->backup && backup->attempt.task == 1 && backup->worker == 3);
+    sched_effects_clear(&w->effects);
+}
+
+/* The output is lost and only attempts of a pair have slots: the younger gives way, and its task
+ * goes on with the other. */
+static void a_lost_map_gets_a_slot_from_a_backup(void **state)
 {
     struct world *w = *state;
-    add_workers(w, 2);
-    add_job(w, 100, 10, false);
-    uint64_t next_worker = HOSTS + 1;
-    for (int i = 0; i < 20000 && !w->job_done && !w->job_failed; i++) {
-        uint64_t dice = rng_below(&w->rng, 100);
-        if (dice < 4 && w->run_count > 0) {
-            struct run run = w->runs[--w->run_count];
-            scheduler_failed(w->s, &run.attempt, false, w->now, &w->effects);
-        } else if (dice < 5) {
-            uint64_t gone = 1 + rng_below(&w->rng, next_worker - 1);
-            kill_worker(w, gone);
-            uint64_t place = rng_below(&w->rng, HOSTS);
-            struct sched_worker_info info = {next_worker++, hosts[place], racks[place], 2};
-            scheduler_add_worker(w->s, &info);
-        } else if (dice < 8) {
-            struct sched_attempt map = {1, SCHED_MAP, (uint32_t)rng_below(&w->rng, 100),
-                                        (uint32_t)rng_below(&w->rng, 3)};
-            scheduler_map_lost(w->s, &map, w->now, &w->effects);
-        }
-        carry_out(w);
-        (void)step(w);
+    time_ms wake = 0;
+    struct sched_job_counts counts;
+    make_pair(w);
+    scheduler_remove_worker(w->s, 1, w->now, &w->effects);
+    sched_effects_clear(&w->effects);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    assert_int_equal(w->effects.count, 2);
+    const struct sched_effect *kill = &w->effects.items[0];
+    assert_int_equal(kill->kind, SCHED_KILL);
+    assert_int_equal(kill->worker, 3);
+    assert_int_equal(kill->attempt.task, 1);
+    assert_int_equal(kill->attempt.number, 1);
+    assert_int_equal(w->effects.items[1].kind, SCHED_ASSIGN);
+    assert_int_equal(w->effects.items[1].attempt.kind, SCHED_MAP);
+    assert_int_equal(w->effects.items[1].worker, 3);
+    assert_true(scheduler_counts(w->s, 1, &counts));
+    assert_int_equal(counts.running[SCHED_REDUCE], 1);
+    scheduler_check(w->s);
+}
+
+/* The same when the first attempt is gone, and the backup all that runs. */
+static void a_backup_that_is_left_gives_way_too(void **state)
+{
+    struct world *w = *state;
+    time_ms wake = 0;
+    struct sched_job_counts counts;
+    make_pair(w);
+    scheduler_remove_worker(w->s, 2, w->now, &w->effects);
+    scheduler_remove_worker(w->s, 1, w->now, &w->effects);
+    sched_effects_clear(&w->effects);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    assert_int_equal(w->effects.count, 2);
+    assert_int_equal(w->effects.items[0].kind, SCHED_KILL);
+    assert_int_equal(w->effects.items[1].attempt.kind, SCHED_MAP);
+    assert_true(scheduler_counts(w->s, 1, &counts));
+    assert_int_equal(counts.pending[SCHED_REDUCE], 2);
+    scheduler_check(w->s);
+}
+
+/* While a map waits for a nearer slot, none goes to the backup of a reduce that waits for the map.
+ */
+static void maps_that_wait_go_before_backups_of_reduces(void **state)
+{
+    struct world *w = *state;
+    time_ms wake = 0;
+    struct sched_map_info map = {&hosts[2], &racks[2], 1};
+    struct sched_job_info job = {
+        .job = 1, .maps = &map, .map_count = 1, .reduce_count = 2, .attempts_max = 4};
+    struct sched_worker_info near = {1, hosts[2], racks[2], 1};
+    struct sched_worker_info far = {2, hosts[0], racks[0], 1};
+    struct sched_attempt first_map = {1, SCHED_MAP, 0, 0};
+    struct sched_attempt old = {1, SCHED_REDUCE, 0, 0};
+    struct sched_attempt young = {1, SCHED_REDUCE, 1, 0};
+    scheduler_add_job(w->s, &job, w->now);
+    scheduler_add_worker(w->s, &near);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    scheduler_succeeded(w->s, &first_map, w->now, &w->effects);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    scheduler_add_worker(w->s, &far);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    w->now += 10;
+    scheduler_succeeded(w->s, &young, w->now, &w->effects);
+    w->now += 3000;
+    scheduler_progress(w->s, &old, 100, w->now); /* it would get a backup now */
+    scheduler_map_lost(w->s, &first_map, w->now, &w->effects);
+    sched_effects_clear(&w->effects);
+    scheduler_assign(w->s, w->now, &w->effects, &wake);
+    assert_int_equal(w->effects.count, 0);
+    assert_true(wake < w->now + 10000);
+    scheduler_assign(w->s, w->now + 10000, &w->effects, &wake);
+    assert_int_equal(w->effects.count, 1);
+    assert_int_equal(w->effects.items[0].attempt.kind, SCHED_MAP);
+    assert_int_equal(w->effects.items[0].worker, 2);
+}
+
+/* Workers come and go, attempts end and outputs are lost, at random. */
+static void make_trouble(struct world *w, uint64_t *alive, size_t *count, uint64_t *next)
+{
+    uint64_t dice = rng_below(&w->rng, 200);
+    if (dice < 8 && w->run_count > 0) {
+        struct run run = w->runs[--w->run_count];
+        scheduler_failed(w->s, &run.attempt, false, w->now, &w->effects);
+    } else if (dice < 10 && *count > 1) {
+        size_t gone = rng_below(&w->rng, *count);
+        kill_worker(w, alive[gone]);
+        alive[gone] = alive[--*count];
+    } else if (dice < 11 && *count < HOSTS) {
+        uint64_t place = rng_below(&w->rng, HOSTS);
+        struct sched_worker_info info = {*next, hosts[place], racks[place], 2};
+        scheduler_add_worker(w->s, &info);
+        alive[(*count)++] = (*next)++;
+    } else if (dice < 17) {
+        struct sched_attempt map = {1, SCHED_MAP, (uint32_t)rng_below(&w->rng, 100),
+                                    (uint32_t)rng_below(&w->rng, 3)};
+        scheduler_map_lost(w->s, &map, w->now, &w->effects);
     }
-    assert_true(w->job_done);
-    assert_int_equal(w->done_told[SCHED_REDUCE], 10);
+}
+
+/* A map's output is lost to reduces again and again: each time it runs elsewhere, and in the end
+ * its job fails by it. */
+static void an_output_that_nobody_can_fetch(void **state)
+{
+    struct world *w = *state;
+    time_ms wake = 0;
+    enum { LOSSES_MAX = 16 };
+    struct sched_map_info map = {0};
+    struct sched_job_info job = {
+        .job = 1, .maps = &map, .map_count = 1, .reduce_count = 1, .attempts_max = 4};
+    struct sched_attempt lost = {1, SCHED_MAP, 0, 0};
+    uint64_t before = 0;
+    add_workers(w, 2);
+    scheduler_add_job(w->s, &job, w->now);
+    for (uint32_t i = 0; i < LOSSES_MAX; i++) {
+        assert_int_equal(told(w, SCHED_JOB_FAILED), 0);
+        sched_effects_clear(&w->effects);
+        scheduler_assign(w->s, w->now, &w->effects, &wake);
+        assert_true(w->effects.count > 0);
+        const struct sched_effect *run = &w->effects.items[0];
+        assert_int_equal(run->attempt.kind, SCHED_MAP);
+        assert_int_not_equal(run->worker, before);
+        before = run->worker;
+        lost.number = run->attempt.number;
+        scheduler_succeeded(w->s, &lost, w->now, &w->effects);
+        scheduler_assign(w->s, w->now, &w->effects, &wake); /* the reduce */
+        sched_effects_clear(&w->effects);
+        scheduler_map_lost(w->s, &lost, w->now, &w->effects);
+    }
+    assert_int_equal(told(w, SCHED_JOB_FAILED), 1);
+    assert_int_equal(told(w, SCHED_KILL), 1); /* the reduce, which goes before */
+    assert_int_equal(w->effects.items[w->effects.count - 1].kind, SCHED_JOB_FAILED);
+    assert_int_equal(w->effects.items[w->effects.count - 1].attempt.number, lost.number);
+    assert_int_equal(scheduler_free_slots(w->s), 2 * HOSTS);
+    scheduler_check(w->s);
+}
+
+/* Everything at once; the books balance at every step (carry_out checks) and, when the trouble has
+ * an end, with as few workers as it has left, the job ends. */
+static void chaos_ends_in_a_finished_job(void **state)
+{
+    struct world *fresh = *state;
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        struct world *w = xcalloc(1, sizeof(*w));
+        uint64_t alive[HOSTS] = {1, 2, 3, 4, 5, 6};
+        size_t count = HOSTS;
+        uint64_t next = HOSTS + 1;
+        w->s = scheduler_new(&sched_options_default);
+        w->now = fresh->now;
+        w->duration = 1000;
+        w->slow_worker = 1 + seed % 3;
+        rng_seed(&w->rng, seed);
+        add_workers(w, 2);
+        add_job(w, 100, 10, false);
+        uint64_t troubled = 100 + rng_below(&w->rng, 500);
+        for (uint64_t i = 0; i < troubled && !w->job_done; i++) {
+            make_trouble(w, alive, &count, &next);
+            carry_out(w);
+            (void)step(w);
+        }
+        run_all(w);
+        assert_true(w->job_done);
+        assert_int_equal(w->done_told[SCHED_REDUCE], 10);
+        scheduler_free(w->s);
+        sched_effects_deinit(&w->effects);
+        free(w);
+    }
 }
 
 static void a_large_cluster_is_all_local(void **state)
@@ -557,16 +742,6 @@ static void a_large_cluster_is_all_local(void **state)
     free(names);
 }
 
-/* Every effect of one kind so far, without carrying out. */
-static uint32_t told(const struct world *w, enum sched_effect_kind kind)
-{
-    uint32_t n = 0;
-    for (size_t i = 0; i < w->effects.count; i++) {
-        n += w->effects.items[i].kind == kind;
-    }
-    return n;
-}
-
 /* A map that runs again when the last reduce ends can end, or fail for the last time, before
  * anybody has heard that the job is done. */
 static void a_job_is_done_once(void **state)
@@ -579,9 +754,9 @@ static void a_job_is_done_once(void **state)
     struct sched_attempt reduce = {1, SCHED_REDUCE, 0, 0};
     struct sched_attempt map = {1, SCHED_MAP, 0, 0};
     for (int ends_well = 0; ends_well < 2; ends_well++) {
-        uint64_t first = (uint64_t)ends_well * 2 + 1;
+        uint64_t first = (uint64_t)ends_well * 3 + 1;
         scheduler_add_job(w->s, &job, w->now);
-        for (uint64_t id = first; id < first + 2; id++) {
+        for (uint64_t id = first; id < first + 3; id++) {
             struct sched_worker_info worker = {id, hosts[0], racks[0], 1};
             scheduler_add_worker(w->s, &worker);
         }
@@ -607,6 +782,7 @@ static void a_job_is_done_once(void **state)
         scheduler_remove_job(w->s, 1, &w->effects);
         scheduler_remove_worker(w->s, first, w->now, &w->effects);
         scheduler_remove_worker(w->s, first + 1, w->now, &w->effects);
+        scheduler_remove_worker(w->s, first + 2, w->now, &w->effects);
         sched_effects_clear(&w->effects);
     }
 }
@@ -673,6 +849,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lost_map_output_is_taken_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_job_is_done_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_map_gets_a_slot_elsewhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_map_gets_a_slot_from_a_backup, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_backup_that_is_left_gives_way_too, setup, teardown),
+        cmocka_unit_test_setup_teardown(maps_that_wait_go_before_backups_of_reduces, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(an_output_that_nobody_can_fetch, setup, teardown),
         cmocka_unit_test_setup_teardown(chaos_ends_in_a_finished_job, setup, teardown),
         cmocka_unit_test(a_large_cluster_is_all_local),
     };

@@ -120,6 +120,31 @@ static void nothing_comes_of_empty_files(void **state)
     arena_deinit(&arena);
 }
 
+static void an_empty_file_is_a_record_where_files_are(void **state)
+{
+    (void)state;
+    struct arena arena = ARENA_INIT;
+    struct plan_extent extent = {0, 1 << 20, &names[0], &racks[0], 1};
+    struct plan_file files[3] = {
+        {.path = "/a"},
+        {.path = "/large", .length = 1 << 20, .extents = &extent, .extent_count = 1},
+        {.path = "/b"}};
+    struct plan_options options = mib;
+    options.whole_files = true;
+    struct plan plan;
+    split_plan(files, 3, &options, &arena, &plan);
+    assert_int_equal(plan.split_count, 2);
+    assert_int_equal(plan.splits[0].pieces[0].file, 1);
+    assert_int_equal(plan.splits[1].bytes, 0);
+    assert_int_equal(plan.splits[1].piece_count, 2);
+    assert_int_equal(plan.splits[1].pieces[0].file, 0);
+    assert_int_equal(plan.splits[1].pieces[1].file, 2);
+    assert_int_equal(plan.splits[1].pieces[1].length, 0);
+    split_plan(files, 1, &options, &arena, &plan);
+    assert_int_equal(plan.split_count, 1);
+    arena_deinit(&arena);
+}
+
 static void too_many_splits_become_larger_ones(void **state)
 {
     (void)state;
@@ -224,6 +249,7 @@ int main(void)
         cmocka_unit_test(neighbours_on_other_hosts_stay_apart),
         cmocka_unit_test(small_files_share_splits),
         cmocka_unit_test(nothing_comes_of_empty_files),
+        cmocka_unit_test(an_empty_file_is_a_record_where_files_are),
         cmocka_unit_test(too_many_splits_become_larger_ones),
         cmocka_unit_test(files_that_stay_whole),
         cmocka_unit_test(every_byte_is_in_one_split),

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -306,6 +307,44 @@ static void test_damaged(void **state)
     buf_deinit(&path);
 }
 
+/* The disk for segments is full, or not there: that is said, and no output is called lost. */
+static void test_own_disk(void **state)
+{
+    struct fixture *f = *state;
+    struct buf full = BUF_INIT;
+    struct buf missing = BUF_INIT;
+    make_output(&f->there, 0, 0, BIG_RECORDS);
+    make_output(&f->there, 1, 0, BIG_RECORDS);
+    buf_printf(&full, "%s/segment-000000", f->here.data);
+    buf_printf(&missing, "%s/missing", f->here.data);
+    assert_int_equal(symlink("/dev/full", full.data), 0);
+    for (int i = 0; i < 2; i++) {
+        struct err e = ERR_INIT;
+        struct arena arena = ARENA_INIT;
+        struct attempt_end end = {.lost_count = 77};
+        struct shuffle_options options = {.loop = f->loop,
+                                          .pool = f->pool,
+                                          .data = f->here.data,
+                                          .job = job,
+                                          .address = TASK_ADDRESS_LOCAL,
+                                          .temp_directory = i == 0 ? f->here.data : missing.data,
+                                          .partition = 1,
+                                          .maps = 3, /* one is never told of */
+                                          .memory_bytes = 1024};
+        shuffle_free(f->shuffle);
+        f->shuffle = shuffle_new(&options);
+        tell(f, 0, attempt_of(0, 0), f->address);
+        tell(f, 1, attempt_of(1, 0), f->address);
+        assert_int_equal(shuffle_run(f->shuffle, &e), i == 0 ? ERR_NO_SPACE : ERR_NOT_FOUND);
+        assert_non_null(strstr(e.msg, i == 0 ? full.data : missing.data));
+        shuffle_lost(f->shuffle, &arena, &end);
+        assert_int_equal(end.lost_count, 0);
+        arena_deinit(&arena);
+    }
+    buf_deinit(&full);
+    buf_deinit(&missing);
+}
+
 static int stop(void *arg, uint32_t fetched, uint32_t maps, struct err *e)
 {
     (void)arg;
@@ -342,6 +381,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_told_while_it_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_own_disk, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
