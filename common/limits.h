@@ -233,6 +233,11 @@ enum {
     MR_ENVIRONMENT_VALUE_BYTES_MAX = 32 * 1024, /* longer settings do not go to programs */
     MR_NAMED_OUTPUTS_MAX = 32,                  /* of a job: each open one has 1 MiB and a stream */
     MR_OUTPUT_NAME_BYTES_MAX = 64,
+    MR_SKIPS_MAX = 10000,           /* bad records that a task may leave out */
+    MR_CAREFUL_RECORDS = 4096,      /* of a program's input that one process gets then ... */
+    MR_CAREFUL_BYTES = 1024 * 1024, /* ... and bytes, unless one record is longer */
+    MR_CAREFUL_GROUP_BYTES_MAX = 64 * 1024 * 1024,   /* of one key's lines, held in RAM */
+    MR_CAREFUL_PRINTED_BYTES_MAX = 64 * 1024 * 1024, /* what several records made, likewise */
     MR_SAMPLE_KEYS_MAX = 65536, /* to find the ranges of a totally ordered job */
 };
 

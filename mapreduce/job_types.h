@@ -55,6 +55,8 @@ struct job_spec {
     uint32_t output_replication;
     bool locality_blind;
     bool speculative_off;
+    uint32_t skip_records; /* at most MR_SKIPS_MAX */
+    uint32_t skip_groups;  /* likewise */
 };
 /* The library, if there is one, then the side files. */
 size_t job_spec_file_count(const struct job_spec *spec);
@@ -157,6 +159,9 @@ struct assignment {
     uint64_t fence_epoch;
     const char *user;
     uint64_t plan;
+    uint64_t *skip; /* at most MR_SKIPS_MAX */
+    size_t skip_count;
+    bool careful;
 };
 
 struct attempt_progress {
@@ -180,6 +185,7 @@ struct attempt_end {
     bool committed;
     uint64_t output_inode;
     bool not_started;
+    uint64_t bad_record; /* ordinal + 1; 0: unknown */
 };
 
 struct worker_hello {

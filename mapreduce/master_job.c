@@ -96,6 +96,7 @@ void job_run(struct mr_master *m, struct mr_job *job)
                                   .map_count = job->plan.map_count,
                                   .reduce_count = job->reduces,
                                   .attempts_max = spec->attempts_max ? spec->attempts_max : 4,
+                                  .skips_max = {spec->skip_records, spec->skip_groups},
                                   .locality_blind = spec->locality_blind,
                                   .no_backups = spec->speculative_off};
     scheduler_add_job(m->scheduler, &info, clock_mono_ms());

@@ -16,6 +16,7 @@
 #include "common/ident.h"
 #include "common/log.h"
 #include "mapreduce/master_internal.h"
+#include "mapreduce/master_skip.h"
 #include "mapreduce/mr_pack.h"
 
 struct mr_worker *master_find_worker(struct mr_master *m, uint64_t id)
@@ -85,6 +86,7 @@ void worker_assign(struct mr_master *m, struct mr_worker *w, struct mr_job *job,
         a.splits = job->plan.maps[id->task].splits;
         a.split_count = job->plan.maps[id->task].split_count;
     }
+    skips_assign(m, id, &w->out_arena, &a);
     w->busy++;
     OUT_ADD(w, assign, assign_count, a);
 }
@@ -297,6 +299,7 @@ static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attem
     log_info("mrmaster", "attempt failed attempt=%s host=%s blame=%d error=\"%s\"", attempt->name,
              attempt->host, blame, end->text);
     job_attempt_ended(m, job, attempt, "failed", end);
+    skips_note_limit(m, job, attempt, end);
     if (blame) {
         job_set_failure(job, attempt, NULL);
     }
@@ -304,7 +307,12 @@ static void attempt_failed(struct mr_master *m, struct mr_job *job, struct attem
     if (fenced) {
         master_check_fence(m);
     }
-    scheduler_failed(m->scheduler, &attempt->id, blame, clock_mono_ms(), &m->effects);
+    if (blame) {
+        scheduler_failed_at(m->scheduler, &attempt->id, end->bad_record, clock_mono_ms(),
+                            &m->effects);
+    } else {
+        scheduler_failed(m->scheduler, &attempt->id, false, clock_mono_ms(), &m->effects);
+    }
 }
 
 /* The running attempt of this worker that a name means; NULL when it is none (killed, or of another

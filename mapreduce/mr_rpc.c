@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/limits.h"
+#include "common/macros.h"
 #include "mapreduce/mr_pack.h"
 
 #define NEW(arena, type, init_function)                                                            \
@@ -180,6 +181,8 @@ Trireme__V1__JobSpec *job_spec_to_wire(const struct job_spec *from, struct arena
     SAME(output_replication);
     SAME(locality_blind);
     SAME(speculative_off);
+    SAME(skip_records);
+    SAME(skip_groups);
     return to;
 }
 
@@ -197,6 +200,10 @@ static int job_spec_check(const Trireme__V1__JobSpec *wire, struct err *e)
     }
     if (wire->reduces > JOB_REDUCE_COUNT_MAX) {
         return too_many(e, "reduces", wire->reduces, JOB_REDUCE_COUNT_MAX);
+    }
+    if (wire->skip_records > MR_SKIPS_MAX || wire->skip_groups > MR_SKIPS_MAX) {
+        return too_many(e, "records to skip", MAX(wire->skip_records, wire->skip_groups),
+                        MR_SKIPS_MAX);
     }
     return 0;
 }
@@ -243,6 +250,8 @@ int job_spec_from_wire(const Trireme__V1__JobSpec *from, struct arena *arena, st
     SAME(output_replication);
     SAME(locality_blind);
     SAME(speculative_off);
+    SAME(skip_records);
+    SAME(skip_groups);
     if (r == 0) {
         *ret = spec;
     }
@@ -435,6 +444,7 @@ static Trireme__V1__AttemptEnd *end_to_wire(const struct attempt_end *from, stru
     SAME(committed);
     SAME(output_inode);
     SAME(not_started);
+    SAME(bad_record);
     return to;
 }
 
@@ -457,6 +467,7 @@ static int end_from_wire(const Trireme__V1__AttemptEnd *from, struct arena *aren
     SAME(committed);
     SAME(output_inode);
     SAME(not_started);
+    SAME(bad_record);
     return counters_from_wire(from->counters, from->n_counters, arena, &to->counters, e);
 }
 
@@ -643,6 +654,9 @@ static Trireme__V1__Assignment *assignment_to_wire(const struct assignment *from
     SAME(fence_epoch);
     SAME(hidden_inode);
     SAME(plan);
+    SAME(careful);
+    to->n_skip = from->skip_count;
+    to->skip = from->skip;
     to->spec = from->spec ? job_spec_to_wire(from->spec, arena) : NULL;
     to->n_splits = from->split_count;
     to->splits = arena_calloc(arena, (from->split_count + 1) * sizeof(to->splits[0]));
@@ -682,6 +696,12 @@ static int assignment_from_wire(const Trireme__V1__Assignment *from, struct aren
         to->splits[i].file_length = from->splits[i]->file_length;
         to->splits[i].inode = from->splits[i]->inode;
     }
+    if (from->n_skip > MR_SKIPS_MAX) {
+        return too_many(e, "records to skip", from->n_skip, MR_SKIPS_MAX);
+    }
+    SAME(careful);
+    to->skip_count = from->n_skip;
+    to->skip = arena_copy(arena, from->skip, from->n_skip * sizeof(to->skip[0]));
     if (!from->spec) {
         return 0;
     }

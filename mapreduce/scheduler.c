@@ -150,12 +150,8 @@ static uint32_t attempts_running(const struct sched_task *task)
     return n;
 }
 
-/* The running attempt that a report names; NULL when it no longer runs. Fills the job and task it
- * belongs to. */
-static struct running_attempt *find_attempt(const struct scheduler *s,
-                                            const struct sched_attempt *a,
-                                            struct sched_job **ret_job,
-                                            struct sched_task **ret_task)
+struct running_attempt *sched_find_attempt(const struct scheduler *s, const struct sched_attempt *a,
+                                           struct sched_job **ret_job, struct sched_task **ret_task)
 {
     struct sched_job *job = find_job(s, a->job);
     if (!job || a->task >= job->task_count[a->kind]) {
@@ -207,8 +203,11 @@ struct scheduler *scheduler_new(const struct sched_options *options)
 
 static void job_free(struct sched_job *job)
 {
-    for (uint32_t i = 0; i < job->task_count[SCHED_MAP]; i++) {
-        free(job->tasks[SCHED_MAP][i].places);
+    for (int kind = SCHED_MAP; kind <= SCHED_REDUCE; kind++) {
+        for (uint32_t i = 0; i < job->task_count[kind]; i++) {
+            free(job->tasks[kind][i].places);
+            task_skips_free(&job->tasks[kind][i]);
+        }
     }
     free(job->tasks[SCHED_MAP]);
     free(job->tasks[SCHED_REDUCE]);
@@ -340,6 +339,7 @@ void scheduler_add_job(struct scheduler *s, const struct sched_job_info *info, t
     struct sched_job *job = xcalloc(1, sizeof(*job));
     job->id = info->job;
     job->attempts_max = info->attempts_max;
+    memcpy(job->skips_max, info->skips_max, sizeof(job->skips_max));
     job->blind = info->locality_blind;
     job->no_backups = info->no_backups;
     job->task_count[SCHED_MAP] = info->map_count;
@@ -417,7 +417,7 @@ void scheduler_progress(struct scheduler *s, const struct sched_attempt *attempt
     (void)now;
     struct sched_job *job = NULL;
     struct sched_task *task = NULL;
-    struct running_attempt *running = find_attempt(s, attempt, &job, &task);
+    struct running_attempt *running = sched_find_attempt(s, attempt, &job, &task);
     if (running && permille <= 1000) {
         running->permille = permille;
     }
@@ -475,7 +475,7 @@ void scheduler_succeeded(struct scheduler *s, const struct sched_attempt *attemp
 {
     struct sched_job *job = NULL;
     struct sched_task *task = NULL;
-    struct running_attempt *running = find_attempt(s, attempt, &job, &task);
+    struct running_attempt *running = sched_find_attempt(s, attempt, &job, &task);
     if (!running) {
         return;
     }
@@ -492,26 +492,33 @@ void scheduler_succeeded(struct scheduler *s, const struct sched_attempt *attemp
     job_tell_done(job, effects);
 }
 
-void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, bool blame,
-                      time_ms now, struct sched_effects *effects)
+/* One more failure of the task, and of the worker where it ran. */
+static void task_blame(struct sched_job *job, struct sched_task *task, uint64_t worker)
 {
-    (void)now;
+    task->failures++;
+    task->failed_on = worker;
+    uintptr_t failures = (uintptr_t)map_get_u64(&job->worker_failures, worker);
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): a number, which nobody follows */
+    map_put_u64(&job->worker_failures, worker, (void *)(failures + 1));
+}
+
+static void attempt_failed(struct scheduler *s, const struct sched_attempt *attempt, bool blame,
+                           uint64_t record, struct sched_effects *effects)
+{
     struct sched_job *job = NULL;
     struct sched_task *task = NULL;
-    struct running_attempt *running = find_attempt(s, attempt, &job, &task);
+    struct running_attempt *running = sched_find_attempt(s, attempt, &job, &task);
     if (!running) {
         return;
     }
     uint64_t worker = running->worker->id;
     worker_can_start(running->worker);
+    job->failed += blame;
+    bool blames_record =
+        blame && task_blames_record(job, task, running, job->skips_max[attempt->kind], record);
     task_attempt_end(s, running);
-    if (blame) {
-        job->failed++;
-        task->failures++;
-        task->failed_on = worker;
-        uintptr_t failures = (uintptr_t)map_get_u64(&job->worker_failures, worker);
-        /* NOLINTNEXTLINE(performance-no-int-to-ptr): a number, which nobody follows */
-        map_put_u64(&job->worker_failures, worker, (void *)(failures + 1));
+    if (blame && !blames_record) {
+        task_blame(job, task, worker);
     }
     if (task->failures >= job->attempts_max && !job->done_told) {
         job_kill_all(s, job, effects);
@@ -526,13 +533,27 @@ void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, 
     }
 }
 
+void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, bool blame,
+                      time_ms now, struct sched_effects *effects)
+{
+    (void)now;
+    attempt_failed(s, attempt, blame, 0, effects);
+}
+
+void scheduler_failed_at(struct scheduler *s, const struct sched_attempt *attempt, uint64_t record,
+                         time_ms now, struct sched_effects *effects)
+{
+    (void)now;
+    attempt_failed(s, attempt, true, record, effects);
+}
+
 void scheduler_not_started(struct scheduler *s, const struct sched_attempt *attempt, time_ms now,
                            struct sched_effects *effects)
 {
     (void)effects;
     struct sched_job *job = NULL;
     struct sched_task *task = NULL;
-    struct running_attempt *running = find_attempt(s, attempt, &job, &task);
+    struct running_attempt *running = sched_find_attempt(s, attempt, &job, &task);
     if (!running) {
         return;
     }

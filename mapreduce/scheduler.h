@@ -17,6 +17,9 @@
  * is avoided by it.
  *  - A map whose output cannot be fetched runs again on another worker if there is one, without
  * blame; so many times over that nobody will ever fetch it, and it fails its job.
+ *  - A job may allow its tasks to leave out some records. A record that has ended two attempts of a
+ * task is left out from then on (section 4.6); what it ended is neither the task's nor a worker's
+ * failure. A program's task, of which nobody knows what it had read, becomes careful instead.
  *  - An attempt that its worker could not start says nothing about the task: it runs again without
  * blame. The worker rests, twice as long each time, and is then tried with one task at a time until
  * one of them has begun. */
@@ -122,6 +125,7 @@ struct sched_job_info {
     uint32_t map_count;
     uint32_t reduce_count;
     uint32_t attempts_max; /* > 0 */
+    uint32_t skips_max[2]; /* by sched_kind: records that each task may leave out; 0: none */
     bool locality_blind;   /* maps in plain order to whoever is free */
     bool no_backups;
 };
@@ -148,6 +152,10 @@ void scheduler_succeeded(struct scheduler *s, const struct sched_attempt *attemp
  * have gone well. */
 void scheduler_failed(struct scheduler *s, const struct sched_attempt *attempt, bool blame,
                       time_ms now, struct sched_effects *effects);
+/* The same with blame, at a record that user code had: its ordinal + 1, of the key group in a
+ * reduce; 0: unknown. */
+void scheduler_failed_at(struct scheduler *s, const struct sched_attempt *attempt, uint64_t record,
+                         time_ms now, struct sched_effects *effects);
 /* The worker could not start it. */
 void scheduler_not_started(struct scheduler *s, const struct sched_attempt *attempt, time_ms now,
                            struct sched_effects *effects);
@@ -176,6 +184,14 @@ struct sched_job_counts {
 bool scheduler_counts(const struct scheduler *s, uint64_t id, struct sched_job_counts *ret);
 uint32_t scheduler_free_slots(const struct scheduler *s);
 bool scheduler_avoids(const struct scheduler *s, uint64_t id, uint64_t worker);
+/* Of a running attempt's task: ordinals of the records that the next one leaves out, rising. Valid
+ * until the next event. NULL and 0: none, or no such attempt. */
+const uint64_t *scheduler_skips(const struct scheduler *s, const struct sched_attempt *attempt,
+                                size_t *ret_count);
+/* Whether a program is to run on few records at a time, so as to find the one that ends it: the job
+ * allows to leave some out, and the task has failed twice (once, of two attempts that it has) for
+ * reasons unknown. */
+bool scheduler_careful(const struct scheduler *s, const struct sched_attempt *attempt);
 /* The latest attempt that the worker was to start did not start. */
 bool scheduler_cannot_start(const struct scheduler *s, uint64_t worker);
 /* O(n): aborts by CHECK when the books do not balance. */

@@ -193,7 +193,8 @@ static void start_attempt(struct scheduler *s, const struct start *start, time_m
     *slot = (struct running_attempt){.worker = start->worker,
                                      .number = task->next_number++,
                                      .started = now,
-                                     .backup = start->backup};
+                                     .backup = start->backup,
+                                     .skips = task->skip_count};
     start->worker->busy++;
     s->busy++;
     if (start->worker->start_failures > 0) { /* one try at a time */

@@ -1,5 +1,6 @@
-/* The scheduler's books, shared by scheduler.c (events) and scheduler_pick.c (who runs what).
- * Private to the two. */
+/* The scheduler's books, shared by scheduler.c (events), scheduler_pick.c (who runs what) and
+ * scheduler_skip.c (bad records).
+ * Private to the three. */
 #ifndef MAPREDUCE_SCHEDULER_STATE_H
 #define MAPREDUCE_SCHEDULER_STATE_H
 
@@ -46,6 +47,14 @@ struct running_attempt {
     uint32_t permille;
     time_ms started;
     bool backup;
+    uint32_t skips; /* how many records its task left out when it began */
+};
+
+/* A record at which attempts of its task have failed. */
+struct bad_record {
+    uint64_t record; /* ordinal + 1 */
+    uint64_t worker; /* of the first of them */
+    uint32_t rank;   /* 1 of the first record that was left out, and so on; 0: it is not */
 };
 
 enum task_state {
@@ -61,10 +70,14 @@ struct sched_task {
     uint32_t losses;      /* maps: outputs that reduces could not fetch */
     uint64_t failed_on;   /* worker of the latest failure or loss: try another one first */
     struct running_attempt running[SCHED_RUNNING_MAX];
-    uint32_t done_number; /* DONE: the attempt that counts */
-    uint64_t done_worker; /* DONE: where it ran; 0: unknown, from before a take-over */
-    label_no *places;     /* maps: host labels, then as many rack labels */
-    uint32_t place_count; /* hosts */
+    uint32_t done_number;   /* DONE: the attempt that counts */
+    uint64_t done_worker;   /* DONE: where it ran; 0: unknown, from before a take-over */
+    label_no *places;       /* maps: host labels, then as many rack labels */
+    uint32_t place_count;   /* hosts */
+    struct bad_record *bad; /* in the order of their first failure */
+    uint32_t bad_count;
+    uint64_t *skips; /* ordinals of those that are left out, rising */
+    uint32_t skip_count;
 };
 
 struct sched_job {
@@ -73,6 +86,7 @@ struct sched_job {
     uint32_t task_count[2];
     uint32_t count[2][3]; /* tasks by kind and task_state */
     uint32_t attempts_max;
+    uint32_t skips_max[2];
     bool blind;
     bool no_backups;
     bool all_maps_told;       /* ALL_MAPS_DONE was said and holds */
@@ -108,8 +122,19 @@ void sched_effect_add(struct sched_effects *effects, const struct sched_effect *
 void task_set_state(struct sched_job *job, enum sched_kind kind, struct sched_task *task,
                     enum task_state state);
 void task_attempt_end(struct scheduler *s, struct running_attempt *attempt);
+/* The running attempt that a report names; NULL when it no longer runs. Fills the job and task it
+ * belongs to. */
+struct running_attempt *sched_find_attempt(const struct scheduler *s, const struct sched_attempt *a,
+                                           struct sched_job **ret_job,
+                                           struct sched_task **ret_task);
 /* How long a worker rests after as many failures to start as it has now. */
 time_ms worker_rest_ms(const struct scheduler *s, const struct sched_worker *w);
+
+/* scheduler_skip.c: an attempt has failed at a record. True: the record is to blame and not the
+ * task, which leaves it out from now on; what was noted against task and worker is taken back. */
+bool task_blames_record(struct sched_job *job, struct sched_task *task,
+                        const struct running_attempt *attempt, uint32_t skips_max, uint64_t record);
+void task_skips_free(struct sched_task *task);
 
 /* scheduler_pick.c: puts a pending task into the queues of its job. */
 void job_enqueue(struct sched_job *job, enum sched_kind kind, uint32_t number);

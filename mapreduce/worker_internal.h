@@ -63,6 +63,7 @@ struct task {
     bool holds;            /* success leaves a map output here */
     uint64_t plan;         /* of the assignment */
     uint64_t memory_bytes; /* limit that its job asked for; 0: none */
+    bool skips;            /* the job lets it leave out bad records: it notes which it has */
     time_ms started_ms;    /* wall */
     uint32_t permille;
     char *text;    /* its status line */

@@ -16,7 +16,9 @@
 #include "common/log.h"
 #include "common/parse.h"
 #include "common/sys.h"
+#include "mapreduce/engine/skip_note.h"
 #include "mapreduce/mr_pack.h"
+#include "mapreduce/task_note.h"
 #include "mapreduce/task_report.h"
 #include "mapreduce/worker_internal.h"
 
@@ -89,6 +91,18 @@ static struct past_attempt past_of(const struct task *task, const struct attempt
                                  .plan = task->plan};
 }
 
+/* The record that user code had when its process ended: its ordinal + 1, and a word about it. */
+static uint64_t find_bad_record(const struct task *task, struct buf *text)
+{
+    struct skip_note note;
+    if (!task_note_read(task->w->options.data, task->job, task->attempt, &note)) {
+        return 0;
+    }
+    buf_append_str(text, "; it was at ");
+    skip_note_text(&note, task->reduce, text);
+    return note.record;
+}
+
 /* A process that ended without a word about its attempt. */
 static void report_death(struct task *task)
 {
@@ -96,11 +110,13 @@ static void report_death(struct task *task)
     struct arena arena = ARENA_INIT;
     describe_death(task, &text);
     bool ours = !task->begun || task->w->spawner_gone;
+    uint64_t bad_record = ours || !task->skips ? 0 : find_bad_record(task, &text);
     struct attempt_end end = {.attempt = task->attempt,
                               .code = ours ? ERR_UNAVAILABLE : ERR_TASK,
                               .text = text.data,
                               .stderr_tail = read_log_tail(task, &arena),
-                              .not_started = ours};
+                              .not_started = ours,
+                              .bad_record = bad_record};
     struct past_attempt past = past_of(task, &end, ours ? "lost" : "failed");
     task->reported = true;
     worker_tell_end(task->w, task->job, &past);
@@ -512,6 +528,7 @@ void task_start(struct mr_worker_process *w, const struct assignment *a,
     task->holds = !a->reduce && a->reduces > 0;
     task->plan = a->plan;
     task->memory_bytes = spec->task_memory_bytes;
+    task->skips = (a->reduce ? spec->skip_groups : spec->skip_records) > 0;
     task->started_ms = clock_wall_ms();
     task->alive = clock_mono_ms();
     task->timeout_ms = spec->task_timeout_ms ? spec->task_timeout_ms : w->options.task_timeout_ms;

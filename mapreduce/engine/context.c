@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/macros.h"
+#include "mapreduce/engine/skip.h"
 #include "mapreduce/engine/words.h"
 
 enum { ALIVE_RECORDS = 8 };
@@ -213,10 +214,14 @@ void context_map(struct context *c, const struct mr_record *records, size_t coun
 int context_combine(void *arg, struct mr_span key, struct mr_values *values, struct err *e)
 {
     struct context *c = arg;
-    const struct mr_host *before = c->ctx.host; /* we may be within the user's mr_emit() */
+    const struct mr_host *before = c->ctx.host;          /* we may be within the user's mr_emit() */
+    uint64_t record = c->skip ? skip_pause(c->skip) : 0; /* which is not to blame here */
     context_set_target(c, CONTEXT_COMBINED);
     c->job->native->combine(&c->ctx, key, values);
     c->ctx.host = before;
+    if (c->skip && c->failed == 0) {
+        skip_resume(c->skip, record);
+    }
     if (++c->combined % ALIVE_RECORDS == 0) {
         context_alive(c);
     }

@@ -27,6 +27,7 @@ struct context {
     struct collector *collector; /* for CONTEXT_COLLECTOR and CONTEXT_COMBINED */
     struct output *output;       /* for CONTEXT_OUTPUT */
     struct named_outputs *named; /* the same, of mr_emit_to() */
+    struct skip *skip; /* NULL: none may be left out, so nobody asks which record is under way */
     struct buf *keys;  /* for CONTEXT_KEYS: encoded records with empty values (sampling) */
     uint64_t combined; /* calls of combine() */
     struct err *e;

@@ -21,6 +21,7 @@
     X(COUNTER_MAP_OUTPUT_RECORDS, COUNTER_GROUP_FRAMEWORK, "Map output records")                   \
     X(COUNTER_MAP_OUTPUT_BYTES, COUNTER_GROUP_FRAMEWORK, "Map output bytes")                       \
     X(COUNTER_MAP_MATERIALIZED_BYTES, COUNTER_GROUP_FRAMEWORK, "Map output materialized bytes")    \
+    X(COUNTER_MAP_SKIPPED_RECORDS, COUNTER_GROUP_FRAMEWORK, "Map skipped records")                 \
     X(COUNTER_COMBINE_INPUT_RECORDS, COUNTER_GROUP_FRAMEWORK, "Combine input records")             \
     X(COUNTER_COMBINE_OUTPUT_RECORDS, COUNTER_GROUP_FRAMEWORK, "Combine output records")           \
     X(COUNTER_SPILLED_RECORDS, COUNTER_GROUP_FRAMEWORK, "Spilled Records")                         \
@@ -30,6 +31,8 @@
     X(COUNTER_REDUCE_INPUT_GROUPS, COUNTER_GROUP_FRAMEWORK, "Reduce input groups")                 \
     X(COUNTER_REDUCE_INPUT_RECORDS, COUNTER_GROUP_FRAMEWORK, "Reduce input records")               \
     X(COUNTER_REDUCE_OUTPUT_RECORDS, COUNTER_GROUP_FRAMEWORK, "Reduce output records")             \
+    X(COUNTER_REDUCE_SKIPPED_GROUPS, COUNTER_GROUP_FRAMEWORK, "Reduce skipped groups")             \
+    X(COUNTER_REDUCE_SKIPPED_RECORDS, COUNTER_GROUP_FRAMEWORK, "Reduce skipped records")           \
     X(COUNTER_CPU_MS, COUNTER_GROUP_FRAMEWORK, "CPU time spent (ms)")                              \
     X(COUNTER_BYTES_READ, COUNTER_GROUP_READ, "Bytes Read")                                        \
     X(COUNTER_BYTES_WRITTEN, COUNTER_GROUP_WRITTEN, "Bytes Written")

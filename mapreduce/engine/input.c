@@ -270,6 +270,11 @@ static size_t block_end(const struct input *in, bool *ret_last)
     const char *from = in->data + in->begin;
     uint64_t left = in->split_end - in->base; /* index of the first byte behind the split */
     *ret_last = false;
+    if (in->options.single_lines) {
+        const char *newline = memchr(from, '\n', in->end - in->begin);
+        *ret_last = !newline && in->at_end;
+        return newline ? (size_t)(newline + 1 - in->data) : *ret_last ? in->end : in->begin;
+    }
     if (left <= in->end) { /* our last line is the one that holds or ends at byte left - 1 */
         const char *last = in->data + MAX(left, in->begin + 1) - 1;
         const char *newline = memchr(last, '\n', (size_t)(in->data + in->end - last));

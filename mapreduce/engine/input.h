@@ -7,6 +7,7 @@
 #ifndef MAPREDUCE_ENGINE_INPUT_H
 #define MAPREDUCE_ENGINE_INPUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct input_options {
     enum mr_input format;
     uint32_t record_bytes;     /* MR_INPUT_FIXED: length of each, above 0 */
     uint64_t record_bytes_max; /* longer records are refused; at most MR_RECORD_BYTES_MAX */
+    bool single_lines;         /* MR_INPUT_BLOCKS: of one line each */
 };
 
 struct input_batch {

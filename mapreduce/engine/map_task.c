@@ -5,10 +5,12 @@
 
 #include "common/clock.h"
 #include "common/macros.h"
+#include "mapreduce/engine/careful.h"
 #include "mapreduce/engine/context.h"
 #include "mapreduce/engine/inflated.h"
 #include "mapreduce/engine/input.h"
 #include "mapreduce/engine/record.h"
+#include "mapreduce/engine/skip.h"
 #include "mapreduce/engine/stream.h"
 #include "mapreduce/engine/task.h"
 
@@ -19,7 +21,10 @@ struct map_run {
     struct output output;
     struct named_outputs named;
     struct input *input;
-    struct stream *mapper;   /* the map program, while it has a split */
+    struct stream *mapper;   /* the map program, while it has a split; not in a careful run */
+    struct careful *careful; /* the map program a few records at a time */
+    struct skip skip;
+    uint64_t paused;         /* its record, while a combiner program runs */
     struct stream *combiner; /* the combine program */
     struct buf coded;        /* the key that is emitted just now, if keys are sorted by fields */
     struct buf combined;     /* the same of what the combiner prints while that one waits */
@@ -65,8 +70,74 @@ static void map_identity(struct map_run *m, const struct mr_record *records, siz
     }
 }
 
+static void map_functions(struct map_run *m, const struct mr_record *records, size_t count)
+{
+    if (m->task->job->native) {
+        context_map(&m->context, records, count);
+    } else {
+        map_identity(m, records, count);
+    }
+}
+
+static uint64_t offset_of(const struct map_run *m, const struct mr_record *record)
+{
+    return m->task->job->input == MR_INPUT_FILES ? 0 : mr_get_u64(record->key);
+}
+
+/* Functions of a job that may leave out records: one by one, so that it is known which they have.
+ */
+static int map_watched(struct map_run *m, const struct input_batch *batch)
+{
+    enum { ALIVE_RECORDS = 8 };
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct mr_record *record = &batch->records[i];
+        uint64_t offset = offset_of(m, record);
+        if (skip_record(&m->skip, offset)) {
+            skip_tell_last(&m->skip, offset, m->skip.name, record->value.length);
+            m->result->counters.fixed[COUNTER_MAP_SKIPPED_RECORDS]++;
+            m->result->counters.fixed[COUNTER_MAP_INPUT_RECORDS]--;
+            continue;
+        }
+        map_functions(m, record, 1);
+        int r = context_error(&m->context);
+        if (r < 0) {
+            return r;
+        }
+        if (i % ALIVE_RECORDS == ALIVE_RECORDS - 1) {
+            context_alive(&m->context);
+        }
+    }
+    (void)skip_pause(&m->skip);
+    return 0;
+}
+
+static bool ends_line(struct mr_span bytes)
+{
+    return bytes.length > 0 && ((const char *)bytes.data)[bytes.length - 1] == '\n';
+}
+
+static int map_carefully(struct map_run *m, const struct input_batch *batch)
+{
+    int r = 0;
+    for (size_t i = 0; i < batch->count && r == 0; i++) {
+        struct mr_span value = batch->records[i].value;
+        bool whole_line = m->task->job->input == MR_INPUT_LINES;
+        struct careful_unit unit = {.name = m->skip.name,
+                                    .offset = offset_of(m, &batch->records[i])};
+        r = careful_begin(m->careful, &unit, m->e);
+        r = r < 0 ? r : careful_add(m->careful, value, m->e);
+        if (r == 0 && whole_line && !ends_line(value)) {
+            r = careful_add(m->careful, mr_bytes("\n", 1), m->e);
+        }
+    }
+    return r;
+}
+
 static int map_batch(struct map_run *m, const struct input_batch *batch)
 {
+    if (m->careful) {
+        return map_carefully(m, batch);
+    }
     if (m->mapper) {
         for (size_t i = 0; i < batch->count; i++) {
             struct mr_span value = batch->records[i].value;
@@ -78,11 +149,10 @@ static int map_batch(struct map_run *m, const struct input_batch *batch)
         }
         return 0;
     }
-    if (m->task->job->native) {
-        context_map(&m->context, batch->records, batch->count);
-    } else {
-        map_identity(m, batch->records, batch->count);
+    if (m->skip.task) {
+        return map_watched(m, batch);
     }
+    map_functions(m, batch->records, batch->count);
     return 0;
 }
 
@@ -137,6 +207,7 @@ static int map_split(struct map_run *m, const struct task_split *split)
     } else {
         input_begin(m->input, split->source, split->start, split->length);
     }
+    skip_file(&m->skip, split->source->name);
     r = start_mapper(m, split);
     r = r < 0 ? r : map_records(m);
     r = r < 0 ? r : end_mapper(m);
@@ -199,6 +270,10 @@ static int start_mapper(struct map_run *m, const struct task_split *split)
     if (!command) {
         return 0;
     }
+    if (m->careful) {
+        careful_set_split(m->careful, split);
+        return 0;
+    }
     struct stream_options options = stream_options_of(m, command);
     options.splits = split;
     options.split_count = 1;
@@ -208,6 +283,9 @@ static int start_mapper(struct map_run *m, const struct task_split *split)
 
 static int end_mapper(struct map_run *m)
 {
+    if (m->careful) {
+        return careful_finish(m->careful, m->e);
+    }
     int r = m->mapper ? stream_finish(m->mapper, m->e) : 0;
     stream_free(m->mapper);
     m->mapper = NULL;
@@ -219,6 +297,7 @@ static int feed_combiner(void *arg, const struct mr_record *record, struct err *
 {
     struct map_run *m = arg;
     if (!m->combiner) {
+        m->paused = skip_pause(&m->skip); /* the record that made us spill is not to blame */
         struct stream_options options = stream_options_of(m, m->task->job->combine_command);
         options.line = combined_line;
         int r = stream_start(&options, &m->combiner, e);
@@ -234,6 +313,9 @@ static int feed_combiner(void *arg, const struct mr_record *record, struct err *
     int r = stream_finish(m->combiner, e);
     stream_free(m->combiner);
     m->combiner = NULL;
+    if (r == 0) {
+        skip_resume(&m->skip, m->paused);
+    }
     return r;
 }
 
@@ -305,11 +387,19 @@ static int begin(struct map_run *m)
         m->context.named = &m->named;
         context_set_target(&m->context, CONTEXT_OUTPUT);
     }
-    struct input_options options = {job->input, job->record_bytes, job->record_bytes_max};
+    skip_init(&m->skip, m->task->skip, m->task->events, false);
+    m->context.skip = m->task->skip ? &m->skip : NULL;
+    struct input_options options = {job->input, job->record_bytes, job->record_bytes_max,
+                                    m->task->skip && (!job->map_command || m->task->skip->careful)};
     if (job->map_command && job->input == MR_INPUT_LINES) {
         options.format = MR_INPUT_BLOCKS; /* a program gets the lines as they are */
     }
     m->input = input_new(&options);
+    if (job->map_command && m->task->skip && m->task->skip->careful) {
+        struct stream_options stream = stream_options_of(m, job->map_command);
+        stream.line = mapped_line;
+        m->careful = careful_new(&stream, m->task->skip);
+    }
     return job->map_command ? 0 : context_setup(&m->context);
 }
 
@@ -318,6 +408,11 @@ static int finish(struct map_run *m)
     struct counters *counters = &m->result->counters;
     context_cleanup(&m->context);
     int r = context_error(&m->context);
+    if (m->careful) {
+        uint64_t skipped = careful_skipped_units(m->careful);
+        counters_add(counters, COUNTER_MAP_SKIPPED_RECORDS, skipped);
+        counters->fixed[COUNTER_MAP_INPUT_RECORDS] -= (int64_t)skipped;
+    }
     counters_add(counters, COUNTER_BYTES_READ, input_bytes_read(m->input));
     if (r < 0) {
         return r;
@@ -335,6 +430,7 @@ static int finish(struct map_run *m)
 static void release(struct map_run *m)
 {
     context_cleanup(&m->context);
+    careful_free(m->careful);
     stream_free(m->mapper);
     stream_free(m->combiner);
     collector_free(m->context.collector);
@@ -446,7 +542,7 @@ int task_sample(struct job *job, const struct task_identity *identity,
     context_init(&m.context, job, NULL, &result.counters, e);
     m.context.keys = &keys;
     context_set_target(&m.context, CONTEXT_KEYS);
-    struct input_options options = {job->input, job->record_bytes, job->record_bytes_max};
+    struct input_options options = {job->input, job->record_bytes, job->record_bytes_max, false};
     m.input = input_new(&options);
     int r = context_setup(&m.context);
     uint64_t pieces = MIN(m.total / SAMPLE_PIECE_BYTES + 1, (uint64_t)SAMPLE_PIECES);

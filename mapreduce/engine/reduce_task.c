@@ -4,9 +4,11 @@
 #include "common/alloc.h"
 #include "common/clock.h"
 #include "common/limits.h"
+#include "mapreduce/engine/careful.h"
 #include "mapreduce/engine/context.h"
 #include "mapreduce/engine/merge.h"
 #include "mapreduce/engine/runset.h"
+#include "mapreduce/engine/skip.h"
 #include "mapreduce/engine/stream.h"
 #include "mapreduce/engine/task.h"
 
@@ -20,7 +22,11 @@ struct reduce_run {
     struct merge merge;
     struct output output;
     struct named_outputs named;
-    struct stream *reducer; /* the reduce program */
+    struct stream *reducer;  /* the reduce program; NULL: functions, or a careful run */
+    struct careful *careful; /* the reduce program a few key groups at a time */
+    struct buf line;         /* for it */
+    struct skip skip;
+    uint64_t skipped; /* records of the key groups that were left out */
     struct task_result *result;
     uint64_t total; /* records of all segments */
     uint64_t groups;
@@ -32,6 +38,24 @@ static int look_around(struct reduce_run *t)
 {
     int r = context_error(&t->context);
     return r < 0 ? r : context_progress(&t->context, t->merge.records, t->total);
+}
+
+/* The group of a job that may leave out some. True: this one is left out. */
+static bool skips_group(struct reduce_run *t, struct mr_span key, struct group *g)
+{
+    if (!t->context.skip || !skip_group(&t->skip, key)) {
+        return false;
+    }
+    uint64_t values = 0;
+    struct mr_span value;
+    while (g->values.next(&g->values, &value)) {
+        values++;
+    }
+    skip_tell_last(&t->skip, 0, key, values);
+    counters_add(&t->result->counters, COUNTER_REDUCE_SKIPPED_GROUPS, 1);
+    t->skipped += values;
+    t->groups--;
+    return true;
 }
 
 static int reduce_function(struct reduce_run *t)
@@ -47,9 +71,11 @@ static int reduce_function(struct reduce_run *t)
         if (r < 0) {
             break;
         }
-        t->task->job->native->reduce(&t->context.ctx, key, &g.values);
+        if (!skips_group(t, key, &g)) {
+            t->task->job->native->reduce(&t->context.ctx, key, &g.values);
+        }
         context_alive(&t->context); /* one key may take minutes */
-        r = t->context.failed;
+        r = t->context.skip ? context_error(&t->context) : t->context.failed;
         if (r == 0 && t->merge.records - looked_at >= PROGRESS_RECORDS) {
             looked_at = t->merge.records;
             r = look_around(t);
@@ -58,8 +84,20 @@ static int reduce_function(struct reduce_run *t)
             break;
         }
     }
+    if (r == 0) {
+        (void)skip_pause(&t->skip);
+    }
     group_deinit(&g);
     return r;
+}
+
+static int reduce_carefully(struct reduce_run *t, const struct mr_record *record, bool new_group)
+{
+    struct careful_unit unit = {.name = record->key};
+    int r = new_group ? careful_begin(t->careful, &unit, t->e) : 0;
+    buf_clear(&t->line);
+    stream_append_record(t->task->job, record, &t->line);
+    return r < 0 ? r : careful_add(t->careful, mr_bytes(t->line.data, t->line.length), t->e);
 }
 
 /* Each record, without a look at groups: identity, or into a program. */
@@ -69,13 +107,16 @@ static int reduce_each(struct reduce_run *t)
     struct buf last = BUF_INIT;
     int r;
     while ((r = merge_next(&t->merge, &record, t->e)) > 0) {
+        uint64_t groups = t->groups;
         if (t->groups == 0 || !mr_equal(record.key, mr_bytes(last.data, last.length))) {
             t->groups++;
             buf_clear(&last);
             buf_append(&last, record.key.data, record.key.length);
         }
         r = job_plain_key(t->task->job, record.key, &record.key, t->e);
-        if (r == 0 && t->reducer) {
+        if (r == 0 && t->careful) {
+            r = reduce_carefully(t, &record, t->groups > groups);
+        } else if (r == 0 && t->reducer) {
             r = stream_write_record(t->reducer, &record, t->e);
         } else if (r == 0) {
             output_record(&t->output, record.key, record.value);
@@ -97,6 +138,18 @@ static void reduced_line(void *arg, struct mr_span line)
     output_line(&t->output, line);
 }
 
+static int run_program_carefully(struct reduce_run *t, const struct stream_options *options)
+{
+    t->careful = careful_new(options, t->task->skip);
+    int r = reduce_each(t);
+    r = r < 0 ? r : careful_finish(t->careful, t->e);
+    t->skipped = careful_skipped_pieces(t->careful);
+    t->groups -= careful_skipped_units(t->careful);
+    counters_add(&t->result->counters, COUNTER_REDUCE_SKIPPED_GROUPS,
+                 careful_skipped_units(t->careful));
+    return r;
+}
+
 static int run_program(struct reduce_run *t)
 {
     struct stream_options options = {.job = t->task->job,
@@ -107,6 +160,9 @@ static int run_program(struct reduce_run *t)
                                      .stderr_tail = &t->result->stderr_tail,
                                      .line = reduced_line,
                                      .arg = t};
+    if (t->task->skip && t->task->skip->careful) {
+        return run_program_carefully(t, &options);
+    }
     int r = stream_start(&options, &t->reducer, t->e);
     r = r < 0 ? r : reduce_each(t);
     return r < 0 ? r : stream_finish(t->reducer, t->e);
@@ -135,6 +191,8 @@ static int begin(struct reduce_run *t)
     named_init(&t->named, t->task->job, t->task->sinks, t->e);
     t->context.named = &t->named;
     context_set_target(&t->context, CONTEXT_OUTPUT);
+    skip_init(&t->skip, t->task->skip, t->task->events, true);
+    t->context.skip = t->task->skip ? &t->skip : NULL;
     merge_init(&t->merge);
     t->merge.alive = t->task->events ? t->task->events->alive : NULL;
     t->merge.alive_arg = t->task->events ? t->task->events->arg : NULL;
@@ -163,7 +221,7 @@ static int begin(struct reduce_run *t)
 int reduce_task_run(const struct reduce_task *task, struct task_result *result, struct err *e)
 {
     struct err local = ERR_INIT;
-    struct reduce_run t = {.task = task, .result = result, .e = e ? e : &local};
+    struct reduce_run t = {.task = task, .result = result, .line = BUF_INIT, .e = e ? e : &local};
     struct counters *counters = &result->counters;
     uint64_t cpu_us = clock_cpu_us();
     int r = begin(&t);
@@ -174,11 +232,14 @@ int reduce_task_run(const struct reduce_task *task, struct task_result *result, 
     r = r < 0 ? r : context_error(&t.context);
     r = r < 0 ? r : output_finish(&t.output);
     r = r < 0 ? r : named_finish(&t.named, counters);
-    counters_add(counters, COUNTER_REDUCE_INPUT_RECORDS, t.merge.records);
+    counters_add(counters, COUNTER_REDUCE_INPUT_RECORDS, t.merge.records - t.skipped);
+    counters_add(counters, COUNTER_REDUCE_SKIPPED_RECORDS, t.skipped);
     counters_add(counters, COUNTER_REDUCE_INPUT_GROUPS, t.groups);
     counters_add(counters, COUNTER_REDUCE_OUTPUT_RECORDS, t.output.records);
     counters_add(counters, COUNTER_BYTES_WRITTEN, t.output.bytes);
     context_cleanup(&t.context);
+    careful_free(t.careful);
+    buf_deinit(&t.line);
     stream_free(t.reducer);
     merge_deinit(&t.merge);
     runset_deinit(&t.runs);

@@ -385,14 +385,19 @@ int stream_write_block(struct stream *s, struct mr_span block, bool whole_lines,
     return r;
 }
 
+void stream_append_record(const struct job *job, const struct mr_record *record, struct buf *out)
+{
+    buf_append(out, record->key.data, record->key.length);
+    if (record->value.length > 0 || job->keep_trailing_tab) {
+        buf_append_str(out, job->reduce_input.separator);
+        buf_append(out, record->value.data, record->value.length);
+    }
+    buf_append_byte(out, '\n');
+}
+
 int stream_write_record(struct stream *s, const struct mr_record *record, struct err *e)
 {
-    buf_append(&s->gather, record->key.data, record->key.length);
-    if (record->value.length > 0 || s->options.job->keep_trailing_tab) {
-        buf_append_str(&s->gather, s->options.job->reduce_input.separator);
-        buf_append(&s->gather, record->value.data, record->value.length);
-    }
-    buf_append_byte(&s->gather, '\n');
+    stream_append_record(s->options.job, record, &s->gather);
     return s->gather.length >= GATHER_BYTES ? push_gathered(s, e) : 0;
 }
 

@@ -47,6 +47,9 @@ int stream_write_block(struct stream *s, struct mr_span block, bool whole_lines,
 /* Gives it "key TAB value NEWLINE", or "key NEWLINE" if the value is empty. */
 int stream_write_record(struct stream *s, const struct mr_record *record, struct err *e) MUST_CHECK;
 
+/* The bytes of such a line. */
+void stream_append_record(const struct job *job, const struct mr_record *record, struct buf *out);
+
 /* It has closed its stdin. */
 bool stream_is_deaf(const struct stream *s);
 

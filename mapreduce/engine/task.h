@@ -56,6 +56,19 @@ struct task_split {
     uint64_t length;
 };
 
+/* Bad records of a task (OSDI'04 section 4.6): which ones it leaves out, and where it notes which
+ * one user code has. Records are known by ordinals: in a map in the order of its input over all its
+ * splits, in a reduce those of key groups; both are the same in each attempt. */
+struct skip_note;
+struct task_skip {
+    uint64_t most;            /* how many may be left out; above 0 */
+    const uint64_t *ordinals; /* of those that are, rising */
+    size_t count;
+    bool careful;           /* a program runs on few records at a time, and those that end it are
+                               left out */
+    struct skip_note *note; /* in memory that outlives a crash; NULL: nobody reads it */
+};
+
 /* Where named outputs go (mr_emit_to()). make() is called once for each that gets a record; the
  * sink stays the caller's, and is finished on success. */
 struct task_sinks {
@@ -72,6 +85,7 @@ struct map_task {
     const char *output_path;        /* the map output file; NULL if job->reduces is 0 */
     struct sink *output;            /* finished on success; NULL if job->reduces is not 0 */
     const struct task_sinks *sinks; /* NULL: job->reduces is not 0, or the job declares none */
+    const struct task_skip *skip;   /* NULL: no record may be left out */
 };
 
 /* A map program is started anew for each split, so that its environment names the file that it
@@ -87,6 +101,7 @@ struct reduce_task {
     size_t segment_count;
     struct sink *output;            /* finished on success */
     const struct task_sinks *sinks; /* NULL: the job declares none */
+    const struct task_skip *skip;   /* NULL: no key group may be left out */
 };
 
 int reduce_task_run(const struct reduce_task *t, struct task_result *result,

@@ -90,6 +90,9 @@ static const struct config_row rows[] = {
      .help = "A task that does not move for so long is ended and counts as failed. Default: 10m."},
     {ROW("attempts", CONFIG_INT, attempts), .min = 1, .max = 100,
      .help = "The job fails when one task has failed so often. Default: 4."},
+    {ROW("skip-bad-records", CONFIG_INT, skip_bad_records), .min = 0, .max = MR_SKIPS_MAX,
+     .help = "Each task may leave out so many records (a reduce: keys with all their values) that "
+             "have ended two of its attempts. They are counted. Default: 0."},
     {ROW("no-speculative", CONFIG_BOOL, no_speculative),
      .help = "No second copy of tasks that are much slower than the others."},
     {ROW("locality-blind", CONFIG_BOOL, locality_blind),
@@ -461,6 +464,7 @@ void run_command_unheeded(const struct run_command *c, struct buf *out)
                                              "task-memory",
                                              "timeout",
                                              "attempts",
+                                             "skip-bad-records",
                                              "no-speculative",
                                              "locality-blind",
                                              "detach",

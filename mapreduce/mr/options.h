@@ -36,6 +36,7 @@ struct run_options {
     uint64_t task_memory_bytes;
     uint64_t timeout_ms;
     int64_t attempts;
+    int64_t skip_bad_records;
     int64_t output_replication;
     bool locality_blind;
     bool no_speculative;

@@ -201,6 +201,10 @@ static int end_of(struct run *r, struct progress *p)
     } else if (!r->o->quiet) {
         show_success(r, s);
     }
+    if (succeeded &&
+        !r->o->hadoop) { /* whose users look at the counters; else said even if quiet */
+        show_skipped(stderr, s);
+    }
     int code = r->o->json ? show_json(show_status_json(s)) : 0;
     return succeeded ? code : 1;
 }

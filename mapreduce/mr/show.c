@@ -114,6 +114,26 @@ void show_attempts(FILE *to, const struct job_status *status)
                   status->attempts_failed, status->attempts_lost, status->attempts_backup);
 }
 
+void show_skipped(FILE *to, const struct job_status *status)
+{
+    int64_t records = 0;
+    int64_t groups = 0;
+    for (size_t i = 0; i < status->counters.count; i++) {
+        const struct job_counter *c = &status->counters.items[i];
+        bool ours = strcmp(c->group, COUNTER_GROUP_FRAMEWORK) == 0;
+        records += ours && strcmp(c->name, "Map skipped records") == 0 ? c->value : 0;
+        groups += ours && strcmp(c->name, "Reduce skipped groups") == 0 ? c->value : 0;
+    }
+    if (records + groups <= 0) {
+        return;
+    }
+    (void)fprintf(to,
+                  "Skipped: %" PRId64 " bad records of maps, %" PRId64
+                  " key groups of reduces; their results are missing from the output. mr logs %s "
+                  "says which attempts left them out, mr logs %s ATTEMPT which they are\n",
+                  records, groups, status->job, status->job);
+}
+
 /* ---- JSON ---- */
 
 json_t *show_text(const char *text)

@@ -30,6 +30,8 @@ size_t show_count_counters(const struct job_status *status);
 void show_locality(FILE *to, const struct job_status *status);
 /* "3 attempts failed, 1 was lost with its worker"; nothing when all went well. */
 void show_attempts(FILE *to, const struct job_status *status);
+/* That bad records were left out, and where to see which; nothing when none were. */
+void show_skipped(FILE *to, const struct job_status *status);
 
 /* Milliseconds since the job was submitted, or that it took. */
 time_ms show_elapsed_ms(const struct job_status *status);

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "common/limits.h"
+#include "common/macros.h"
+
 int spec_commands(const struct run_command *command, struct uploads *uploads, struct arena *arena,
                   struct job_spec *spec, struct err *e)
 {
@@ -56,6 +59,15 @@ void spec_files(const struct uploads *uploads, struct arena *arena, struct job_s
     }
 }
 
+/* Hadoop's users write Long.MAX_VALUE for "all". */
+static int take_skips(const struct settings *s, const char *name, uint32_t *ret, struct err *e)
+{
+    uint64_t most = 0;
+    int r = settings_get_u64(s, name, 0, &most, e);
+    *ret = (uint32_t)MIN(most, (uint64_t)MR_SKIPS_MAX);
+    return r;
+}
+
 /* Settings under Hadoop's names that mrmaster, not the engine, acts on. */
 static int take_settings(const struct settings *s, struct job_spec *spec, struct err *e)
 {
@@ -72,6 +84,8 @@ static int take_settings(const struct settings *s, struct job_spec *spec, struct
     r = r < 0 ? r : settings_get_bool(s, "mapreduce.map.speculative", true, &speculative_maps, e);
     r = r < 0 ? r
               : settings_get_bool(s, "mapreduce.reduce.speculative", true, &speculative_reduces, e);
+    r = r < 0 ? r : take_skips(s, "mapreduce.map.skip.maxrecords", &spec->skip_records, e);
+    r = r < 0 ? r : take_skips(s, "mapreduce.reduce.skip.maxgroups", &spec->skip_groups, e);
     uint64_t attempts = maps > reduces ? maps : reduces;
     spec->attempts_max = attempts < 100 ? (uint32_t)attempts : 100;
     spec->speculative_off = !speculative_maps || !speculative_reduces;
@@ -101,6 +115,9 @@ int spec_fill(const struct run_command *command, const struct job *job, struct a
     spec->split_bytes = o->split_bytes > 0 ? o->split_bytes : spec->split_bytes;
     spec->task_timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : spec->task_timeout_ms;
     spec->attempts_max = o->attempts > 0 ? (uint32_t)o->attempts : spec->attempts_max;
+    if (o->skip_bad_records > 0) {
+        spec->skip_records = spec->skip_groups = (uint32_t)o->skip_bad_records;
+    }
     spec_settings(job, arena, spec);
     return 0;
 }

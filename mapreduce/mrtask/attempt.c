@@ -17,6 +17,7 @@
 #include "common/limits.h"
 #include "common/macros.h"
 #include "common/sys.h"
+#include "mapreduce/engine/skip_note.h"
 #include "mapreduce/task_commit.h"
 #include "mapreduce/task_io.h"
 #include "mapreduce/task_job.h"
@@ -66,6 +67,39 @@ static int on_fetched(void *arg, uint32_t fetched, uint32_t maps, struct err *e)
     struct attempt *a = arg;
     uint64_t permille = (uint64_t)fetched * FETCHED_PERMILLE / MAX(maps, 1U);
     return task_report_progress(&a->report, (uint32_t)permille, e);
+}
+
+/* ---- Bad records ---- */
+
+static const struct task_skip *skip_of(const struct attempt *a)
+{
+    return a->skip.most > 0 ? &a->skip : NULL;
+}
+
+/* User code, not the machine, has failed: at which record. */
+static void name_bad_record(struct attempt *a)
+{
+    const struct skip_note *note = a->skip.note;
+    bool users = a->end.code == ERR_TASK || a->end.code == ERR_TOO_LARGE;
+    if (!note || !users || note->record == 0) {
+        return;
+    }
+    struct buf place = BUF_INIT;
+    skip_note_text(note, a->assignment->reduce, &place);
+    a->end.bad_record = note->record;
+    a->end.text = arena_printf(&a->arena, "%s, at %s", a->end.text, place.data);
+    buf_deinit(&place);
+}
+
+/* A word about a success that is not whole, which stands in the list of the job's attempts. */
+static void name_skipped(struct attempt *a)
+{
+    int64_t records = a->result.counters.fixed[COUNTER_MAP_SKIPPED_RECORDS];
+    int64_t groups = a->result.counters.fixed[COUNTER_REDUCE_SKIPPED_GROUPS];
+    if (records + groups > 0) {
+        a->end.text = arena_printf(&a->arena, "bad %s skipped: %" PRId64 "; its log says which",
+                                   records > 0 ? "records" : "key groups", records + groups);
+    }
 }
 
 /* ---- Map ---- */
@@ -196,7 +230,8 @@ static int run_map(struct attempt *a, struct err *e)
                             .splits = splits,
                             .split_count = a->assignment->split_count,
                             .output_path = map_only ? NULL : made,
-                            .sinks = &a->sinks};
+                            .sinks = &a->sinks,
+                            .skip = skip_of(a)};
     int r = open_splits(a, splits, e);
     r = r < 0 || !map_only ? r : create_output(a, &task.output, e);
     r = r < 0 ? r : map_task_run(&task, &a->result, e);
@@ -223,7 +258,8 @@ static int run_reduce(struct attempt *a, struct err *e)
                                .events = &a->events,
                                .segments = shuffle_segments(a->shuffle),
                                .segment_count = a->assignment->maps,
-                               .sinks = &a->sinks};
+                               .sinks = &a->sinks,
+                               .skip = skip_of(a)};
     r = create_output(a, &task.output, e);
     r = r < 0 ? r : reduce_task_run(&task, &a->result, e);
     if (r == ERR_CORRUPT && shuffle_find_corrupt(a->shuffle) > 0) {
@@ -318,8 +354,11 @@ int attempt_run(struct attempt *a, struct err *e)
     if (r < 0) {
         const char *message = err_message(&why);
         a->end.text = task_text(message, strlen(message), &a->arena);
+        name_bad_record(a);
         a->end.stderr_tail = last_words(a);
-        (void)fprintf(stderr, "%s: %s\n", a->assignment->attempt, message);
+        (void)fprintf(stderr, "%s: %s\n", a->assignment->attempt, a->end.text);
+    } else {
+        name_skipped(a);
     }
     return task_report_end(&a->report, &a->end, e);
 }

@@ -52,6 +52,7 @@ struct attempt {
     const char *named_files[MR_NAMED_OUTPUTS_MAX];
     size_t named_count;
     struct task_sinks sinks;
+    struct task_skip skip;   /* most is 0: the job lets it leave out nothing */
     struct shuffle *shuffle; /* of a reduce; NULL for a map */
     struct attempt_end end;
 };

@@ -16,6 +16,7 @@
 #include "mapreduce/mrtask/attempt.h"
 #include "mapreduce/store_err.h"
 #include "mapreduce/task_job.h"
+#include "mapreduce/task_note.h"
 #include "mapreduce/task_pipe.h"
 
 /* ---- Environment ---- */
@@ -200,6 +201,16 @@ static int make_job(struct attempt *a, struct err *e)
     return 0;
 }
 
+/* What may be left out, and the note of what user code has. */
+static int make_skip(struct attempt *a, struct err *e)
+{
+    const struct assignment *from = a->assignment;
+    uint32_t most = from->reduce ? from->spec->skip_groups : from->spec->skip_records;
+    a->skip = (struct task_skip){
+        .most = most, .ordinals = from->skip, .count = from->skip_count, .careful = from->careful};
+    return most > 0 ? task_note_create(a->work, &a->skip.note, e) : 0;
+}
+
 int attempt_setup(struct attempt *a, struct err *e)
 {
     if (!a->assignment->spec) {
@@ -207,6 +218,7 @@ int attempt_setup(struct attempt *a, struct err *e)
     }
     int r = open_log(a, e);
     r = r < 0 ? r : make_work(a, e);
+    r = r < 0 ? r : make_skip(a, e);
     r = r < 0 ? r : connect_store(a, e);
     r = r < 0 ? r : set_limits(a, e);
     r = r < 0 ? r : open_library(a, e);

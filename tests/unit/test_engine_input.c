@@ -137,13 +137,13 @@ static void test_large_text(void **state)
 }
 
 /* Blocks: the same bytes, whole lines only, and the count of lines. */
-static void test_blocks(void **state)
+static void check_blocks(bool single_lines)
 {
-    (void)state;
     static const char text[] = "one\ntwo\n\nthree\nlast without newline";
     size_t length = sizeof(text) - 1;
     struct input_options options = {.format = MR_INPUT_BLOCKS,
-                                    .record_bytes_max = MR_RECORD_BYTES_MAX};
+                                    .record_bytes_max = MR_RECORD_BYTES_MAX,
+                                    .single_lines = single_lines};
     struct input *in = input_new(&options);
     struct source *source = source_of_memory(text, length, "text");
     for (size_t a = 0; a <= length; a++) {
@@ -159,6 +159,7 @@ static void test_blocks(void **state)
                     assert_int_equal(mr_get_u64(batch.records[0].key), got.length);
                     buf_append(&got, value.data, value.length);
                     lines += batch.lines;
+                    assert_true(!single_lines || batch.lines == 1);
                     assert_true(got.length == length || got.data[got.length - 1] == '\n');
                 }
             }
@@ -169,6 +170,18 @@ static void test_blocks(void **state)
     }
     source_free(source);
     input_free(in);
+}
+
+static void test_blocks(void **state)
+{
+    (void)state;
+    check_blocks(false);
+}
+
+static void test_blocks_of_one_line(void **state)
+{
+    (void)state;
+    check_blocks(true);
 }
 
 static void test_fixed(void **state)
@@ -246,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_every_split_of_lines),
         cmocka_unit_test(test_large_text),
         cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_blocks_of_one_line),
         cmocka_unit_test(test_fixed),
         cmocka_unit_test(test_whole_file),
         cmocka_unit_test(test_limit_names_the_place),

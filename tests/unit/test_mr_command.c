@@ -220,6 +220,32 @@ static void test_flags_before_settings(void **state)
     parsed_deinit(&p);
 }
 
+static void test_skipping(void **state)
+{
+    static const struct {
+        const char *words[8];
+        uint32_t records, groups;
+    } table[] = {
+        {{"--mapper", "cat"}, 0, 0},
+        {{"--mapper", "cat", "--skip-bad-records", "3"}, 3, 3},
+        {{"--mapper", "cat", "-D", "mapreduce.map.skip.maxrecords=4"}, 4, 0},
+        {{"--mapper", "cat", "-D", "mapreduce.reduce.skip.maxgroups=9223372036854775807"},
+         0,
+         MR_SKIPS_MAX},
+        {{"--mapper", "cat", "-D", "mapreduce.map.skip.maxrecords=4", "--skip-bad-records", "2"},
+         2,
+         2},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(table); i++) {
+        struct parsed p;
+        assert_int_equal(parse(&p, table[i].words), 0);
+        assert_int_equal(p.spec.skip_records, table[i].records);
+        assert_int_equal(p.spec.skip_groups, table[i].groups);
+        parsed_deinit(&p);
+    }
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -393,6 +419,7 @@ int main(void)
         cmocka_unit_test(test_words_that_are_none),
         cmocka_unit_test(test_reduces),
         cmocka_unit_test(test_flags_before_settings),
+        cmocka_unit_test(test_skipping),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_commands),
         cmocka_unit_test(test_small_files),

@@ -3,12 +3,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "proto/mr.pb-c.h"
 
+#include "common/alloc.h"
 #include "common/limits.h"
 #include "common/macros.h"
 #include "mapreduce/mr_pack.h"
@@ -59,7 +61,9 @@ static struct job_spec full_spec(void)
                              .record_bytes = 100,
                              .output_replication = 2,
                              .locality_blind = true,
-                             .speculative_off = true};
+                             .speculative_off = true,
+                             .skip_records = 6,
+                             .skip_groups = MR_SKIPS_MAX};
 }
 
 static void assert_file(const struct job_file *a, const struct job_file *b)
@@ -118,6 +122,8 @@ static void assert_spec(const struct job_spec *a, const struct job_spec *b)
     assert_int_equal(a->output_replication, b->output_replication);
     assert_int_equal(a->locality_blind, b->locality_blind);
     assert_int_equal(a->speculative_off, b->speculative_off);
+    assert_int_equal(a->skip_records, b->skip_records);
+    assert_int_equal(a->skip_groups, b->skip_groups);
 }
 
 static struct span span_of(const struct buf *b)
@@ -307,7 +313,8 @@ static void test_beat(void **state)
                                   .lost_map_attempts = lost_attempts,
                                   .lost_count = 2,
                                   .committed = true,
-                                  .output_inode = 77}};
+                                  .output_inode = 77,
+                                  .bad_record = UINT64_MAX}};
     struct worker_beat beat = {&running, 1, ends, 2, 9};
     struct worker_message message = {.beat = &beat};
     struct worker_message back;
@@ -333,6 +340,8 @@ static void test_beat(void **state)
     assert_string_equal(bad->lost_map_attempts[1], "b");
     assert_true(bad->committed);
     assert_int_equal(bad->output_inode, 77);
+    assert_true(bad->bad_record == UINT64_MAX);
+    assert_int_equal(ok->bad_record, 0);
     arena_deinit(&arena);
     buf_deinit(&bytes);
 }
@@ -404,6 +413,41 @@ static void test_past(void **state)
     assert_true(first->plan == UINT64_MAX);
     assert_true(back.past->attempts[1].end.not_started);
     assert_false(back.past->attempts[1].held);
+    arena_deinit(&arena);
+    buf_deinit(&bytes);
+}
+
+static void test_skips(void **state)
+{
+    (void)state;
+    uint64_t skips[] = {0, 7, UINT64_MAX};
+    struct assignment plain = {.job = "j",
+                               .attempt = "y",
+                               .hidden_directory = "",
+                               .output_name = "",
+                               .fence_name = "",
+                               .user = ""};
+    struct assignment assign[] = {plain, plain};
+    struct master_message message = {.assign = assign, .assign_count = 2};
+    struct master_message back;
+    struct buf bytes = BUF_INIT;
+    struct arena arena = ARENA_INIT;
+    assign[0].skip = skips;
+    assign[0].skip_count = 3;
+    assign[0].careful = true;
+    master_message_pack(&message, &bytes);
+    assert_int_equal(master_message_unpack(span_of(&bytes), &arena, &back, NULL), 0);
+    assert_int_equal(back.assign[0].skip_count, 3);
+    assert_memory_equal(back.assign[0].skip, skips, sizeof(skips));
+    assert_true(back.assign[0].careful);
+    assert_int_equal(back.assign[1].skip_count, 0);
+    assert_false(back.assign[1].careful);
+    assign[0].skip = xcalloc(MR_SKIPS_MAX + 1, sizeof(skips[0]));
+    assign[0].skip_count = MR_SKIPS_MAX + 1;
+    buf_clear(&bytes);
+    master_message_pack(&message, &bytes);
+    assert_int_equal(master_message_unpack(span_of(&bytes), &arena, &back, NULL), ERR_INVALID);
+    free(assign[0].skip);
     arena_deinit(&arena);
     buf_deinit(&bytes);
 }
@@ -543,17 +587,12 @@ static void test_attempt_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_spec),
-        cmocka_unit_test(test_record),
-        cmocka_unit_test(test_outcome),
-        cmocka_unit_test(test_status),
-        cmocka_unit_test(test_beat),
-        cmocka_unit_test(test_hello),
-        cmocka_unit_test(test_past),
-        cmocka_unit_test(test_master_message),
-        cmocka_unit_test(test_refused_specs),
-        cmocka_unit_test(test_attempt_names),
-        cmocka_unit_test(test_files_of_a_spec),
+        cmocka_unit_test(test_spec),           cmocka_unit_test(test_record),
+        cmocka_unit_test(test_outcome),        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_beat),           cmocka_unit_test(test_hello),
+        cmocka_unit_test(test_past),           cmocka_unit_test(test_skips),
+        cmocka_unit_test(test_master_message), cmocka_unit_test(test_refused_specs),
+        cmocka_unit_test(test_attempt_names),  cmocka_unit_test(test_files_of_a_spec),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
