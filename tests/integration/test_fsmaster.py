@@ -39,7 +39,7 @@ class FakeServer:
         self.host, self.rack = host or f"h{number}", rack
         self.deleted, self.copied, self.fenced = [], [], []
         self.unclean = self.deaf = False
-        self.start_count, self.sequence = 0, 0
+        self.start_count, self.sequence, self.term = 0, 0, 0
         self.lock = threading.Lock()
         self.serve()
         self.stopped = threading.Event()
@@ -63,6 +63,7 @@ class FakeServer:
     def join(self):
         self.start_count += 1
         self.sequence = 0
+        self.term = 0
         self.register()
 
     def register(self):
@@ -70,6 +71,7 @@ class FakeServer:
             member_key=self.key, host=self.host, rack=self.rack, address=self.address, start_count=self.start_count,
             wire_version=2, capacity_bytes=1 << 40, free_bytes=1 << 39))
         self.id = reply.server
+        self.term = max(self.term, reply.term)
         self.report()
 
     def report(self):
@@ -86,12 +88,13 @@ class FakeServer:
         self.sequence += 1
         return self.client.call("Heartbeat", fs.HeartbeatRequest(
             server=self.id, start_count=self.start_count, capacity_bytes=1 << 40, free_bytes=1 << 39, changed=changed,
-            sequence=self.sequence), timeout=2)
+            sequence=self.sequence, term=self.term), timeout=2)
 
     def beat(self):
         while not self.stopped.wait(0.1):
             try:
                 reply = self.heartbeat()
+                self.term = max(self.term, reply.term)
                 if reply.register_again:
                     self.register()
                 elif reply.report_again:

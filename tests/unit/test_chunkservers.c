@@ -45,8 +45,13 @@ static void test_states(void **state)
     assert_ptr_equal(chunkservers_expire(c, 1900), one);
     assert_int_equal(chunkservers_hear(c, 1, 5, 2000, &heard, &revived), 0);
     assert_true(revived);
+    assert_false(one->reported); /* what was decided meanwhile it has not heard */
+    one->term = 3;
+    assert_true(chunkservers_all_in_term(c, 3)); /* the other is dead */
+    assert_false(chunkservers_all_in_term(c, 4));
     assert_false(chunkservers_join(c, one, 6, 2000)); /* it was live */
     assert_false(one->reported);
+    assert_false(chunkservers_all_in_term(c, 3)); /* another process */
     assert_false(chunkservers_settled(c, 2999));
     assert_true(chunkservers_settled(c, 3000)); /* whoever does not report holds nobody up */
     assert_false(chunkservers_all_reported(c));
