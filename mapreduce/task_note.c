@@ -42,7 +42,7 @@ bool task_note_read(const char *data, const char *job, const char *attempt,
     struct buf path = BUF_INIT;
     task_path(TASK_PATH_WORK, data, job, attempt, &path);
     buf_append_str(&path, "/" NOTE_NAME);
-    int fd = open(path.data, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int fd = open(path.data, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     ssize_t n = fd >= 0 ? pread(fd, ret_note, sizeof(*ret_note), 0) : -1;
     sys_close(&fd);
     buf_deinit(&path);

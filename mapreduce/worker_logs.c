@@ -43,7 +43,7 @@ static int cut_middle(int fd, uint64_t size, uint64_t bytes_max, struct err *e)
     char shown[FORMAT_TEXT_BYTES];
     buf_printf(&rest,
                "\n[mrworker: the middle of this log is left out, it is longer than %s (mrworker "
-               "--log-max)]\n",
+               "--task-log-max)]\n",
                format_bytes(bytes_max, shown));
     int r = read_tail(fd, size, bytes_max / 4, &rest, e);
     if (r == 0 && ftruncate(fd, (off_t)(bytes_max / 2)) < 0) {
