@@ -253,6 +253,21 @@ void balancing_tick(struct server *s, time_ms now)
     }
 }
 
+/* What the view says is what servers have reported, but for a thousandth. After a move a report may
+ * have it in already while it is still added to that, which makes servers look more even. */
+static bool is_measured(const struct server *s)
+{
+    for (size_t i = 0; i < chunkservers_count(s->servers); i++) {
+        const struct chunkserver *server = chunkservers_at(s->servers, i);
+        double total = (double)server->used_bytes + (double)server->free_bytes;
+        double moved = (double)server->moved_bytes;
+        if (server->state == CHUNKSERVER_LIVE && MAX(moved, -moved) * 1000 > total) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void balancing_ask(struct server *s, const struct balance_wish *wish, struct balance_answer *ret)
 {
     struct balancing *b = s->balancing;
@@ -270,7 +285,7 @@ void balancing_ask(struct server *s, const struct balance_wish *wish, struct bal
     b->until_ms = now + BALANCE_IDLE_MS;
     look_at_servers(s);
     *ret = (struct balance_answer){.all_heard = care_all_heard(s),
-                                   .even = balance_is_even(&b->view),
+                                   .even = balance_is_even(&b->view) && is_measured(s),
                                    .stuck = b->stuck,
                                    .mean = b->view.mean,
                                    .moving = b->moves.count,
