@@ -5,10 +5,7 @@
 cluster_up --masters 3 --chunkservers 3 --workers 0 --fsmaster-arg=--lease-ms=2000
 
 random_file "$T/file" 3000001 8
-mkfifo "$T/pipe"
-dfs --host host3 append - /file <"$T/pipe" 2>"$T/append.err" &
-writer=$!
-exec 9>"$T/pipe"
+slow_writer /file --host host3
 has_chunk()
 {
     is host3 json dfs loc /file -- 'd[0]["chunks"][0]["replicas"][0]["host"]'

@@ -9,16 +9,9 @@ cluster_up --masters 1 --chunkservers 3 --workers 0
 random_file "$T/begin" 50000 5
 random_file "$T/end" 70000 6
 cat "$T/begin" "$T/end" >"$T/all"
-mkfifo "$T/pipe"
-dfs append - /file <"$T/pipe" &
-writer=$!
-exec 9>"$T/pipe"
+slow_writer /file
 cat "$T/begin" >&9
-begun()
-{
-    dfs cat /file | cmp - "$T/begin"
-}
-wait_until 20 begun
+wait_until 20 reads_back "$T/begin" /file
 
 say "the writer is stopped, so that the broken chain is not told before the chunkserver has reported what it has"
 kill -STOP $writer

@@ -5,16 +5,9 @@
 cluster_up --masters 1 --chunkservers 3 --disks 2 --workers 0 --chunkserver-arg=--failed-disks-max=1
 
 random_file "$T/begin" 2500000 7
-mkfifo "$T/pipe"
-dfs append - /file <"$T/pipe" 2>"$T/append.err" &
-writer=$!
-exec 9>"$T/pipe"
+slow_writer /file
 cat "$T/begin" >&9
-begun()
-{
-    dfs cat /file | cmp - "$T/begin"
-}
-wait_until 20 begun
+wait_until 20 reads_back "$T/begin" /file
 
 say "the writer is stopped, so that its file stays open; chunkserver1 comes back without the disk that has the chunk"
 kill -STOP $writer

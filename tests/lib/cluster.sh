@@ -187,8 +187,24 @@ same_bytes()
     cmp "$1" "$2" || fail "$1 and $2 differ"
 }
 
+# reads_back LOCAL PATH: the same as a condition for wait_until.
+reads_back()
+{
+    dfs cat "$2" | cmp - "$1"
+}
+
 # same_in_store LOCAL PATH: the file in the store has the bytes of the local one.
 same_in_store()
 {
-    dfs cat "$2" | cmp - "$1" || fail "$2 in the store differs from $1"
+    reads_back "$1" "$2" || fail "$2 in the store differs from $1"
+}
+
+# slow_writer PATH [OPTION...]: dfs appends to the file what is written to file descriptor 9, until that is closed; sets
+# writer, its process id. Options are dfs's own.
+slow_writer()
+{
+    mkfifo "$T/pipe"
+    dfs "${@:2}" append - "$1" <"$T/pipe" 2>"$T/append.err" &
+    writer=$!
+    exec 9>"$T/pipe"
 }
