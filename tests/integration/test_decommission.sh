@@ -141,6 +141,7 @@ wait_until 60 is $((3 * $(chunks total))) held
 say "maintenance: the only copies of chunks are copied, nothing else is"
 dfs put --host host3 --replication 1 "$T/file" /one
 is "['host3']" json dfs loc /one -- 'sorted({r["host"] for f in d for c in f["chunks"] for r in c["replicas"]})'
+wait_until 20 is $((3 * $(chunks total) - 2)) held # its server has told of it
 before=$(held)
 expect 0 dfs admin maintenance --wait host3
 grep -q "in maintenance for .* more: it can be stopped" "$T/out"
